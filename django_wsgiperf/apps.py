@@ -1,0 +1,16 @@
+"""The app as Django sees it. Starting it registers the system checks and does nothing else."""
+
+from __future__ import annotations
+
+from django.apps import AppConfig
+
+
+class WsgiperfConfig(AppConfig):
+    name = "django_wsgiperf"
+    verbose_name = "django-wsgiperf"
+    default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        from django_wsgiperf import checks
+
+        checks.register()

@@ -1,0 +1,157 @@
+"""The numbered system checks: what is wrong or unwise in a project's settings, and what to write instead.
+
+`CHECKS` at the end is the table of all of them, from which docs/checks.md is made; the rules are in `project`
+and `deployment`. `register` hands them to Django, under the tag `wsgiperf`. Checks read settings only: none
+opens a connection or imports the project's application.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from inspect import cleandoc
+
+from django.core import checks
+
+from django_wsgiperf import conf
+from django_wsgiperf.checks import deployment, project
+from django_wsgiperf.checks.facts import Finding
+from django_wsgiperf.conf import ConfigurationError, ProblemKind, ServerSettings
+
+TAG = "wsgiperf"
+Rule = Callable[[ServerSettings], Iterable[Finding]]
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One numbered check. `rule` is None for those that report a wrong WSGIPERF setting."""
+
+    level: type[checks.Error | checks.Warning]
+    title: str
+    rule: Rule | None = None
+    explanation: str = ""
+    deploy: bool = False
+
+    @property
+    def text(self) -> str:
+        """The explanation, for people."""
+        return cleandoc(self.explanation or (self.rule and self.rule.__doc__) or "")
+
+
+def register() -> None:
+    """Add the checks to Django's registry. Doing it twice changes nothing."""
+    checks.register(check_project, TAG)
+    checks.register(check_deployment, TAG, deploy=True)
+
+
+def check_project(app_configs: object = None, **kwargs: object) -> list[checks.CheckMessage]:
+    """Every problem of the configuration; when there is none, what else is wrong in every environment."""
+    problems: list[conf.Problem] = []
+    for section in conf.SECTIONS:
+        try:
+            conf.current(section)
+        except ConfigurationError as error:
+            problems += error.problems
+    if problems:
+        # Each section reports what belongs to none, such as an unknown environment variable.
+        return [_problem_message(problem) for problem in dict.fromkeys(problems)]
+    return _run(deploy=False)
+
+
+def check_deployment(app_configs: object = None, **kwargs: object) -> list[checks.CheckMessage]:
+    """What is unwise in production only. A wrong configuration is `check_project`'s to report."""
+    try:
+        return _run(deploy=True)
+    except ConfigurationError:
+        return []
+
+
+def _run(*, deploy: bool) -> list[checks.CheckMessage]:
+    values = conf.server_settings()
+    return [
+        check.level(message, hint=hint, id=name)
+        for name, check in CHECKS.items()
+        if check.rule is not None and check.deploy is deploy
+        for message, hint in check.rule(values)
+    ]
+
+
+def _problem_message(problem: conf.Problem) -> checks.CheckMessage:
+    message = f"{problem.key}: {problem.message}. Set by: {problem.origin}."
+    hint = problem.remedy[0].upper() + problem.remedy[1:] + "."
+    return checks.Error(message, hint=hint, id=PROBLEM_IDS[problem.kind])
+
+
+PROBLEM_IDS = {
+    ProblemKind.UNKNOWN: "wsgiperf.E001",
+    ProblemKind.TYPE: "wsgiperf.E002",
+    ProblemKind.RANGE: "wsgiperf.E003",
+    ProblemKind.FORMAT: "wsgiperf.E004",
+    ProblemKind.CONFLICT: "wsgiperf.E005",
+}
+
+
+CHECKS: dict[str, Check] = {
+    "wsgiperf.E001": Check(
+        checks.Error,
+        "unknown section, key or environment variable",
+        explanation="A name in `WSGIPERF`, or an environment variable that begins with `WSGIPERF_`, is not "
+        "known. The hint has the nearest valid name. The value is not shown: it may be a secret.",
+    ),
+    "wsgiperf.E002": Check(
+        checks.Error,
+        "value of the wrong type",
+        explanation="A number is written as a text, a text stands where a list belongs, a value is not a "
+        "number, or a unit does not exist.",
+    ),
+    "wsgiperf.E003": Check(
+        checks.Error,
+        "value out of range",
+        explanation="A number is outside its limits, or a text is no choice.",
+    ),
+    "wsgiperf.E004": Check(
+        checks.Error,
+        "malformed value, or missing file",
+        explanation="An address, network, path or token is not written as it must be, or a file is missing.",
+    ),
+    "wsgiperf.E005": Check(
+        checks.Error,
+        "options that contradict each other",
+        explanation="Each value is valid, and together they cannot be meant. The option that was set most "
+        "deliberately is named first, the others with their values and origins after it.",
+    ),
+    "wsgiperf.E006": Check(checks.Error, "application not found", project.wsgi_application_is_found),
+    "wsgiperf.W001": Check(checks.Warning, "no application named", project.wsgi_application_is_named),
+    "wsgiperf.W002": Check(
+        checks.Warning, "fewer pooled connections than threads", project.native_pool_is_large_enough
+    ),
+    "wsgiperf.W003": Check(checks.Warning, "jitter without a limit", project.jitter_has_something_to_vary),
+    "wsgiperf.W010": Check(
+        checks.Warning,
+        "too many threads for a core",
+        deployment.threads_are_worth_their_switches,
+        deploy=True,
+    ),
+    "wsgiperf.W011": Check(checks.Warning, "a connection per request", deployment.connections_are_kept, deploy=True),
+    "wsgiperf.W012": Check(checks.Warning, "public statistics", deployment.statistics_are_not_public, deploy=True),
+    "wsgiperf.W013": Check(checks.Warning, "short statistics token", deployment.statistics_token_is_long, deploy=True),
+    "wsgiperf.W014": Check(checks.Warning, "reload in production", deployment.reload_is_off, deploy=True),
+    "wsgiperf.W015": Check(checks.Warning, "every address trusted", deployment.only_proxies_are_trusted, deploy=True),
+    "wsgiperf.W016": Check(checks.Warning, "no request deadline", deployment.requests_have_a_deadline, deploy=True),
+    "wsgiperf.W017": Check(
+        checks.Warning,
+        "keep-alive shorter than the proxy's",
+        deployment.keepalive_outlasts_the_balancer,
+        deploy=True,
+    ),
+    "wsgiperf.W018": Check(checks.Warning, "database in memory", deployment.sqlite_is_on_disk, deploy=True),
+    "wsgiperf.W019": Check(
+        checks.Warning, "cache not shared by workers", deployment.workers_share_a_cache, deploy=True
+    ),
+    "wsgiperf.W020": Check(
+        checks.Warning,
+        "forwarding header from anyone",
+        deployment.forwarding_headers_have_a_source,
+        deploy=True,
+    ),
+}

@@ -1,0 +1,176 @@
+"""`manage.py serve`: the project's WSGI application in a thread pool, from one process or many.
+
+Reads the options, checks the project, opens the sockets, and hands over to server/application.py, or with `--reload`
+to server/reloader.py; no serving happens here.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+from argparse import ArgumentParser
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+from django.core.management.color import no_style
+from django.utils.autoreload import get_child_arguments
+
+from django_wsgiperf.conf import (
+    ConfigurationError,
+    Resolved,
+    ServerSettings,
+    Source,
+    add_arguments,
+    adopt,
+    from_namespace,
+    load,
+)
+
+_FILES_VARIABLE = "WSGIPERF__SOCKET_FILES"
+"""For the program that USR2 starts: the unix sockets' files that it has to remove in the end, as JSON."""
+
+
+class Command(BaseCommand):
+    help = "Serve the project's WSGI application from a thread pool."
+    requires_system_checks = "__all__"
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        add_arguments(parser)
+        parser.add_argument(
+            "--print-config",
+            action="store_true",
+            help="show every option with its value and origin, and exit",
+        )
+
+    def execute(self, *args: Any, **options: Any) -> Any:
+        from django_wsgiperf.server import preflight
+
+        preflight.refuse_windows()
+        try:
+            self.resolved: Resolved[ServerSettings] = load("SERVER", cli=from_namespace(options))
+        except ConfigurationError as error:
+            raise CommandError(str(error)) from None
+        # What --print-config shows may be what makes a check fail; and the reloader's child runs the checks itself.
+        if options["print_config"] or self._supervises():
+            options["skip_checks"] = True
+        if os.environ.get("NO_COLOR") and not options["force_color"]:
+            options["no_color"] = True
+        if options["no_color"]:
+            self.style = no_style()
+        return super().execute(*args, **options)
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        from django_wsgiperf.server import preflight, reloader
+        from django_wsgiperf.server.listening import ListeningError
+        from django_wsgiperf.server.summary import config_table
+
+        if options["print_config"]:
+            self.stdout.write(config_table(self.resolved, self.style))
+            return
+        settings = self.resolved.values
+        preflight.refuse_what_is_not_there_yet(settings)
+        adopt(self.resolved)
+        if reloader.is_child():
+            settings = self._as_child(settings)
+        try:
+            preflight.refuse_unusable_files(settings)
+            if self._supervises():
+                self._supervise(settings)
+            else:
+                self._serve(settings)
+        except ListeningError as error:
+            raise CommandError(str(error)) from error
+        except KeyboardInterrupt:
+            # Before gunicorn or the supervisor have taken over the signals: nothing runs yet.
+            sys.exit(128 + signal.SIGINT)
+
+    def _supervises(self) -> bool:
+        from django_wsgiperf.server import reloader
+
+        return self.resolved.values.reload and not reloader.is_child()
+
+    def _addresses(self) -> tuple[str, ...]:
+        """Where to listen: where systemd says, if it does, else as configured."""
+        from django_wsgiperf.server.listening import systemd_addresses
+
+        addresses = systemd_addresses()
+        origin = self.resolved.origins["bind"]
+        if addresses and origin.source is not Source.DEFAULT:
+            self.stderr.write(f"The sockets of systemd are used, and not BIND from the {origin}.")
+        return addresses or self.resolved.values.bind
+
+    def _supervise(self, settings: ServerSettings) -> None:
+        from gunicorn.pidfile import Pidfile
+
+        from django_wsgiperf.server import reloader
+        from django_wsgiperf.server.listening import close_listeners, open_listeners, socket_files
+
+        addresses = self._addresses()
+        sockets = open_listeners(addresses, settings.backlog)
+        pid_file = Pidfile(settings.pid_file) if settings.pid_file else None
+        if pid_file is not None:
+            pid_file.create(os.getpid())
+        try:
+            status = reloader.Supervisor(get_child_arguments(), sockets, self._say).run()
+        finally:
+            close_listeners(sockets, socket_files(addresses, sockets))
+            if pid_file is not None:
+                pid_file.unlink()
+        sys.exit(status)
+
+    def _as_child(self, settings: ServerSettings) -> ServerSettings:
+        """The supervisor has the sockets and the pid file, and a view that waits in the debugger is not stuck."""
+        from django_wsgiperf.server import reloader
+
+        settings = replace(settings, pid_file="", bind=reloader.inherited_addresses())
+        if self.resolved.origins["request_timeout_s"].source is Source.DEFAULT:
+            settings = replace(settings, request_timeout_s=0)
+        return settings
+
+    def _serve(self, settings: ServerSettings) -> None:
+        from django_wsgiperf.server import preflight, reloader
+        from django_wsgiperf.server.application import ServeApplication
+        from django_wsgiperf.server.listening import open_listeners, socket_files
+
+        files: list[str] = []
+        if "GUNICORN_FD" in os.environ:
+            # USR2: gunicorn takes the sockets from there, and would take those of BIND besides.
+            files = json.loads(os.environ.get(_FILES_VARIABLE, "[]"))
+            settings = replace(settings, bind=("127.0.0.1:0",))
+        else:
+            addresses = settings.bind if reloader.is_child() else self._addresses()
+            sockets = open_listeners(addresses, settings.backlog)
+            files = socket_files(addresses, sockets)
+            settings = replace(settings, bind=tuple(f"fd://{sock.detach()}" for sock in sockets))
+        os.environ[_FILES_VARIABLE] = json.dumps(files)
+        ServeApplication(
+            settings,
+            preflight.load_application(),
+            command_line=get_child_arguments(),
+            socket_files=files,
+            when_ready=self._ready,
+        ).run()
+
+    def _ready(self, listeners: Sequence[Any]) -> None:
+        from django_wsgiperf.server import reloader
+        from django_wsgiperf.server.listening import url
+        from django_wsgiperf.server.summary import start_summary
+
+        reporter = reloader.Reporter.from_environment()
+        reporter.report_folders()
+        addresses = [url(listener.sock, tls=bool(self.resolved.values.certfile)) for listener in listeners]
+        if "GUNICORN_PID" in os.environ:
+            self._say(f"process {os.getpid()} serves {', '.join(addresses)}, too; TERM to the old one ends that")
+        elif not reloader.is_child() or reloader.is_first_child():
+            pid = os.getppid() if reloader.is_child() else os.getpid()
+            self.stdout.write(start_summary(self.resolved, addresses, self.style, pid), ending="")
+            self.stdout.flush()
+        reporter.report_ready()
+
+    def _say(self, text: str) -> None:
+        self.stdout.write(f"  {text}")
+        self.stdout.flush()

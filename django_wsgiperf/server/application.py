@@ -1,0 +1,202 @@
+"""Options to a gunicorn application: what `manage.py serve` runs.
+
+gunicorn is the process manager (signals, fork, sockets, pid file); this module tells it what to do and teaches its
+master three things: to start a worker's successor before the worker goes, to go on listening while it drains, and to
+leave socket files alone that are not its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from gunicorn.app.base import BaseApplication
+from gunicorn.arbiter import Arbiter
+from gunicorn.glogging import Logger
+
+from django_wsgiperf.conf import ServerSettings
+
+from . import process
+from .gateway import WSGIApplication
+from .scoreboard import Scoreboard
+from .worker import PooledWorker
+
+logger = logging.getLogger("django_wsgiperf.server")
+
+_HOUSEKEEPING = (
+    "Starting gunicorn",
+    "Listening at",
+    "Using worker",
+    "Booting worker",
+    "Worker exiting",
+    "Handling signal",
+    "Hang up",
+    "Shutting down",
+)
+
+
+class QuietLogger(Logger):  # type: ignore[misc]
+    """gunicorn's log without the lines that `serve`'s own summary replaces; they are still there at level debug."""
+
+    def info(self, msg: str, *args: Any, **kwargs: Any) -> None:
+        if msg.startswith(_HOUSEKEEPING):
+            self.error_log.debug(msg, *args, **kwargs)
+        else:
+            self.error_log.info(msg, *args, **kwargs)
+
+
+class Master(Arbiter):  # type: ignore[misc]
+    """gunicorn's master. A worker that is to go is told so when as many others serve as there are to be."""
+
+    def __init__(self, app: ServeApplication) -> None:
+        super().__init__(app)
+        process.adopt_log_handlers()
+        self.START_CTX["args"] = app.command_line
+        self.START_CTX[0] = app.command_line[0]
+        self._outgoing: set[int] = set()
+        """Process ids of workers that are to be replaced."""
+        self._told: set[int] = set()
+        """Those of them that have been told to go."""
+        self._stillborn = 0
+        self._spawn_again_at = 0.0
+        self._reloader = os.getppid() if os.environ.get("WSGIPERF__RELOAD_CHILD") else 0
+
+    def manage_workers(self) -> None:
+        if self._reloader and os.getppid() != self._reloader:
+            raise StopIteration  # The reloader was killed: nobody would ever end this process.
+        workers: dict[int, Any] = self.WORKERS
+        asking = {pid for pid, worker in workers.items() if worker.wants_to_retire}
+        self._outgoing = (self._outgoing | asking) & workers.keys()
+        self._told &= workers.keys()
+        staying = sorted(workers.keys() - self._outgoing, key=lambda pid: workers[pid].age)
+        if time.monotonic() >= self._spawn_again_at:
+            staying += [self.spawn_worker() for _ in range(self.num_workers - len(staying))]
+        while len(staying) > self.num_workers:
+            self._outgoing.add(staying.pop(0))
+        if sum(workers[pid].is_serving for pid in staying) >= self.num_workers:
+            for pid in self._outgoing - self._told:
+                self._told.add(pid)
+                self.kill_worker(pid, signal.SIGTERM)
+
+    def spawn_worker(self) -> int:
+        """Fork a worker. Signals for it wait until it can handle them; the master's handlers would swallow them."""
+        signal.pthread_sigmask(signal.SIG_BLOCK, self.SIGNALS)
+        try:
+            pid: int = super().spawn_worker()  # In the worker this never returns.
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, self.SIGNALS)
+        return pid
+
+    def reaped(self, worker: PooledWorker) -> None:
+        """A worker has ended. One that never served will not do better when it is started again at once."""
+        if worker.has_served:
+            self._stillborn = 0
+            return
+        self._stillborn += 1
+        delay_s = min(10.0, 0.1 * 2 ** min(self._stillborn, 10))
+        self._spawn_again_at = time.monotonic() + delay_s
+        logger.error("A worker ended before it served; the next is started in %.1f s", delay_s)
+
+    def reload(self) -> None:
+        """HUP: a successor for every worker. The application stays the one that was loaded before the forks."""
+        self.log.reopen_files()
+        self.num_workers = self.cfg.workers
+        self._outgoing |= self.WORKERS.keys()
+        logger.info("HUP: %d workers are replaced", len(self._outgoing))
+
+    def wait_for_signals(self, timeout: float = 1.0) -> list[int]:
+        # A successor that begins to serve sends no signal.
+        signals: list[int] = super().wait_for_signals(timeout=0.05 if self._outgoing - self._told else timeout)
+        return signals
+
+    def stop(self, graceful: bool = True) -> None:
+        board = Scoreboard.shared()
+        board.stopping = True
+        if graceful and self.cfg.wsgiperf_settings.drain_delay_s:
+            self._drain()
+        # gunicorn would remove the file of every unix socket, also of those that were passed to us.
+        self.systemd = True
+        if self.reexec_pid == self.master_pid == 0:
+            for path in self.app.socket_files:
+                with contextlib.suppress(OSError):
+                    os.unlink(path)
+        super().stop(graceful)
+
+    def _drain(self) -> None:
+        """Keep the listeners, and the unix sockets' files, until the workers stop accepting."""
+        self.kill_workers(signal.SIGTERM)
+        ends = time.monotonic() + self.cfg.wsgiperf_settings.drain_delay_s
+        while self.WORKERS and (remaining := ends - time.monotonic()) > 0:
+            signals = super().wait_for_signals(timeout=min(remaining, 0.1))
+            if signal.SIGINT in signals or signal.SIGQUIT in signals:
+                self.kill_workers(signal.SIGQUIT)
+                return
+            self.reap_workers()
+
+
+class ServeApplication(BaseApplication):  # type: ignore[misc]
+    """Runs `application` with `settings`; `when_ready` gets the master's listening sockets.
+
+    `settings.bind` names open file descriptors only; `socket_files` are the files of those that were made here."""
+
+    def __init__(
+        self,
+        settings: ServerSettings,
+        application: WSGIApplication,
+        *,
+        command_line: list[str],
+        socket_files: Sequence[str] = (),
+        when_ready: Callable[[Sequence[Any]], None] | None = None,
+    ) -> None:
+        self.settings = settings
+        self.command_line = command_line
+        self.socket_files = socket_files
+        self._application = application
+        self._when_ready = when_ready
+        super().__init__()
+
+    def load_config(self) -> None:
+        settings, cfg = self.settings, self.cfg
+        for name, value in {
+            "bind": list(settings.bind),
+            "workers": settings.workers,
+            "threads": settings.threads,
+            "worker_class": PooledWorker,
+            "logger_class": QuietLogger,
+            "backlog": settings.backlog,
+            "preload_app": True,
+            "timeout": math.ceil(settings.worker_timeout_s),
+            # The workers keep the time themselves; this is for one that does not.
+            "graceful_timeout": math.ceil(settings.graceful_timeout_s) + 5,
+            "pidfile": settings.pid_file or None,
+            "certfile": settings.certfile or None,
+            "keyfile": settings.keyfile or None,
+            "loglevel": settings.log_level,
+            "proc_name": "django-wsgiperf",
+            "control_socket_disable": True,
+            "when_ready": self._ready,
+            "child_exit": lambda master, worker: master.reaped(worker),
+        }.items():
+            cfg.set(name, value)
+        # Workers read the settings from here, and not from the environment again.
+        cfg.wsgiperf_settings = settings
+
+    def load(self) -> WSGIApplication:
+        return self._application
+
+    def _ready(self, master: Arbiter) -> None:
+        if self._when_ready is not None:
+            self._when_ready(master.LISTENERS)
+
+    def run(self) -> None:
+        try:
+            Master(self).run()
+        except RuntimeError as error:  # gunicorn's refusals, before anything runs.
+            sys.exit(f"Error: {error}")

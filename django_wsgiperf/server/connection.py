@@ -1,0 +1,130 @@
+"""A client's connection: its socket, what has been read and not yet used, and what is still to be written.
+
+Who may touch it: the leader while `busy` is False; while it is True, its exchange's thread has the writing side and
+the leader only leaves marks (`readable`, `gone`). The thread gives it back through Reactor.finished().
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import TYPE_CHECKING
+
+from .outbound import WOULD_BLOCK, ClientGone, Outbound
+
+if TYPE_CHECKING:
+    from .bodies import Body
+    from .http1 import Request
+    from .reactor import Listener, Reactor
+
+_COPY_MAX_BYTES = 65_536
+
+NEVER = float("inf")
+
+
+class Connection:
+    """One accepted socket. `deadline` is on the clock of time.monotonic(), in seconds."""
+
+    __slots__ = (
+        "body",
+        "body_started",
+        "busy",
+        "deadline",
+        "fd",
+        "gone",
+        "handshaking",
+        "head_checked",
+        "inbox",
+        "lingering",
+        "listener",
+        "outbound",
+        "peer",
+        "peer_port",
+        "preamble",
+        "readable",
+        "request",
+        "served",
+        "sock",
+    )
+
+    def __init__(self, sock: socket.socket, peer: str, peer_port: str, listener: Listener, deadline: float) -> None:
+        self.sock = sock
+        self.fd = sock.fileno()
+        self.peer = peer
+        self.peer_port = peer_port
+        self.listener = listener
+        self.deadline = deadline
+        self.inbox = b""
+        """Bytes read beyond the last request: a part of the next head, or pipelined requests."""
+        self.head_checked = 0
+        """How far HeadParser.check_start() has come with the inbox."""
+        self.request: Request | None = None
+        self.body: Body | None = None
+        self.body_started = 0.0
+        self.served = 0
+        self.outbound: Outbound | None = None
+        self.busy = False
+        """A complete request of it is queued or running."""
+        self.readable = False
+        """The socket became readable while the connection was busy."""
+        self.gone = False
+        """The client has closed its end; what it asked for may be dropped if it was not begun."""
+        self.lingering = False
+        """Everything is sent and our end is shut; what the client still sends is read and thrown away."""
+        self.handshaking = False
+        self.preamble = False
+        """A PROXY protocol header is still to come."""
+
+    @property
+    def idle(self) -> bool:
+        return not (self.busy or self.inbox or self.request is not None or self.outbound is not None)
+
+    def left_by_client(self) -> bool:
+        """Whether the client has closed its end and nothing it sent is left to read. Only asked after an event."""
+        if isinstance(self.sock, ssl.SSLSocket):
+            return True
+        try:
+            return not self.sock.recv(1, socket.MSG_PEEK)
+        except WOULD_BLOCK:
+            return False
+        except OSError:
+            return True
+
+    def write(self, reactor: Reactor, data: bytes, more: bytes | memoryview = b"") -> None:
+        """Send `data` and `more`; what the socket does not take now is left to the leader. Never blocks.
+
+        Raises ClientGone when the connection is broken."""
+        if self.outbound is not None and self.outbound.pending:
+            self.outbound.append(data)
+            if more:
+                self.outbound.append(more)
+            return
+        try:
+            if more:
+                if len(more) <= _COPY_MAX_BYTES or reactor.tls:
+                    data = data + more
+                    sent = self.sock.send(data)
+                    more = b""
+                else:
+                    sent = self.sock.sendmsg((data, more))
+            else:
+                sent = self.sock.send(data)
+        except WOULD_BLOCK:
+            sent = 0
+        except OSError as error:
+            self.gone = True
+            raise ClientGone from error
+        if sent == len(data) + len(more):
+            return
+        if sent < len(data):
+            self.leave(reactor).append(memoryview(data)[sent:])
+            sent = len(data)
+        if more:
+            self.leave(reactor).append(memoryview(more)[sent - len(data) :])
+        reactor.hand_over(self)
+
+    def leave(self, reactor: Reactor) -> Outbound:
+        """The buffer for what the socket does not take, made when first needed."""
+        if self.outbound is None:
+            self.outbound = reactor.new_outbound()
+        return self.outbound

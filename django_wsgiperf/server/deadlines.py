@@ -1,0 +1,109 @@
+"""Stuck requests: seen, reported with their stack, interrupted, and at last given up.
+
+The supervisor (the worker's main thread) looks at every slot from outside. A request past its deadline gets
+Interrupted raised in its own thread; a thread that does not come back even then, because it sits in a call that
+never returns to the interpreter, is written off: its client gets the 504 from here, and the pool another thread.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import sys
+import time
+import traceback
+from typing import TYPE_CHECKING, Any
+
+from .gateway import Exchange, Interrupted
+
+if TYPE_CHECKING:
+    from .reactor import Reactor
+    from .slots import Slot
+
+logger = logging.getLogger("django_wsgiperf.server")
+
+
+def stack_of(thread_id: int) -> str:
+    """The stack of a running thread as text, innermost call last; empty when the thread is gone."""
+    frame = sys._current_frames().get(thread_id)
+    return "" if frame is None else "".join(traceback.format_stack(frame))
+
+
+class DeadlineSupervisor:
+    """Enforces `request_timeout_s`. `grace_s` is how long an interrupted thread has to come back."""
+
+    def __init__(self, reactor: Reactor, *, grace_s: float = 2.0) -> None:
+        self._reactor = reactor
+        self._deadline_ns = int(reactor.settings.request_timeout_s * 1e9)
+        self._grace_ns = int(grace_s * 1e9)
+        self._interrupted: dict[int, tuple[Any, int]] = {}
+        self.lost_threads = 0
+
+    @property
+    def tick_s(self) -> float:
+        """How often tick() is to be called for deadlines to be kept to about a quarter."""
+        return 1.0 if not self._deadline_ns else min(1.0, max(0.02, self._deadline_ns / 4e9))
+
+    def tick(self) -> None:
+        """Look at every slot. Called by one thread only."""
+        if not self._deadline_ns:
+            return
+        now = time.monotonic_ns()
+        seen: dict[int, tuple[Any, int]] = {}
+        for slot in list(self._reactor.pool.slots):
+            exchange = slot.task
+            age_ns = now - slot.started_ns
+            if not isinstance(exchange, Exchange) or slot.abandoned:
+                continue
+            earlier = self._interrupted.get(id(slot))
+            if earlier is not None and earlier[0] is exchange:
+                if now - earlier[1] < self._grace_ns:
+                    seen[id(slot)] = earlier
+                else:
+                    self._give_up(slot, exchange, age_ns)
+            elif age_ns > self._deadline_ns and slot.in_application and not _streams(slot, exchange):
+                self._interrupt(slot, exchange, age_ns)
+                seen[id(slot)] = (exchange, now)
+        self._interrupted = seen
+
+    def _interrupt(self, slot: Slot, exchange: Exchange, age_ns: int) -> None:
+        with slot.guard:
+            slot.interrupting = True
+            if slot.task is not exchange or not slot.in_application:
+                slot.interrupting = False
+                return
+            stack = stack_of(slot.thread_id)
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(slot.thread_id), ctypes.py_object(Interrupted))
+        logger.error(
+            "Request past its deadline, interrupted after %.1f s: %s %s\n%s",
+            age_ns / 1e9,
+            exchange.request.method,
+            exchange.environ.get("PATH_INFO"),
+            stack,
+        )
+
+    def _give_up(self, slot: Slot, exchange: Exchange, age_ns: int) -> None:
+        """The thread did not come back: answer for it, and put another in its place."""
+        with slot.guard:
+            if slot.task is not exchange:
+                return
+            slot.interrupting = True
+            slot.abandoned = True
+            unanswered = not exchange.head_sent
+        self.lost_threads += 1
+        logger.critical(
+            "Thread lost: it did not react to its interruption %.1f s ago, for %s %s. It is stuck at\n%s",
+            age_ns / 1e9,
+            exchange.request.method,
+            exchange.environ.get("PATH_INFO"),
+            stack_of(slot.thread_id),
+        )
+        self._reactor.pool.detach(slot)
+        self._reactor.abandon(exchange, unanswered)
+        # Its own thread will not, should it ever come back.
+        self._reactor.record(exchange, slot, slot.started_ns - exchange.ready_ns, time.monotonic_ns())
+
+
+def _streams(slot: Slot, exchange: Exchange) -> bool:
+    """A response that is being streamed beside the pool may last; its client's time-outs watch over it."""
+    return slot.detached and exchange.head_sent

@@ -1,0 +1,377 @@
+"""One PEP 3333 call: a complete request in, its response written to the connection.
+
+Knows the application and the connection's writing side; the pool, sockets and time-outs are others' business.
+Everything here runs in the pool thread that has the exchange, but for abandon(), which the supervisor calls.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import operator
+import os
+import stat
+import time
+from collections.abc import Callable, Iterable, Iterator
+from types import TracebackType
+from typing import IO, TYPE_CHECKING, Any
+
+from . import response
+from .connection import Connection
+from .outbound import ClientGone
+from .response import Headers, ResponseError, plain_response
+
+if TYPE_CHECKING:
+    from .http1 import Environ, Request
+    from .reactor import Reactor
+    from .slots import Slot
+
+logger = logging.getLogger("django_wsgiperf.server")
+
+WSGIApplication = Callable[[Any, Any], Iterable[bytes]]
+ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
+
+# Iterators over something that exists already: their rest can be sent as one piece without making anybody wait.
+_LIST_ITERATOR: type = type(iter([]))
+_TUPLE_ITERATOR: type = type(iter(()))
+
+_LONG_STREAM_NS = 1_000_000_000
+"""A streaming response that has taken this long gets a thread of its own beside the pool."""
+
+
+class Interrupted(BaseException):
+    """Raised asynchronously in a request that has run past its deadline. No `except Exception` stops it."""
+
+
+class FileWrapper:
+    """`wsgi.file_wrapper`: a regular file is sent by the kernel, anything else is read in blocks (PEP 3333)."""
+
+    def __init__(self, filelike: Any, block_size: int = 65_536) -> None:
+        self.filelike = filelike
+        self.block_size = block_size
+        close = getattr(filelike, "close", None)
+        if close is not None:
+            self.close = close
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(lambda: self.filelike.read(self.block_size), b"")
+
+
+class Exchange:
+    """A request and its response. `ready_ns` is when the request was complete, by time.monotonic_ns()."""
+
+    __slots__ = (
+        "_headers",
+        "_status",
+        "blocks",
+        "closing",
+        "code",
+        "connection",
+        "environ",
+        "framing",
+        "head_sent",
+        "keep_alive",
+        "left",
+        "reactor",
+        "ready_ns",
+        "request",
+        "sent",
+        "slot",
+    )
+
+    def __init__(self, reactor: Reactor, connection: Connection, request: Request, ready_ns: int) -> None:
+        self.reactor = reactor
+        self.connection = connection
+        self.request = request
+        self.environ: Environ = request.environ
+        self.ready_ns = ready_ns
+        self.blocks = False
+        self.keep_alive = request.keep_alive
+        self._status = ""
+        self._headers: Headers = []
+        self.head_sent = False
+        self.code = 0
+        self.framing = response.NONE
+        self.left = -1
+        """Bytes that Content-Length promises and that have not come yet."""
+        self.sent = 0
+        self.closing = False
+        """The response went wrong after its head: only closing the connection tells the client."""
+        self.slot: Slot
+
+    @property
+    def status_line(self) -> str:
+        """The status as it was sent: the application's words, or the number alone where the server answered for it."""
+        return self._status if self._status.startswith(str(self.code)) else str(self.code)
+
+    @property
+    def response_headers(self) -> Headers:
+        """The application's header fields."""
+        return self._headers
+
+    # -- called by the pool
+
+    def run(self, slot: Slot) -> None:
+        self.slot = slot
+        reactor = self.reactor
+        connection = self.connection
+        queued_ns = slot.started_ns - self.ready_ns
+        refusal = reactor.refuses(self, queued_ns)
+        if refusal is not None:
+            reactor.refuse(self, refusal)
+            return
+        self.environ["wsgiperf.queue_ns"] = queued_ns
+        interrupted = False
+        try:
+            slot.in_application = True
+            self._call()
+            slot.in_application = False
+            if slot.interrupting:
+                self._meet_interrupt()
+        except ClientGone:
+            self.closing = True
+        except Interrupted:
+            interrupted = True
+        except BaseException as error:
+            self._fail(error)
+        if slot.in_application:
+            slot.in_application = False
+            try:
+                if slot.interrupting:
+                    self._meet_interrupt()
+            except Interrupted:
+                interrupted = True
+        if interrupted:
+            self._time_out()
+        slot.interrupting = False
+        if slot.abandoned:
+            return
+        # Only now may another request of this client begin: its response has been handed over whole.
+        ended_ns = time.monotonic_ns()
+        reactor.record(self, slot, queued_ns, ended_ns)
+        reactor.finished(connection, self.keep_alive and not self.closing)
+
+    def _call(self) -> None:
+        result = self.reactor.application(self.environ, self.start_response)
+        try:
+            iterator = iter(result)
+            kind = type(iterator)
+            if kind is _LIST_ITERATOR or kind is _TUPLE_ITERATOR:
+                if operator.length_hint(iterator) == 1:
+                    self._send_whole(next(iterator))
+                else:
+                    self._send_whole(b"".join(iterator))
+            elif type(result) is FileWrapper and self._send_file(result):
+                pass
+            else:
+                self._send_pieces(iterator)
+        finally:
+            close = getattr(result, "close", None)
+            if close is not None:
+                close()
+
+    def start_response(self, status: str, headers: Headers, exc_info: ExcInfo | None = None) -> Callable[[bytes], None]:
+        if exc_info is not None:
+            try:
+                if self.head_sent:
+                    raise exc_info[1].with_traceback(exc_info[2])
+            finally:
+                exc_info = None  # PEP 3333: break the cycle through the traceback.
+        elif self._status:
+            raise AssertionError("start_response() was called a second time without exc_info")
+        self._status = status
+        self._headers = headers
+        return self.write
+
+    def write(self, data: bytes) -> None:
+        """Send a piece of the body, with the head before the first. Raises ClientGone."""
+        if not isinstance(data, (bytes, bytearray, memoryview)):
+            raise ResponseError(f"a body is made of bytes, not {type(data).__name__}")
+        if not data and not self.head_sent:
+            return
+        head = b"" if self.head_sent else self._begin(None)
+        if self.framing == response.NONE:
+            data = b""
+        elif self.framing == response.LENGTH:
+            data = self._within_length(data)
+        elif self.framing == response.CHUNKED and data:
+            data = b"%x\r\n%b\r\n" % (len(data), data)
+        self._put(head, data)
+        outbound = self.connection.outbound
+        if outbound is not None and outbound.full:
+            self._wait_for_client()
+
+    # -- the shapes of a body
+
+    def _send_whole(self, body: bytes) -> None:
+        if not isinstance(body, bytes):
+            raise ResponseError(f"a body is made of bytes, not {type(body).__name__}")
+        if self.head_sent:  # write() was used before.
+            self.write(body)
+            self._end()
+            return
+        head = self._begin(len(body))
+        if self.framing == response.NONE:
+            body = b""
+        elif self.left != len(body):
+            body = self._within_length(body)
+            self._put(head, body)
+            self._end()
+            return
+        self.left = 0
+        if self.slot.abandoned:
+            raise ClientGone
+        self.sent += len(head) + len(body)
+        self.connection.write(self.reactor, head, body)
+
+    def _send_pieces(self, iterator: Iterator[bytes]) -> None:
+        reactor, slot = self.reactor, self.slot
+        for piece in iterator:
+            self.write(piece)
+            if not slot.detached and time.monotonic_ns() - slot.started_ns > _LONG_STREAM_NS:
+                reactor.detach(slot)
+            if self.framing == response.NONE and self.head_sent:
+                break  # HEAD: the head is out, and the body would be thrown away.
+            if self.connection.gone:
+                raise ClientGone
+        self._end()
+
+    def _send_file(self, wrapper: FileWrapper) -> bool:
+        """Leave a regular file to the kernel; False when it is none, or is to be read after all."""
+        file: IO[bytes] = wrapper.filelike
+        try:
+            fd = file.fileno()
+            info = os.fstat(fd)
+            offset = file.tell()
+        except (AttributeError, OSError, ValueError):
+            return False
+        if not stat.S_ISREG(info.st_mode) or self.head_sent:
+            return False
+        size = max(info.st_size - offset, 0)
+        head = self._begin(size)
+        if self.framing == response.LENGTH:
+            if self.left > size:
+                self._put(head, b"")
+                raise ResponseError(f"Content-Length is {self.left}, but the file has only {size} bytes left")
+            size, self.left = self.left, 0
+        elif self.framing == response.CLOSE:
+            pass
+        else:
+            size = 0
+        if size:
+            outbound = self.connection.leave(self.reactor)
+            outbound.append(head)
+            outbound.append_file(fd, offset, size)
+            self.sent += len(head) + size
+            self.reactor.push(self.connection)
+        else:
+            self._put(head, b"")
+        return True
+
+    # -- pieces of the above
+
+    def _begin(self, length: int | None) -> bytes:
+        """The head, decided by what the application said; from here on it counts as sent."""
+        if not self._status:
+            raise ResponseError("the application sent a body without calling start_response()")
+        request, reactor = self.request, self.reactor
+        head, self.code, self.framing, self.left, self.keep_alive = reactor.heads.write(
+            self._status,
+            self._headers,
+            request.method == "HEAD",
+            request.http10,
+            request.keep_alive and not reactor.draining,
+            length,
+        )
+        slot = self.slot
+        if slot.interrupting:
+            self._meet_interrupt()
+        self.head_sent = True
+        if slot.interrupting:
+            self._meet_interrupt()  # The supervisor reads head_sent after it has set `interrupting`.
+        return head
+
+    def _put(self, head: bytes, data: bytes) -> None:
+        if self.slot.abandoned:
+            raise ClientGone
+        self.sent += len(head) + len(data)
+        if head:
+            self.connection.write(self.reactor, head, data)
+        elif data:
+            self.connection.write(self.reactor, data)
+
+    def _within_length(self, data: bytes) -> bytes:
+        if len(data) > self.left:
+            self.closing = True
+            logger.error(
+                "%s %s sent more than its Content-Length; the rest was cut off",
+                self.request.method,
+                self.environ.get("PATH_INFO"),
+            )
+            data = data[: self.left]
+        self.left -= len(data)
+        return data
+
+    def _end(self) -> None:
+        """The body is complete: say so, or close the connection where it is not."""
+        if not self.head_sent:
+            self._put(self._begin(0), b"")
+        elif self.framing == response.CHUNKED:
+            self._put(b"", b"0\r\n\r\n")
+        if self.framing == response.LENGTH and self.left:
+            self.closing = True
+            logger.error(
+                "%s %s sent %d bytes less than its Content-Length; the connection was closed",
+                self.request.method,
+                self.environ.get("PATH_INFO"),
+                self.left,
+            )
+
+    def _wait_for_client(self) -> None:
+        """The client is slower than the application: wait, with a thread that the pool does not count on."""
+        outbound = self.connection.outbound
+        assert outbound is not None
+        if not self.reactor.detach(self.slot):
+            logger.warning("A client too slow for its response was cut off: max_streams others are waited for")
+            raise ClientGone
+        outbound.wait_for_room(self._check_abandoned)
+
+    def _check_abandoned(self) -> None:
+        if self.slot.abandoned or self.connection.gone:
+            raise ClientGone
+
+    # -- what can go wrong
+
+    def _fail(self, error: BaseException) -> None:
+        """An exception that the application let through: 500, or an aborted connection where a head is out."""
+        logger.error(
+            "Error in the application: %s %s",
+            self.request.method,
+            self.environ.get("PATH_INFO"),
+            exc_info=(type(error), error, error.__traceback__),
+        )
+        self._answer(500, "Internal Server Error\n")
+
+    def _time_out(self) -> None:
+        self.reactor.timed_out(self.slot)
+        self._answer(504, "The application took too long.\n")
+
+    def _answer(self, code: int, text: str) -> None:
+        self.closing = True
+        if self.head_sent or self.slot.abandoned:
+            return
+        self.head_sent = True
+        self.code = code
+        data = plain_response(code, text, date=self.reactor.heads.date(), bodiless=self.request.method == "HEAD")
+        self.sent += len(data)
+        with contextlib.suppress(ClientGone):
+            self.connection.write(self.reactor, data)
+
+    def _meet_interrupt(self) -> None:
+        """Somebody is about to interrupt this thread, or has: wait for it, and let the exception come out here.
+
+        Between PyThreadState_SetAsyncExc() and the exception lie only a few byte codes of this thread."""
+        with self.slot.guard:
+            pass
+        for _ in range(1000):
+            pass  # The interpreter looks for asynchronous exceptions wherever it jumps back.

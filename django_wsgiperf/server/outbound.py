@@ -1,0 +1,173 @@
+"""Response bytes that the client has not taken yet: in memory, then in a temporary file, or in the application's file.
+
+Filled by the thread that runs the request, drained by the leader; `lock` guards everything in it. No HTTP.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import tempfile
+import threading
+from collections import deque
+from collections.abc import Callable
+
+_FILE_PIECE_BYTES = 262_144
+_SEND_PIECE_BYTES = 1_048_576
+
+WOULD_BLOCK = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
+"""What send() and recv() raise on a socket that is not ready, with and without TLS."""
+
+
+class ClientGone(Exception):
+    """The connection is closed: nobody will read what is being produced."""
+
+
+class _FileSegment:
+    """Bytes `offset` to `end` of a file descriptor of our own."""
+
+    __slots__ = ("_fd", "end", "growing", "offset")
+
+    def __init__(self, fd: int, offset: int, end: int, *, growing: bool = False) -> None:
+        self._fd = fd
+        self.offset = offset
+        self.end = end
+        self.growing = growing
+
+    def write(self, view: memoryview) -> None:
+        while view:
+            written = os.pwrite(self._fd, view, self.end)
+            self.end += written
+            view = view[written:]
+
+    def send(self, sock: socket.socket) -> int:
+        count = min(self.end - self.offset, _SEND_PIECE_BYTES)
+        if isinstance(sock, ssl.SSLSocket):
+            sent = sock.send(os.pread(self._fd, min(count, _FILE_PIECE_BYTES), self.offset))
+        else:
+            sent = os.sendfile(sock.fileno(), self._fd, self.offset, count)
+        if sent == 0:
+            raise OSError("the file became shorter while it was being sent")
+        self.offset += sent
+        return sent
+
+    def close(self) -> None:
+        os.close(self._fd)
+
+
+class Outbound:
+    """A connection's unsent bytes. Up to `memory_bytes` stay in memory, up to `spool_bytes` more go to a file."""
+
+    __slots__ = (
+        "_emptier",
+        "_memory",
+        "_memory_bytes",
+        "_segments",
+        "_spool_bytes",
+        "closed",
+        "lock",
+        "pending",
+    )
+
+    def __init__(self, memory_bytes: int, spool_bytes: int) -> None:
+        self.lock = threading.Lock()
+        self._emptier = threading.Condition(self.lock)
+        self._segments: deque[memoryview | _FileSegment] = deque()
+        self._memory_bytes = memory_bytes
+        self._spool_bytes = spool_bytes
+        self._memory = 0
+        self.pending = 0
+        """Bytes not yet taken by the socket."""
+        self.closed = False
+
+    @property
+    def full(self) -> bool:
+        return self.pending > self._memory_bytes + self._spool_bytes
+
+    def append(self, data: bytes | memoryview) -> None:
+        """Queue `data`: without a copy where there is room in memory or nothing else is queued, else in a file.
+
+        Raises ClientGone."""
+        view = memoryview(data)
+        with self.lock:
+            self._check_open()
+            if not self._segments or self._memory + len(view) <= self._memory_bytes:
+                self._segments.append(view)
+                self._memory += len(view)
+            else:
+                self._spool_segment().write(view)
+            self.pending += len(view)
+
+    def _spool_segment(self) -> _FileSegment:
+        """The segment at the end of the queue that more may be written to."""
+        last = self._segments[-1]
+        # A file is given up when it has grown to the bound: what was sent from it would never be freed otherwise.
+        if not isinstance(last, _FileSegment) or not last.growing or last.end >= self._spool_bytes:
+            with tempfile.TemporaryFile(prefix="wsgiperf-out-") as file:
+                last = _FileSegment(os.dup(file.fileno()), 0, 0, growing=True)
+            self._segments.append(last)
+        return last
+
+    def append_file(self, fd: int, offset: int, count: int) -> None:
+        """Queue `count` bytes of an open regular file from `offset` on. The descriptor is duplicated."""
+        with self.lock:
+            self._check_open()
+            self._segments.append(_FileSegment(os.dup(fd), offset, offset + count))
+            self.pending += count
+
+    def flush(self, sock: socket.socket) -> int:
+        """Send what the socket takes now; the number of bytes. Raises OSError when the connection is broken."""
+        total = 0
+        with self.lock:
+            if self.closed:
+                return 0
+            segments = self._segments
+            try:
+                while segments:
+                    segment = segments[0]
+                    if isinstance(segment, _FileSegment):
+                        sent = segment.send(sock)
+                        if segment.offset == segment.end:
+                            segments.popleft()
+                            segment.close()
+                    else:
+                        sent = sock.send(segment[:_SEND_PIECE_BYTES])
+                        self._memory -= sent
+                        if sent == len(segment):
+                            segments.popleft()
+                        else:
+                            segments[0] = segment[sent:]
+                    total += sent
+            except WOULD_BLOCK:
+                pass
+            self.pending -= total
+            if total and self.pending <= self._memory_bytes:
+                self._emptier.notify_all()
+        return total
+
+    def wait_for_room(self, tick: Callable[[], None], tick_s: float = 1.0) -> None:
+        """Block the producer until the client has caught up; `tick` is called about every `tick_s` seconds.
+
+        Raises ClientGone when the connection is closed meanwhile."""
+        with self._emptier:
+            while self.pending > self._memory_bytes:
+                self._check_open()
+                if not self._emptier.wait(tick_s):
+                    tick()
+            self._check_open()
+
+    def _check_open(self) -> None:
+        if self.closed:
+            raise ClientGone
+
+    def close(self) -> None:
+        """Drop everything and release a waiting producer."""
+        with self.lock:
+            self.closed = True
+            for segment in self._segments:
+                if isinstance(segment, _FileSegment):
+                    segment.close()
+            self._segments.clear()
+            self.pending = self._memory = 0
+            self._emptier.notify_all()

@@ -1,0 +1,107 @@
+"""What must hold before `serve` starts: its files and the application. Each is told in one line when it does not.
+
+Addresses are in listening.py, option values in conf.py. Raises CommandError, which manage.py prints.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+
+from django.conf import settings as django_settings
+from django.core.exceptions import ImproperlyConfigured
+from django.core.management.base import CommandError
+from django.core.servers.basehttp import get_internal_wsgi_application
+
+from django_wsgiperf.conf import ServerSettings
+
+from .gateway import WSGIApplication
+from .listening import tls_context
+
+
+def refuse_windows() -> None:
+    """There is no fork() on Windows, and so no worker process."""
+    if sys.platform == "win32":
+        raise CommandError(
+            "serve needs fork(), which Windows does not have. Use the Windows Subsystem for Linux, or there "
+            "runserver for development and waitress for production."
+        )
+
+
+def refuse_unusable_files(settings: ServerSettings) -> None:
+    """Certificates, the pid file and the access log. Raises ListeningError or CommandError."""
+    if settings.certfile:
+        tls_context(settings.certfile, settings.keyfile)
+    if settings.pid_file:
+        _refuse_pid_file(settings.pid_file)
+    if settings.access_log != "off" and settings.access_log_file != "-":
+        _refuse_unwritable("ACCESS_LOG_FILE", settings.access_log_file)
+
+
+def _refuse_pid_file(path: str) -> None:
+    folder = os.path.dirname(os.path.abspath(path))
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise CommandError(f"Cannot write PID_FILE {path}: permission denied. Write a file in a folder of this user.")
+    try:
+        with open(path) as file:
+            pid = int(file.read())
+        os.kill(pid, 0)
+    except (OSError, ValueError) as error:
+        if not isinstance(error, PermissionError):
+            return  # There is none, or its process is gone.
+    if "GUNICORN_PID" not in os.environ and pid != os.getpid():
+        raise CommandError(
+            f"PID_FILE {path} says that process {pid} serves already. Stop that one first, or remove the file "
+            f"if it is another program's number by now."
+        )
+
+
+def _refuse_unwritable(key: str, path: str) -> None:
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640))
+    except OSError as error:
+        raise CommandError(
+            f"Cannot write {key} {path}: {error.strerror}. Write a file that this user may write."
+        ) from error
+
+
+def refuse_what_is_not_there_yet(settings: ServerSettings) -> None:
+    """An option that would be believed to protect, and does nothing, is worse than a refusal."""
+    for name in ("trusted_proxies", "proxy_protocol"):
+        if getattr(settings, name):
+            raise CommandError(
+                f"{name.upper()} is declared for a coming version; this one believes no forwarding header. "
+                f"Leave it out, and let Django's SECURE_PROXY_SSL_HEADER and the proxy do this work until then."
+            )
+
+
+def load_application() -> WSGIApplication:
+    """The application that WSGI_APPLICATION names; with DEBUG it serves static files too, as runserver does."""
+    named = django_settings.WSGI_APPLICATION
+    try:
+        application = get_internal_wsgi_application()
+    except Exception as error:
+        # Django's own words are the cover of the import error that matters.
+        cause = error.__cause__ if isinstance(error, ImproperlyConfigured) and error.__cause__ else error
+        what = f"WSGI_APPLICATION {named!r}" if named else "The WSGI application"
+        raise CommandError(
+            f"{what} cannot be loaded: {_last_line(cause)}. Mend that, or set WSGI_APPLICATION to the dotted path of "
+            f"a WSGI callable; --traceback shows the way there."
+        ) from error
+    if not callable(application):
+        raise CommandError(f"WSGI_APPLICATION {named!r} is a {type(application).__name__}, which cannot be called.")
+    if django_settings.DEBUG and "django.contrib.staticfiles" in django_settings.INSTALLED_APPS:
+        from django.contrib.staticfiles.handlers import StaticFilesHandler
+
+        return StaticFilesHandler(application)
+    return application
+
+
+def _last_line(error: BaseException) -> str:
+    """The exception as Python would end its traceback, and the place of it."""
+    text = traceback.format_exception_only(error)[-1].strip()
+    if isinstance(error, SyntaxError):
+        return f"{text} ({error.filename}, line {error.lineno})"
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "importlib" not in frame.filename]
+    return f"{text} ({frames[-1].filename}, line {frames[-1].lineno})" if frames else text

@@ -1,0 +1,98 @@
+"""What concerns a process as a whole: what must not cross a fork, its memory, its log, its end.
+
+Knows Django's database connections by name only when the application has loaded them; no sockets, no requests.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import sys
+import threading
+
+logger = logging.getLogger("django_wsgiperf.server")
+
+
+def close_django_connections() -> None:
+    """Close the calling thread's database connections: it ends, or its process is about to be forked.
+
+    A connection that two processes use is broken for both, and one that nobody uses is one too many."""
+    if "django.db" in sys.modules:
+        from django.core.exceptions import ImproperlyConfigured
+        from django.db import connections
+
+        try:
+            connections.close_all()
+        except ImproperlyConfigured:
+            pass  # There is no database; DATABASES was never read.
+        except Exception:
+            logger.warning("A database connection could not be closed", exc_info=True)
+
+
+def warn_of_threads() -> None:
+    """In the master before the first fork: name the threads that will be missing in the workers."""
+    names = sorted(thread.name for thread in threading.enumerate() if thread is not threading.current_thread())
+    if names:
+        logger.warning(
+            "The application started threads while it was loaded (%s). They do not exist in the worker processes. "
+            "Start them when they are first needed, for example in the first request.",
+            ", ".join(names),
+        )
+
+
+def resident_bytes() -> int:
+    """Resident memory of this process; its peak where the system does not tell the present."""
+    try:
+        with open("/proc/self/statm", "rb") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except OSError:
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+
+
+def adopt_log_handlers() -> None:
+    """Where the project configures no logging for us, our messages go where gunicorn's go."""
+    ours, theirs = logging.getLogger("django_wsgiperf"), logging.getLogger("gunicorn.error")
+    if not ours.hasHandlers():
+        for handler in theirs.handlers:
+            ours.addHandler(handler)
+        ours.setLevel(theirs.level)
+        ours.propagate = False
+
+
+def show_stacks_on_abort() -> None:
+    """Have every thread's stack written to stderr when the master aborts this process for its silence.
+
+    That works while a call holds the interpreter lock, when nothing in Python can tell what is going on."""
+    if not faulthandler.is_enabled():
+        try:
+            faulthandler.enable()
+        except (OSError, ValueError, RuntimeError, AttributeError):
+            logger.debug("There is no stderr to write stacks to", exc_info=True)
+
+
+def leave_within(seconds: float) -> None:
+    """See that this process ends soon, though the application's own threads may go on: Python waits for them."""
+
+    def give_up() -> None:
+        names = sorted(t.name for t in threading.enumerate() if not t.daemon and t is not threading.main_thread())
+        logger.warning("Process %d does not wait for threads of the application: %s", os.getpid(), ", ".join(names))
+        leave()
+
+    timer = threading.Timer(seconds, give_up)
+    timer.daemon = True
+    timer.start()
+
+
+def leave() -> None:
+    """End this process now, whatever its threads are doing: they may be inside the application for ever."""
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError, AttributeError):
+            continue
+    os._exit(0)

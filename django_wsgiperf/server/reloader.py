@@ -1,0 +1,242 @@
+"""`serve --reload`: a supervisor that runs the real server as a child and starts it anew when a source file changes.
+
+The supervisor keeps the listening sockets, so that connections wait during a restart instead of being refused, and
+it outlives a broken file: the error is shown, and the next save tries again. The child's workers report what they have
+loaded; what is watched and how is in watching.py. No request passes through here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+
+from django.utils import autoreload
+
+from .connection import NEVER
+from .watching import Stamp, Watch, project_files
+
+CHILD_VARIABLE = "WSGIPERF__RELOAD_CHILD"
+SOCKETS_VARIABLE = "WSGIPERF__LISTEN_FDS"
+REPORT_VARIABLE = "WSGIPERF__REPORT_FD"
+
+_LOOK_S = 0.25
+_PATIENCE_S = 1.0
+"""How long a developer waits for requests that the old server still runs."""
+_KILL_S = 3.0
+_SETTLED_S = 2.0
+_RESTARTS_IN_A_ROW = 10
+"""So often a file may change right when the server has started, before the server is taken for who changes it."""
+
+
+def is_child() -> bool:
+    """Whether this process is the one that serves."""
+    return os.environ.get(CHILD_VARIABLE, "") != ""
+
+
+def is_first_child() -> bool:
+    """Whether none of the supervisor's children has served before it."""
+    return os.environ.get(CHILD_VARIABLE) == "1"
+
+
+def inherited_addresses() -> tuple[str, ...]:
+    """In the child: the supervisor's sockets, as addresses to listen on."""
+    return tuple(f"fd://{fd}" for fd in os.environ.get(SOCKETS_VARIABLE, "").split(",") if fd)
+
+
+class Reporter:
+    """The child's end of the pipe to the supervisor; without a supervisor it does nothing.
+
+    A report is one line of JSON, and no write is longer than PIPE_BUF, so that those of several processes do not mix.
+    """
+
+    def __init__(self, fd: int) -> None:
+        self._fd = fd
+        self._modules = 0
+        self._told: set[str] = set()
+
+    @classmethod
+    def from_environment(cls) -> Reporter:
+        return cls(int(os.environ.get(REPORT_VARIABLE, "-1")))
+
+    def report_modules(self) -> None:
+        """The files of all modules that are loaded now. Cheap when none was loaded since the last call."""
+        if self._fd < 0 or len(sys.modules) == self._modules:
+            return
+        try:
+            self._modules = len(sys.modules)
+            files = {str(path) for path in autoreload.iter_all_python_module_files()} - self._told
+        except (KeyError, RuntimeError):
+            self._modules = 0  # A thread imports something just now.
+            return
+        self._told |= files
+        self._send([["file", file] for file in sorted(files)])
+
+    def report_folders(self) -> None:
+        """The templates, translations and whatever else Django and the project want watched."""
+        if self._fd >= 0:
+            wishes = autoreload.StatReloader()
+            autoreload.autoreload_started.send(sender=wishes)
+            self._send([["file", str(Path(file).absolute())] for file in wishes.extra_files])
+            for folder, patterns in wishes.directory_globs.items():
+                self._send([["glob", str(folder), pattern] for pattern in sorted(patterns)])
+
+    def report_ready(self) -> None:
+        """The server listens."""
+        if self._fd >= 0:
+            self._send([["ready"]])
+
+    def _send(self, reports: Sequence[Sequence[str]]) -> None:
+        data = b""
+        with contextlib.suppress(BrokenPipeError):  # The supervisor is gone; the master will notice.
+            for report in reports:
+                line = json.dumps(report).encode() + b"\n"
+                if data and len(data) + len(line) > select.PIPE_BUF:
+                    os.write(self._fd, data)
+                    data = b""
+                data += line
+            if data:
+                os.write(self._fd, data)
+
+
+class Supervisor:
+    """Runs `command` until INT or TERM, and anew after each change. `say` gets one line at a time."""
+
+    def __init__(self, command: Sequence[str], sockets: Sequence[socket.socket], say: Callable[[str], None]) -> None:
+        self._command = command
+        self._sockets = [sock.fileno() for sock in sockets]
+        self._say = say
+        self._stopping = False
+        self._watch = Watch()
+        self._reports, self._report_fd = os.pipe()
+        os.set_blocking(self._reports, False)
+        self._unread = b""
+        self._ready_at = NEVER
+        self._started_at = 0.0
+        self._child: subprocess.Popen[bytes] | None = None
+        self._has_served = False
+        self._restarts = 0
+        self._blamed = ""
+        self._project: dict[str, Stamp | None] = {}
+
+    def run(self) -> int:
+        """The exit status."""
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGQUIT):
+            signal.signal(number, self._stop_soon)
+        signal.signal(signal.SIGUSR1, self._pass_on)
+        for number in (signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU):
+            signal.signal(number, signal.SIG_IGN)
+        for file in autoreload.iter_all_python_module_files():
+            self._watch.add(str(file))
+        while True:
+            self._watch.refresh()
+            self._project = project_files()
+            autoreload.ensure_echo_on()
+            child = self._child = self._start()
+            changed = self._attend(child)
+            ended = child.poll() is not None
+            _stop(child)
+            if not changed:
+                return (child.returncode if ended else 0) or 0
+            self._say(f"{_shown(changed)} changed, starting again")
+
+    def _stop_soon(self, number: int, frame: object) -> None:
+        self._stopping = True
+
+    def _pass_on(self, number: int, frame: object) -> None:
+        if self._child is not None:
+            self._child.send_signal(number)
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        environment: Mapping[str, str] = {
+            **os.environ,
+            CHILD_VARIABLE: "2" if self._has_served else "1",
+            SOCKETS_VARIABLE: ",".join(map(str, self._sockets)),
+            REPORT_VARIABLE: str(self._report_fd),
+            # Applications know by Django's own variable which of the two processes is the one that works.
+            autoreload.DJANGO_AUTORELOAD_ENV: "true",
+        }
+        self._ready_at = NEVER
+        self._started_at = time.time()
+        # Ctrl-C reaches every process of the terminal. A child that still imports would show where it was just then;
+        # once it serves, gunicorn takes the signal.
+        before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            return subprocess.Popen(
+                self._command, env=environment, pass_fds=(*self._sockets, self._report_fd), close_fds=True
+            )
+        finally:
+            signal.signal(signal.SIGINT, before)
+
+    def _attend(self, child: subprocess.Popen[bytes]) -> str:
+        """Until something changes: the file's name. Empty when the end has come."""
+        told = False
+        while not self._stopping:
+            readable, _, _ = select.select([self._reports], [], [], _LOOK_S)
+            if readable:
+                self._read_reports()
+            changed = self._watch.changed()
+            status = child.poll()
+            if status == 0:
+                return ""  # Somebody has ended it on purpose.
+            if status is not None and not changed:
+                if not told:
+                    told = True
+                    self._say(f"the server ended with status {status}; it starts again at the next save")
+                # Anything may mend it, also what has not been loaded yet.
+                now = project_files()
+                changed = next((path for path in now if self._project.get(path) != now[path]), "")
+            if changed and not self._is_the_servers_own(changed):
+                return changed
+        return ""
+
+    def _is_the_servers_own(self, path: str) -> bool:
+        """Whether the file changes because the server starts, which would go on for ever."""
+        if path != self._blamed or time.time() > self._ready_at + _SETTLED_S:
+            self._blamed, self._restarts = path, 0
+        self._restarts += 1
+        if self._restarts <= _RESTARTS_IN_A_ROW:
+            return False
+        self._say(f"{_shown(path)} changes whenever the server starts; it is not watched any longer")
+        self._watch.ignore(path)
+        return True
+
+    def _read_reports(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while data := os.read(self._reports, 65_536):
+                self._unread += data
+        *lines, self._unread = self._unread.split(b"\n")
+        for line in lines:
+            match json.loads(line):
+                case ["file", path]:
+                    self._watch.add(path, newer_than=self._started_at)
+                case ["glob", folder, pattern]:
+                    self._watch.add_glob(folder, pattern)
+                case ["ready"]:
+                    self._ready_at = time.time()
+                    if self._has_served:
+                        self._say(f"serving again after {time.time() - self._started_at:.1f} s")
+                    self._has_served = True
+
+
+def _stop(child: subprocess.Popen[bytes]) -> None:
+    """End the child: what it has begun may finish, but not for long."""
+    for number, patience_s in ((signal.SIGTERM, _PATIENCE_S), (signal.SIGQUIT, _KILL_S), (signal.SIGKILL, _KILL_S)):
+        if child.poll() is not None:
+            return
+        child.send_signal(number)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            child.wait(patience_s)
+
+
+def _shown(path: str) -> str:
+    relative = os.path.relpath(path)
+    return path if relative.startswith("..") else relative

@@ -1,0 +1,200 @@
+"""HTTP/1.1 response heads: a WSGI status and headers to bytes, and how the body after them is framed.
+
+No sockets. What an application could smuggle (CR, LF, NUL, framing of its own) is refused here; the errors that the
+server itself answers are made here too.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from email.utils import formatdate
+from http import HTTPStatus
+
+Headers = list[tuple[str, str]]
+
+# Framing of a body
+NONE = 0
+"""No body is sent: HEAD, 204, 304."""
+LENGTH = 1
+"""Content-Length bytes follow."""
+CHUNKED = 2
+"""The chunked coding."""
+CLOSE = 3
+"""The body ends with the connection (HTTP/1.0)."""
+
+_PLAIN, _LENGTH, _DATE, _CONNECTION, _DROPPED, _REFUSED = range(6)
+_SPECIAL = {
+    "content-length": _LENGTH,
+    "date": _DATE,
+    "connection": _CONNECTION,
+    "keep-alive": _DROPPED,
+    "proxy-connection": _DROPPED,
+    "te": _DROPPED,
+    "trailer": _DROPPED,
+    "upgrade": _DROPPED,
+    "transfer-encoding": _REFUSED,
+}
+_TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
+_STATUS = re.compile(r"[2-9][0-9][0-9](?: .*)?\Z")
+_KNOWN_MAX = 1024
+
+
+class ResponseError(Exception):
+    """The application's response cannot be put on the wire; the message says which part and why."""
+
+
+class HeadWriter:
+    """Writes response heads. One for a worker; its tables only ever hold what is right for every response."""
+
+    __slots__ = ("_date", "_date_second", "_kinds", "_statuses")
+
+    def __init__(self) -> None:
+        self._kinds: dict[str, int] = {}
+        self._statuses: dict[str, int] = {}
+        self._date = ""
+        self._date_second = 0
+
+    def date(self) -> str:
+        """The Date field's line, renewed once a second (RFC 9110 section 6.6.1)."""
+        second = int(time.time())
+        if second != self._date_second:
+            # The line first: another thread may see the new second and use the line at once.
+            self._date = f"Date: {formatdate(second, usegmt=True)}\r\n"
+            self._date_second = second
+        return self._date
+
+    def write(
+        self,
+        status: str,
+        headers: Headers,
+        bodiless: bool,
+        http10: bool,
+        keep_alive: bool,
+        length: int | None,
+    ) -> tuple[bytes, int, int, int, bool]:
+        """The head as bytes, and what follows from it: status code, framing, Content-Length (or -1), keep-alive.
+
+        `bodiless` is true for HEAD; `length` is the body's length where it is known without the application's
+        word. Raises ResponseError."""
+        try:
+            code = self._statuses[status]
+        except KeyError:
+            code = self._check_status(status)
+        kinds = self._kinds
+        lines = [f"HTTP/1.1 {status}\r\n"]
+        declared = -1
+        dated = False
+        for name, value in headers:
+            kind = kinds.get(name)
+            if kind is None:
+                kind = self._learn(name)
+            if kind:
+                if kind == _LENGTH:
+                    declared = _content_length(value, declared)
+                    continue
+                if kind == _CONNECTION:
+                    if "close" in value.lower():
+                        keep_alive = False
+                    continue
+                if kind == _DATE:
+                    dated = True
+                elif kind == _DROPPED:
+                    continue
+                else:
+                    raise ResponseError(f"the header {name} is the server's to set (PEP 3333)")
+            lines.append(name + ": " + value + "\r\n")
+        count = len(lines)
+        if not dated:
+            lines.append(self.date())
+            count += 1
+
+        if code == 204 or code == 304:
+            bodiless = True
+        if bodiless:
+            framing = NONE
+            if declared >= 0 and code != 204:
+                lines.append(f"Content-Length: {declared}\r\n")
+                count += 1
+        elif declared >= 0 or length is not None:
+            if declared < 0:
+                declared = length or 0
+            framing = LENGTH
+            lines.append(f"Content-Length: {declared}\r\n")
+            count += 1
+        elif http10:
+            framing = CLOSE
+            keep_alive = False
+        else:
+            framing = CHUNKED
+            lines.append("Transfer-Encoding: chunked\r\n")
+            count += 1
+        if not keep_alive:
+            lines.append("Connection: close\r\n")
+            count += 1
+        elif http10:
+            lines.append("Connection: keep-alive\r\n")
+            count += 1
+        lines.append("\r\n")
+        head = "".join(lines)
+        # Every line above ends with one CR LF; any other CR, LF or NUL was put there by the application.
+        if head.count("\n") != count + 1 or head.count("\r") != count + 1 or "\0" in head:
+            raise ResponseError(f"a header contains CR, LF or NUL: {_culprit(status, headers)}")
+        try:
+            return head.encode("latin-1"), code, framing, declared, keep_alive
+        except UnicodeEncodeError:
+            raise ResponseError(f"a header is not latin-1: {_culprit(status, headers)}") from None
+
+    def _check_status(self, status: str) -> int:
+        if not isinstance(status, str) or not _STATUS.match(status):
+            raise ResponseError(f"the status must be like '200 OK', not {status!r}")
+        code = int(status[:3])
+        if len(self._statuses) < _KNOWN_MAX:
+            self._statuses[status] = code
+        return code
+
+    def _learn(self, name: str) -> int:
+        if not isinstance(name, str) or not _TOKEN.match(name):
+            raise ResponseError(f"{name!r} is no header name")
+        kind = _SPECIAL.get(name.lower(), _PLAIN)
+        if len(self._kinds) < _KNOWN_MAX:
+            self._kinds[name] = kind
+        return kind
+
+
+def _content_length(value: str, earlier: int) -> int:
+    if not (value.isascii() and value.isdigit()):
+        raise ResponseError(f"Content-Length must be a number, not {value!r}")
+    length = int(value)
+    if earlier >= 0 and earlier != length:
+        raise ResponseError("two Content-Length headers that differ")
+    return length
+
+
+def _culprit(status: str, headers: Headers) -> str:
+    """The name of the first header that cannot be sent; its value may be a secret."""
+    for name, value in headers:
+        if re.search(r"[\r\n\0]", value) or not all(ord(character) < 256 for character in value):
+            return name
+    return f"status {status!r}"
+
+
+def plain_response(
+    code: int,
+    text: str,
+    *,
+    keep_alive: bool = False,
+    headers: Headers | None = None,
+    date: str = "",
+    content_type: str = "text/plain; charset=utf-8",
+    bodiless: bool = False,
+) -> bytes:
+    """A whole response of the server's own."""
+    body = text.encode()
+    lines = [f"HTTP/1.1 {code} {HTTPStatus(code).phrase}\r\n", date]
+    lines += [f"{name}: {value}\r\n" for name, value in headers or ()]
+    lines.append(f"Content-Type: {content_type}\r\nContent-Length: {len(body)}\r\nCache-Control: no-store\r\n")
+    if not keep_alive:
+        lines.append("Connection: close\r\n")
+    lines.append("\r\n")
+    return "".join(lines).encode("latin-1") + (b"" if bodiless else body)

@@ -1,0 +1,374 @@
+"""Leader/followers: the thread that finds a task runs it (Schmidt et al., Pattern-Oriented Software Architecture 2).
+
+Knows no HTTP and no sockets: a *source* is polled for tasks by one thread at a time, the leader, and tasks are run
+by whoever finds them. Nothing is handed from thread to thread on the way, so nothing waits for a switch of the
+interpreter lock. There is one thread more than there are slots, so that somebody can always poll.
+
+The invariants, and what keeps each:
+
+1. At most one thread polls. Leadership is either held by a thread that is not running a task, or it is the one
+   token in `_baton`, which a thread lays down before it runs a task and whoever pops it takes over.
+2. At most `size` tasks run. A task needs a slot popped from `_free`.
+3. A queued task never waits beside a free slot without somebody on the way to it: a thread gives its slot back
+   before it looks at the queue, and the leader looks at the slots after it has queued.
+4. While the leader runs a task, the standby watches; after `patience_s`, or at once when the task is known to
+   block, it takes the baton and polls in the leader's place. No standby watches while nobody runs a task.
+
+list.append, list.pop, deque.append and deque.popleft are atomic, with the interpreter lock and without; the two
+places where a flag is set and another is read after it (dozing and baton, slot and queue) are Dekker's pattern.
+`_lock` guards the number of threads and slots, which change only when a thread is started, lost or let go, and the
+counters of slots that are gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from .slots import Slot
+
+logger = logging.getLogger("django_wsgiperf.server")
+
+_IDLE_TICKS_BEFORE_DOZING = 4
+_RELAXED_TICKS = 5
+"""How many patiences a standby sleeps at most between two looks at a leader whose tasks are short."""
+
+
+class Task(Protocol):
+    """Something a thread can run; `blocks` says that it is known to keep its thread for long."""
+
+    blocks: bool
+
+    def run(self, slot: Slot) -> None: ...
+
+
+class Source(Protocol):
+    """Where tasks come from. poll() appends to the pool's queue; wake() ends a poll() early, from any thread."""
+
+    def poll(self) -> None: ...
+
+    def wake(self) -> None: ...
+
+
+def _nothing() -> None:
+    pass
+
+
+class _Follower(threading.Thread):
+    """A pool thread and the lock it sleeps on; the lock is held except for the moment of a wake-up."""
+
+    def __init__(self, pool: ThreadPool, number: int) -> None:
+        super().__init__(name=f"wsgiperf-{number}", daemon=True)
+        self.pool = pool
+        self.ending = False
+        """Set by the thread itself when a task has left it unfit for another."""
+        self.alarm = threading.Lock()
+        self.alarm.acquire()
+
+    def run(self) -> None:
+        self.pool._live(self)
+
+    def nudge(self) -> None:
+        """Wake the thread, or let its next wait return at once."""
+        with contextlib.suppress(RuntimeError):  # Somebody else has just done so.
+            self.alarm.release()
+
+
+class ThreadPool:
+    """`size` slots for tasks and `size` + 1 threads that poll `source` and run what it finds.
+
+    `patience_s` is how long a leader's task may take before the standby polls in its place."""
+
+    def __init__(
+        self,
+        source: Source,
+        size: int,
+        *,
+        patience_s: float = 0.001,
+        on_thread_start: Callable[[], None] = _nothing,
+        on_thread_end: Callable[[], None] = _nothing,
+    ) -> None:
+        self.size = size
+        self.queue: deque[Task] = deque()
+        self.newest_first = False
+        """Take tasks from the queue's young end: under overload the old ones have been given up by their clients."""
+        self.promotions = 0
+        self.slots: list[Slot] = [Slot(number) for number in range(size)]
+        """All slots in use, those of detached and lost threads too."""
+        self._past = Slot(-1)
+        self._source = source
+        self._patience_s = patience_s
+        self._patience_ns = int(patience_s * 1e9)
+        self._on_thread_start = on_thread_start
+        self._on_thread_end = on_thread_end
+        self._free = self.slots[::-1]
+        self._baton: list[bool] = []
+        self._seat = [True]
+        self._standby: _Follower | None = None
+        self._idle: list[_Follower] = []
+        self._dozing = False
+        self._urgent = False
+        self._call_started_ns = 0
+        self._stopping = False
+        self._lock = threading.Lock()
+        self._threads: set[_Follower] = set()
+        self._wanted_threads = size + 1
+        self._thread_numbers = 0
+
+    # -- for everybody
+
+    @property
+    def busy(self) -> int:
+        """Slots that run a task now, detached and lost ones left out."""
+        return self.size - len(self._free)
+
+    @property
+    def has_free_slot(self) -> bool:
+        return bool(self._free)
+
+    def counters(self) -> list[Slot]:
+        """Every slot there is, and one for those there were: their sums never fall."""
+        with self._lock:
+            return [*self.slots, self._past]
+
+    def start(self) -> None:
+        """Start the threads; the first to come leads."""
+        self._baton.append(True)
+        self._urgent = True
+        with self._lock:
+            for _ in range(self._wanted_threads):
+                self._start_thread()
+
+    def stop(self, timeout_s: float) -> bool:
+        """End every thread that comes to rest within `timeout_s` seconds; True when all did."""
+        self._stopping = True
+        deadline = time.monotonic() + timeout_s
+        while True:
+            self._source.wake()
+            with self._lock:
+                threads = list(self._threads)
+            for thread in threads:
+                thread.nudge()
+            if not threads:
+                return True
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                return False
+            threads[0].join(min(remaining, 0.05))
+
+    def detach(self, slot: Slot) -> None:
+        """Let the task in `slot` keep its thread, and put another thread and slot in their place."""
+        with self._lock:
+            if slot.detached or self._stopping:
+                return
+            slot.detached = True
+            replacement = Slot(slot.number)
+            self.slots.append(replacement)
+            self._wanted_threads += 1
+            self._start_thread()
+            self._free.append(replacement)
+        # Tasks may be waiting for just this slot, and a blocked leader needs a successor.
+        self._urgent = True
+        self._call_standby()
+        self._source.wake()
+
+    # -- threads
+
+    def _start_thread(self) -> None:
+        """With `_lock` held."""
+        self._thread_numbers += 1
+        thread = _Follower(self, self._thread_numbers)
+        self._threads.add(thread)
+        thread.start()
+
+    def _live(self, me: _Follower) -> None:
+        self._on_thread_start()
+        try:
+            while self._rest(me):
+                self._lead(me)
+                if me.ending:
+                    return
+        except BaseException:
+            logger.critical("A pool thread died; this is a bug in django-wsgiperf", exc_info=True)
+            raise
+        finally:
+            with self._lock:
+                self._threads.discard(me)
+            self._on_thread_end()
+
+    def _rest(self, me: _Follower) -> bool:
+        """Sleep until there is leadership to take; False when this thread is to end."""
+        while not self._stopping:
+            if len(self._threads) > self._wanted_threads and self._let_go(me):
+                return False
+            try:
+                self._seat.pop()
+            except IndexError:
+                self._idle.append(me)
+                if self._seat:
+                    # The standby left between the two lines above; whoever takes this thread out may wake it.
+                    try:
+                        self._idle.remove(me)
+                    except ValueError:
+                        pass
+                    else:
+                        continue
+                me.alarm.acquire()
+                continue
+            self._standby = me
+            leads = self._watch(me)
+            self._standby = None
+            self._seat.append(True)
+            if leads:
+                return True
+        return False
+
+    def _let_go(self, me: _Follower) -> bool:
+        with self._lock:
+            if len(self._threads) <= self._wanted_threads:
+                return False
+            self._threads.discard(me)
+            return True
+
+    def _watch(self, me: _Follower) -> bool:
+        """Be the standby: True with the baton in hand, False when the pool stops or this thread is to end."""
+        baton = self._baton
+        quiet_ticks = 0
+        # A look costs the leader a switch of the interpreter lock. While its tasks prove short, look less often; a new
+        # standby, and so every promotion, begins at full attention again.
+        tick_s = self._patience_s
+        while not self._stopping:
+            if len(self._threads) > self._wanted_threads:
+                return False
+            if self._urgent:
+                self._urgent = False
+                if self._take_baton():
+                    return True
+            if baton:
+                quiet_ticks = 0
+                if time.monotonic_ns() - self._call_started_ns < self._patience_ns:
+                    tick_s = min(tick_s * 1.25, self._patience_s * _RELAXED_TICKS)
+                elif self._take_baton():
+                    return True
+            else:
+                quiet_ticks += 1
+                if quiet_ticks > _IDLE_TICKS_BEFORE_DOZING:
+                    self._dozing = True
+                    if not baton and not self._stopping and not self._urgent:
+                        me.alarm.acquire()
+                    self._dozing = False
+                    quiet_ticks = 0
+                    continue
+            me.alarm.acquire(timeout=tick_s)
+        return False
+
+    def _take_baton(self) -> bool:
+        try:
+            self._baton.pop()
+        except IndexError:
+            return False
+        self.promotions += 1
+        return True
+
+    def _lead(self, me: _Follower) -> None:
+        """Poll and run tasks until another thread has taken over, or the pool stops."""
+        queue, baton, free, poll = self.queue, self._baton, self._free, self._source.poll
+        while not self._stopping:
+            while queue and free:
+                slot = free.pop()
+                try:
+                    task = queue.pop() if self.newest_first else queue.popleft()
+                except IndexError:
+                    free.append(slot)
+                    break
+                slot.started_ns = self._call_started_ns = time.monotonic_ns()
+                baton.append(True)
+                if task.blocks:
+                    self._urgent = True
+                    self._call_standby()
+                elif self._dozing or self._seat:
+                    self._call_standby()
+                self._run(me, slot, task)
+                try:
+                    baton.pop()
+                except IndexError:
+                    self._follow_up(me)
+                    return
+                if me.ending:
+                    baton.append(True)
+                    self._urgent = True
+                    self._call_standby()
+                    return
+            try:
+                poll()
+            except Exception:
+                logger.critical("The reactor failed; it goes on", exc_info=True)
+                time.sleep(0.01)  # Not to spin, should the failure be lasting.
+        # The others come out of their sleep by stop(); leadership ends with the pool.
+
+    def _call_standby(self) -> None:
+        """Wake the standby; where there is none, an idle thread, which will take the seat."""
+        standby = self._standby
+        if standby is not None:
+            standby.nudge()
+        elif self._seat:
+            with contextlib.suppress(IndexError):  # Whoever comes to rest next will find the seat empty.
+                self._idle.pop().nudge()
+
+    def _follow_up(self, me: _Follower) -> None:
+        """Another thread leads by now: run what waits for a slot, then rest."""
+        queue, free = self.queue, self._free
+        while queue and not self._stopping and not me.ending:
+            try:
+                slot = free.pop()
+            except IndexError:
+                return
+            try:
+                task = queue.pop() if self.newest_first else queue.popleft()
+            except IndexError:
+                free.append(slot)
+                continue
+            slot.started_ns = time.monotonic_ns()
+            self._run(me, slot, task)
+
+    def _run(self, me: _Follower, slot: Slot, task: Task) -> None:
+        """Run `task`, then give the slot back. No exception leaves: a pool thread outlives every task."""
+        slot.thread_id = threading.get_ident()
+        slot.task = task
+        try:
+            task.run(slot)
+        except BaseException:
+            logger.critical("A task failed outside the application; this is a bug in django-wsgiperf", exc_info=True)
+        slot.task = None
+        if slot.worn_out:
+            slot.worn_out = False
+            self._replace(me)
+        if slot.detached:
+            self._retire(slot)
+        else:
+            self._free.append(slot)
+
+    def _replace(self, me: _Follower) -> None:
+        """Let this thread end after its task, and another begin afresh."""
+        me.ending = True
+        with self._lock:
+            self._threads.discard(me)
+            if not self._stopping:
+                self._start_thread()
+
+    def _retire(self, slot: Slot) -> None:
+        """A detached task has ended at last: its replacement stays, and one thread too many comes to its end."""
+        with self._lock:
+            self.slots.remove(slot)
+            self._past.absorb(slot)
+            self._wanted_threads -= 1
+        # Whoever is woken looks at the numbers before it sleeps again.
+        try:
+            self._idle.pop().nudge()
+        except IndexError:
+            self._call_standby()

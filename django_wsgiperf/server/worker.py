@@ -1,0 +1,286 @@
+"""A gunicorn worker that runs the application in our thread pool: `serve` uses it, and so can `gunicorn -k`.
+
+Owns the process's life: heartbeat, deadlines, recycling, draining. The main thread does nothing else, so signals
+are handled at once whatever the pool is doing. Requests are the reactor's and the pool's business.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import os
+import random
+import select
+import signal
+import sys
+import time
+from collections.abc import Callable
+from typing import Any
+
+from django.conf import settings as django_settings
+from gunicorn.arbiter import Arbiter
+from gunicorn.workers.base import Worker
+
+from django_wsgiperf.conf import ConfigurationError, ServerSettings
+
+from . import gunicorn_options, process
+from .accesslog import AccessLog
+from .deadlines import DeadlineSupervisor
+from .listening import ListeningError, tls_context
+from .reactor import Listener, Reactor, base_environ
+from .readiness import Readiness
+from .reloader import Reporter
+from .reserved import ReservedPages
+from .scoreboard import DRAINING, ENDED, SERVING, STARTING, Scoreboard
+from .sharing import Sharing
+from .threadpool import ThreadPool
+
+logger = logging.getLogger("django_wsgiperf.server")
+
+_IDLE_LINGER_S = 2.0
+"""While draining, an idle connection gets this long to send one more request, answered with Connection: close."""
+_EXIT_S = 2.0
+"""So long the interpreter may take to end when the server's part is done: exit handlers, the application's threads."""
+_LONGEST_TURN_S = 2.0
+"""The leader polls four times a second, or another thread does in its place; after this long something is wrong."""
+
+
+class PooledWorker(Worker):  # type: ignore[misc]
+    """`gunicorn -k django_wsgiperf.server.worker.PooledWorker project.wsgi` honours gunicorn's own options."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        # In the master, before the fork.
+        super().__init__(*args, **kwargs)
+        self.board = Scoreboard.shared()
+        self.place = self.board.claim(self)
+        self.settings: ServerSettings
+        self.retiring = ""
+        self.access_log: AccessLog | None = None
+        self.reactor: Reactor
+        self.pool: ThreadPool
+        self.supervisor: DeadlineSupervisor
+        self._silent_ticks = 0
+        if self.age == 1:
+            process.warn_of_threads()
+        process.close_django_connections()
+
+    @property
+    def under_serve(self) -> bool:
+        """Whether the master is `serve`'s, which starts a successor for a worker that asks for it."""
+        return hasattr(self.cfg, "wsgiperf_settings")
+
+    @property
+    def wants_to_retire(self) -> bool:
+        """In the master: the worker asks for its replacement."""
+        return self.board.get(self.place, "retiring") == 1
+
+    @property
+    def is_serving(self) -> bool:
+        """In the master: the worker has begun to accept."""
+        return self.board.get(self.place, "state") == SERVING
+
+    @property
+    def has_served(self) -> bool:
+        """In the master: the worker came so far as to accept."""
+        return self.board.get(self.place, "state") > STARTING
+
+    # -- life
+
+    def init_process(self) -> None:
+        random.seed()
+        process.adopt_log_handlers()
+        super().init_process()
+
+    def init_signals(self) -> None:
+        super().init_signals()
+        process.show_stacks_on_abort()
+        # `serve`'s master forks with its signals held back: until here they would have been its own to handle.
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, Arbiter.SIGNALS)
+
+    def run(self) -> None:
+        # An error before the worker serves is to end the master, too: another worker would have the same.
+        self.booted = False
+        try:
+            # Only now: under plain gunicorn it is the application that has configured Django.
+            self.settings = gunicorn_options.settings_from(self.cfg)
+            self._build()
+        except (ConfigurationError, ListeningError) as error:
+            self.log.error("%s", error)
+            sys.exit(Arbiter.WORKER_BOOT_ERROR)
+        self.booted = True
+        settings = self.settings
+        ends_at = settings.max_requests and settings.max_requests + random.randint(0, settings.max_requests_jitter)
+        self.pool.start()
+        self._publish()
+        self.board.set(self.place, "state", SERVING)
+        try:
+            while self.alive:
+                self._tick()
+                if not self.retiring:
+                    self._consider_retirement(ends_at)
+            self._drain()
+        finally:
+            self.board.set(self.place, "state", ENDED)
+
+    def _build(self) -> None:
+        settings = self.settings
+        sys.setswitchinterval(settings.switch_interval_ms / 1000)
+        if settings.gc_freeze:
+            gc.freeze()
+        if self.under_serve:
+            context = tls_context(settings.certfile, settings.keyfile) if settings.certfile else None
+            application = self.wsgi
+        else:
+            context = gunicorn_options.tls_context(self.cfg)
+            application = gunicorn_options.with_pre_request(self, self.wsgi)
+        listeners = []
+        for listening in self.sockets:
+            listening.sock.setblocking(False)
+            environ = base_environ(settings, listening.sock, tls=context is not None, multiprocess=self.cfg.workers > 1)
+            unix = isinstance(listening.sock.getsockname(), (str, bytes))
+            listeners.append(Listener(listening.sock, environ, context, unix=unix))
+        self.reactor = Reactor(settings, application, listeners)
+        self.pool = self.reactor.pool = ThreadPool(
+            self.reactor, settings.threads, on_thread_end=process.close_django_connections
+        )
+        self.supervisor = DeadlineSupervisor(self.reactor)
+        self.sharing = Sharing(self.board, self.place)
+        checks = settings.ready_checks if django_settings.configured else ()
+        self.readiness = Readiness(checks, settings.ready_timeout_s, self.board)
+        self.pages = ReservedPages(self.reactor, self.board, self.place, self.readiness)
+        self.reporter = Reporter.from_environment()
+        if not self.under_serve:
+            self.reactor.access_log = gunicorn_options.after_requests(self)
+        if self.reactor.access_log is None and settings.access_log != "off":
+            self.reactor.access_log = self.access_log = AccessLog(settings.access_log, settings.access_log_file)
+
+    def _tick(self) -> None:
+        """Prove to the master that this process lives, keep deadlines, publish counters; then sleep a little."""
+        self._beat()
+        if os.getppid() != self.ppid:
+            logger.info("The master is gone; worker %d stops", os.getpid())
+            if self.settings.reload:
+                process.leave()  # Its successor serves already, and the developer waits for that one.
+            self.alive = False
+            return
+        self.supervisor.tick()
+        self._publish()
+        if self.sharing.refresh():
+            self.reactor.sharing = self.sharing
+        self.reporter.report_modules()
+        self._sleep(self.supervisor.tick_s)
+
+    def _beat(self) -> None:
+        """Tell the master that this process is of use: not while nobody comes round to the sockets any more."""
+        silence_s = (time.monotonic_ns() - self.reactor.polled_at_ns) / 1e9
+        if silence_s < _LONGEST_TURN_S:
+            self._silent_ticks = 0
+            self.notify()
+            return
+        self._silent_ticks += 1
+        if self._silent_ticks == 2:  # Once may be a call that held the interpreter lock, for the leader, too.
+            logger.critical("No thread of worker %d has polled its sockets for %.1f s", os.getpid(), silence_s)
+
+    def _publish(self) -> None:
+        self.board.publish(
+            self.place,
+            self.reactor,
+            lost_threads=self.supervisor.lost_threads,
+            rss_bytes=process.resident_bytes(),
+        )
+
+    def _sleep(self, seconds: float) -> None:
+        """Until `seconds` have passed or a signal has come."""
+        readable, _, _ = select.select([self.PIPE[0]], [], [], seconds)
+        if readable:
+            with contextlib.suppress(BlockingIOError):
+                os.read(self.PIPE[0], 4096)
+
+    # -- recycling
+
+    def _consider_retirement(self, ends_at: int) -> None:
+        settings = self.settings
+        served = self.board.get(self.place, "requests")
+        rss = self.board.get(self.place, "rss_bytes")
+        if ends_at and served >= ends_at:
+            self._retire(f"it has served {served} requests (max_requests)")
+        elif self.supervisor.lost_threads >= settings.max_lost_threads:
+            self._retire(f"it has lost {self.supervisor.lost_threads} threads to stuck requests (max_lost_threads)")
+        elif settings.max_rss_bytes and rss > settings.max_rss_bytes:
+            self._retire(f"it uses {rss >> 20} MiB of memory (max_rss_bytes)")
+
+    def _retire(self, reason: str) -> None:
+        """Go, but not before another worker serves: `serve`'s master starts one and then sends TERM."""
+        self.retiring = reason
+        logger.info("Worker %d is replaced: %s", os.getpid(), reason)
+        if self.under_serve:
+            self.board.set(self.place, "retiring", 1)
+            os.kill(self.ppid, signal.SIGCHLD)
+        else:
+            self.alive = False
+
+    # -- the end
+
+    def _drain(self) -> None:
+        """Finish what was begun: first for `drain_delay_s` like before but not ready, then without new connections."""
+        settings, reactor = self.settings, self.reactor
+        self.board.set(self.place, "state", DRAINING)
+        # Whoever keeps connections open is to move on to another server or worker from now on.
+        reactor.draining = True
+        if self.board.stopping or not self.under_serve:
+            self._wait(settings.drain_delay_s, lambda: False)
+        reactor.stop_accepting()
+        deadline = time.monotonic() + settings.graceful_timeout_s
+        reactor.drain(_IDLE_LINGER_S if not settings.reload else 0.1)
+        if not self._wait(settings.graceful_timeout_s, lambda: reactor.is_drained):
+            logger.warning(
+                "Worker %d stops after %g s (graceful_timeout_s); cut off: %s",
+                os.getpid(),
+                settings.graceful_timeout_s,
+                reactor.unfinished(),
+            )
+        self._publish()
+        self.readiness.stop()
+        if self.pool.stop(max(0.2, min(2.0, deadline - time.monotonic()))):
+            reactor.shut_down()
+            process.leave_within(_EXIT_S)
+        else:
+            self._leave_after_hooks()
+
+    def _wait(self, seconds: float, done: Callable[[], bool]) -> bool:
+        deadline = time.monotonic() + seconds
+        while not done():
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                return done()
+            self._beat()
+            self.supervisor.tick()
+            self._sleep(min(remaining, 0.05))
+        return True
+
+    def _leave_after_hooks(self) -> None:
+        """Let the arbiter call `worker_exit`, and do not wait for threads that may be inside the application."""
+        hook = self.cfg.worker_exit
+
+        def last(server: Any, worker: Any) -> None:
+            try:
+                hook(server, worker)
+            finally:
+                process.leave()
+
+        self.cfg.set("worker_exit", last)
+
+    def handle_exit(self, sig: int, frame: Any) -> None:
+        self.alive = False
+
+    def handle_usr1(self, sig: int, frame: Any) -> None:
+        super().handle_usr1(sig, frame)
+        if self.access_log is not None:
+            self.access_log.reopen()
+
+    def handle_quit(self, sig: int, frame: Any) -> None:
+        self.alive = False
+        self.cfg.worker_int(self)
+        self._leave_after_hooks()
+        sys.exit(0)

@@ -1,0 +1,1 @@
+"""The test suite. It mirrors the package: tests/server for django_wsgiperf/server, and so on."""

@@ -1,0 +1,117 @@
+"""The list of everything that a full run does, in order. Only what exists in the checkout is listed.
+
+A step is a command for the Python of one environment, with a limit and the services it takes. How it is run and
+counted is in cli.py.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+MAIN = "main"
+SERVICES = ("postgres", "mysql", "redis", "chromium", "wrk")
+PYTEST = ("-m", "pytest", "-q", "--no-header", "--tb=short", "-p", "tests._run.results")
+#: Folders of tests/ that have a step of their own.
+OWN_STEPS = ("browser", "docs", "example_project")
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One thing to run. `needs`: not run without these services; `uses`: some of its tests want these."""
+
+    name: str
+    what: str
+    command: tuple[str, ...]
+    limit_s: float
+    environment: str = MAIN
+    is_fast: bool = False
+    needs: tuple[str, ...] = ()
+    uses: tuple[str, ...] = ()
+    #: The service whose address becomes DATABASE_URL.
+    database: str = ""
+    #: Run by the interpreter itself, not by the environment made of it.
+    is_bare: bool = False
+    #: Its tests are counted one by one.
+    is_pytest: bool = False
+
+
+def pytest_step(name: str, what: str, *arguments: str, **others: Any) -> Step:
+    """A step that runs pytest and whose tests are counted."""
+    return Step(name, what, (*PYTEST, *arguments), is_pytest=True, uses=SERVICES, **others)
+
+
+def all_steps(root: Path, main_minor: str, newest: Iterable[str]) -> list[Step]:
+    """Every step of this checkout. `newest` are the Pythons to run with the newest Django."""
+    tests = root / "tests"
+    suite = ["tests", *(f"--ignore=tests/{name}" for name in OWN_STEPS)]
+    shop = ("tests/example_project", "--ds=bookshop.settings")
+    steps = [
+        Step("ruff", "ruff check", ("-m", "ruff", "check", "."), 60, is_fast=True),
+        Step("format", "ruff format --check", ("-m", "ruff", "format", "--check", "."), 60, is_fast=True),
+        Step("mypy", "mypy, strict, on the package", ("-m", "mypy"), 300, is_fast=True),
+        pytest_step(
+            f"pytest-{main_minor}", f"the suite, Django 5.2, Python {main_minor}", *suite, limit_s=600, is_fast=True
+        ),
+    ]
+    if (tests / "example_project").is_dir():
+        steps += [
+            pytest_step("shop-sqlite", "the bookshop's suite on SQLite", *shop, limit_s=300, is_fast=True),
+            pytest_step(
+                "shop-postgres",
+                "the bookshop's suite on PostgreSQL",
+                *shop,
+                limit_s=300,
+                needs=("postgres",),
+                database="postgres",
+            ),
+            pytest_step(
+                "shop-mariadb",
+                "the bookshop's suite on MariaDB",
+                *shop,
+                limit_s=300,
+                needs=("mysql",),
+                database="mysql",
+            ),
+        ]
+    if (tests / "browser").is_dir():
+        steps.append(pytest_step("browser", "the browser's tests", "tests/browser", limit_s=300))
+    if (tests / "docs").is_dir():
+        steps.append(pytest_step("docs", "the documentation's tests", "tests/docs", limit_s=120, is_fast=True))
+    quickstart = "example_project/quickstart.py"
+    if (root / quickstart).is_file():
+        steps.append(Step("quickstart", f"{quickstart} --check", (quickstart, "--check"), 300, is_bare=True))
+    for main in sorted(tests.glob("benchmarks/*/__main__.py")):
+        name = main.parent.name
+        command = ("-m", f"tests.benchmarks.{name}", "--smoke")
+        steps.append(Step(f"bench-{name}", f"benchmark {name}, smoke run", command, 180, needs=("wrk",), uses=SERVICES))
+    steps.append(Step("wheel", "build the wheel and use it", ("-m", "tests._run.wheel"), 300))
+    steps += [
+        pytest_step(
+            f"pytest-{minor}", f"the suite, newest Django, Python {minor}", *suite, limit_s=600, environment=minor
+        )
+        for minor in newest
+    ]
+    return steps
+
+
+def select(
+    steps: Iterable[Step], *, fast: bool = False, only: Iterable[str] = (), environment: str | None = None
+) -> list[Step]:
+    """The steps that are asked for. `only` takes names, beginnings of names (`shop`) and patterns (`*-3.1?`)."""
+    patterns = list(only)
+    return [
+        step
+        for step in steps
+        if (not fast or step.is_fast)
+        and (environment is None or step.environment == environment)
+        and (not patterns or any(matches(step.name, pattern) for pattern in patterns))
+    ]
+
+
+def matches(name: str, pattern: str) -> bool:
+    """Whether the step is meant: by its name, the beginning of its name up to a dash, or a pattern."""
+    return fnmatch.fnmatchcase(name, pattern) or name.startswith(f"{pattern}-")

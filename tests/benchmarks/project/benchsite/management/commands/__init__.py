@@ -1,0 +1,1 @@
+"""The commands: fill_benchmark."""

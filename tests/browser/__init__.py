@@ -1,0 +1,1 @@
+"""Tests of the bookshop in a real browser, and the command that takes the screenshots of the documentation."""

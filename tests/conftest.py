@@ -1,0 +1,102 @@
+"""Fixtures for the servers and programs that tests need, and what becomes of tests when one is missing.
+
+Under CI=true such a test fails. Elsewhere it is left out before the run, and listed in the end as not tested. Where
+the services come from is in services.py.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import services
+from tests._run import results
+
+#: Fixture -> key in services.SERVICES. A test that takes one of these needs that service.
+NEEDS = {
+    "postgres_url": "postgres",
+    "mysql_url": "mysql",
+    "redis_url": "redis",
+    "chromium_path": "chromium",
+    "wrk_path": "wrk",
+}
+EXAMPLE_PROJECT = Path(__file__).parent / "example_project"
+
+_not_tested = pytest.StashKey[dict[str, int]]()
+
+
+@pytest.fixture(scope="session")
+def postgres_url() -> Iterator[str]:
+    """The address of a new, empty PostgreSQL database. Its user may create more of them."""
+    with services.scratch_database("postgres") as database:
+        yield database.url
+
+
+@pytest.fixture(scope="session")
+def mysql_url() -> Iterator[str]:
+    """The address of a new, empty MariaDB or MySQL database. Its user may create more of them."""
+    with services.scratch_database("mysql") as database:
+        yield database.url
+
+
+@pytest.fixture(scope="session")
+def redis_url() -> Iterator[str]:
+    """The address of an empty Redis database that is this run's alone."""
+    with services.scratch_redis() as database:
+        yield database.url
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """The path of a Chromium that runs headless."""
+    return str(services.chromium())
+
+
+@pytest.fixture(scope="session")
+def wrk_path() -> str:
+    """The path of the load generator wrk."""
+    return str(services.wrk())
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """The example project's suite runs with its own settings, in a run of its own."""
+    other_settings = os.environ.get("DJANGO_SETTINGS_MODULE") != "bookshop.settings"
+    return True if collection_path == EXAMPLE_PROJECT and other_settings else None
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Leave out the tests whose service is missing, before anything runs."""
+    kept: list[pytest.Item] = []
+    left_out: list[pytest.Item] = []
+    counts: dict[str, int] = {}
+    for item in items:
+        lacking = [] if results.is_ci(os.environ) else _lacking(item)
+        for why in lacking:
+            counts[why] = counts.get(why, 0) + 1
+        (left_out if lacking else kept).append(item)
+    config.stash[_not_tested] = counts
+    if left_out:
+        items[:] = kept
+        config.hook.pytest_deselected(items=left_out)
+    for why, count in counts.items():
+        results.note_untested(f"{count} test{'s' if count > 1 else ''}", why)
+
+
+def _lacking(item: pytest.Item) -> list[str]:
+    """Why the services that the test takes are missing: one line each."""
+    taken = [NEEDS[name] for name in getattr(item, "fixturenames", ()) if name in NEEDS]
+    found = {key: services.find(key) for key in taken}
+    return [
+        f"{services.SERVICES[key].title}: {what.why}"
+        for key, what in found.items()
+        if isinstance(what, services.Missing)
+    ]
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, exitstatus: int, config: pytest.Config) -> None:
+    """Name what was not tested, after everything else."""
+    for why, count in config.stash.get(_not_tested, {}).items():
+        terminalreporter.write_line(f"not tested: {count} test(s), because {why}", yellow=True)

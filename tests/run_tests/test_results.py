@@ -1,0 +1,149 @@
+"""Every test is counted once, and what was left out is named: by the plugin, the fixtures and the summary."""
+
+from __future__ import annotations
+
+import io
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests._run import execution, processes, results, steps
+from tests._run.execution import Machine
+from tests._run.steps import Step
+from tests._run.summary import FAILED, OK, Result, Summary
+from tests._run.terminal import Terminal
+
+ROOT = Path(__file__).resolve().parents[2]
+SUITE = """
+import pytest
+
+def test_good(): pass
+def test_bad(): assert False
+@pytest.fixture
+def broken():
+    yield
+    raise ValueError
+def test_bad_in_the_end(broken): pass
+def test_skipped(): pytest.skip("no moon")
+"""
+NEEDS_REDIS = "def test_it(redis_url): pass\ndef test_other(): pass\n"
+
+
+def run_pytest(folder: Path, suite: str, **variables: str) -> tuple[results.Counts, subprocess.CompletedProcess[str]]:
+    """Run a suite of its own, with our plugin and our fixtures."""
+    (folder / "test_suite.py").write_text(suite, encoding="utf-8")
+    (folder / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    plugins = ("-p", "tests._run.results", "-p", "tests.conftest", "-p", "no:cacheprovider", "-p", "no:django")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("TEST_", "PYTEST_"))}
+    env.pop("CI", None)
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "--rootdir", str(folder), *plugins, str(folder)],
+        cwd=folder,
+        env={**env, "PYTHONPATH": str(ROOT), results.VARIABLE: str(folder / "facts"), **variables},
+        capture_output=True,
+        stdin=subprocess.DEVNULL,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return results.read(folder / "facts"), done
+
+
+def test_each_test_counts_once(tmp_path: Path) -> None:
+    counts, _ = run_pytest(tmp_path, SUITE)
+    assert (counts.passed, counts.failed, counts.running) == (1, 2, "")
+    [(what, why)] = counts.untested
+    assert "test_skipped" in what
+    assert "no moon" in why
+
+
+def test_file_that_cannot_be_imported_is_a_failure(tmp_path: Path) -> None:
+    counts, _ = run_pytest(tmp_path, "import nothing_like_it")
+    assert (counts.passed, counts.failed) == (0, 1)
+
+
+def test_test_whose_service_is_missing_is_left_out_and_named(tmp_path: Path) -> None:
+    counts, done = run_pytest(tmp_path, NEEDS_REDIS, TEST_REDIS_URL="redis://127.0.0.1:1/")
+    assert (counts.passed, counts.failed, done.returncode) == (1, 0, 0)
+    [(what, why)] = counts.untested
+    assert what == "1 test"
+    assert "TEST_REDIS_URL=redis://127.0.0.1:1/ does not work" in why
+    assert "not tested: 1 test(s), because Redis" in done.stdout
+
+
+def test_test_whose_service_is_missing_fails_in_ci(tmp_path: Path) -> None:
+    counts, done = run_pytest(tmp_path, NEEDS_REDIS, TEST_REDIS_URL="redis://127.0.0.1:1/", CI="true")
+    assert (counts.passed, counts.failed, counts.untested) == (1, 1, [])
+    assert "ServiceMissing" in done.stdout
+
+
+def test_reason_of_the_runner_is_the_one_that_is_told(tmp_path: Path) -> None:
+    counts, _ = run_pytest(tmp_path, NEEDS_REDIS, TEST_MISSING='{"redis": "only root can install it"}')
+    assert counts.untested == [("1 test", "Redis: only root can install it")]
+
+
+def test_stopped_run_tells_which_test_it_was_in(tmp_path: Path) -> None:
+    facts = tmp_path / "facts"
+    facts.write_text('{"start": "a"}\n{"passed": "a"}\n{"end": "a"}\n{"start": "b"}\n{"hal', encoding="utf-8")
+    counts = results.read(facts)
+    assert (counts.passed, counts.failed, counts.running) == (1, 0, "b")
+
+
+@pytest.fixture
+def machine(tmp_path: Path) -> Machine:
+    return Machine(ROOT, tmp_path, processes.clean_environment(os.environ), {}, sys.executable, sys.executable)
+
+
+def test_step_that_hangs_fails_and_shows_its_end(machine: Machine) -> None:
+    step = Step("slow", "", ("-c", "import time; print('here', flush=True); time.sleep(60)"), limit_s=0.5)
+    result, _ = execution.execute(step, machine)
+    assert (result.verdict, result.failed, result.note) == (FAILED, 1, "stopped after 0 s")
+    assert processes.tail(machine.log(step), 1) == ["here"]
+
+
+def test_step_that_is_no_suite_counts_as_one(machine: Machine) -> None:
+    good, _ = execution.execute(Step("good", "", ("-c", ""), 30), machine)
+    bad, _ = execution.execute(Step("bad", "", ("-c", "raise SystemExit(2)"), 30), machine)
+    assert (good.verdict, good.passed, good.failed) == (OK, 1, 0)
+    assert (bad.verdict, bad.passed, bad.failed, bad.note) == (FAILED, 0, 1, "exit code 2")
+
+
+def shown(summary: Summary) -> list[str]:
+    stream = io.StringIO()
+    summary.show(Terminal(stream))
+    return stream.getvalue().splitlines()
+
+
+def test_closing_line_adds_everything_up() -> None:
+    summary = Summary(is_ci=False)
+    summary.add(Result("a", OK, 1.0, passed=5))
+    summary.add(Result("b", FAILED, 1.0, passed=2, failed=1))
+    summary.not_tested("Redis tests", "there is no Redis")
+    summary.not_tested("shop", "there is no Redis")
+    lines = shown(summary)
+    assert lines[-1] == "7 passed, 1 failed"
+    assert "not tested: Redis tests, shop, because there is no Redis" in lines
+
+
+def test_untested_part_is_a_failure_in_ci() -> None:
+    summary = Summary(is_ci=True)
+    summary.add(Result("a", OK, 1.0, passed=5))
+    summary.not_tested("Redis tests", "there is no Redis")
+    assert shown(summary)[-1] == "5 passed, 1 failed"
+
+
+def test_steps_are_chosen_by_name_beginning_and_pattern() -> None:
+    every = [
+        Step(name, "", (), 1, is_fast=name == "ruff") for name in ("ruff", "shop-sqlite", "shop-mariadb", "shopping")
+    ]
+    assert [step.name for step in steps.select(every, only=["shop"])] == ["shop-sqlite", "shop-mariadb"]
+    assert [step.name for step in steps.select(every, only=["*maria*", "ruff"])] == ["ruff", "shop-mariadb"]
+    assert [step.name for step in steps.select(every, fast=True)] == ["ruff"]
+
+
+def test_folder_that_does_not_exist_has_no_step(tmp_path: Path) -> None:
+    names = [step.name for step in steps.all_steps(tmp_path, "3.11", ["3.13"])]
+    assert names == ["ruff", "format", "mypy", "pytest-3.11", "wheel", "pytest-3.13"]

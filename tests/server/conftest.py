@@ -1,0 +1,184 @@
+"""A real server in this process, on a loopback socket, for any WSGI application.
+
+`serve_app(app, threads=2, **settings)` starts the reactor and the pool; afterwards everything must have ended.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import http.client
+import io
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+from wsgiref.validate import validator
+
+import pytest
+
+from django_wsgiperf.conf import ServerSettings
+from django_wsgiperf.server.deadlines import DeadlineSupervisor
+from django_wsgiperf.server.poller import EpollPoller, SelectorPoller
+from django_wsgiperf.server.reactor import Listener, Reactor, base_environ
+from django_wsgiperf.server.threadpool import ThreadPool
+
+from .processes import Serve, write_project
+
+DEADLINE_S = 20.0
+
+
+class Client:
+    """A raw connection that reads responses one by one."""
+
+    def __init__(self, port: int) -> None:
+        self.sock = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S)
+        self._file = self.sock.makefile("rb")
+
+    def send(self, data: bytes) -> None:
+        self.sock.sendall(data)
+
+    def response(self, method: str = "GET") -> Response:
+        """The next response; EOFError when the connection has been closed instead."""
+        if not self._file.peek(1):
+            raise EOFError
+        parsed = http.client.HTTPResponse(_Borrowed(self._file), method=method)  # type: ignore[arg-type]
+        parsed.begin()
+        body = b"" if parsed.status == 100 else parsed.read()
+        return Response(parsed.status, parsed.reason, parsed.getheaders(), body)
+
+    def get(self, path: str = "/", *fields: str) -> Response:
+        lines = "".join(f"{field}\r\n" for field in fields)
+        self.send(f"GET {path} HTTP/1.1\r\nHost: test\r\n{lines}\r\n".encode())
+        return self.response()
+
+    def closed(self) -> bool:
+        """Whether the server has closed, or does before the deadline, with nothing more to read."""
+        return not self._file.read(1)
+
+    def rest(self) -> bytes:
+        return self._file.read()
+
+    def close(self) -> None:
+        self._file.close()
+        self.sock.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.close()
+
+
+class _Borrowed:
+    """What HTTPResponse takes for a socket: it may close the file it is given, but not ours."""
+
+    def __init__(self, file: io.BufferedReader) -> None:
+        self._file = file
+
+    def makefile(self, mode: str) -> Any:
+        return _Unclosed(self._file)
+
+
+class _Unclosed:
+    def __init__(self, file: io.BufferedReader) -> None:
+        self.read, self.readline, self.readinto, self.read1 = file.read, file.readline, file.readinto, file.read1
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+    def flush(self) -> None:
+        pass
+
+
+class Response:
+    def __init__(self, status: int, reason: str, headers: list[tuple[str, str]], body: bytes) -> None:
+        self.status = status
+        self.reason = reason
+        self.headers = {name.lower(): value for name, value in headers}
+        self.body = body
+
+
+class Server:
+    """A running reactor and pool."""
+
+    def __init__(self, reactor: Reactor, pool: ThreadPool, listening: socket.socket) -> None:
+        self.reactor = reactor
+        self.pool = pool
+        self.supervisor = DeadlineSupervisor(reactor, grace_s=0.2)
+        self.port: int = listening.getsockname()[1]
+        self._listening = listening
+        self._clients: list[Client] = []
+
+    def connect(self) -> Client:
+        client = Client(self.port)
+        self._clients.append(client)
+        return client
+
+    def get(self, path: str = "/", *fields: str) -> Response:
+        """One request on a connection of its own."""
+        with Client(self.port) as client:
+            return client.get(path, *fields)
+
+    def stop(self) -> None:
+        for client in self._clients:
+            client.close()
+        assert self.pool.stop(DEADLINE_S), "a pool thread did not end"
+        self.reactor.shut_down()
+        self._listening.close()
+
+
+def eventually(condition: Callable[[], bool], what: str) -> None:
+    """Wait for what another thread is about to do; only a failure takes long."""
+    deadline = time.monotonic() + DEADLINE_S
+    while not condition():
+        if time.monotonic() > deadline:
+            faulthandler.dump_traceback()  # Who waits for what is the first question then.
+            pytest.fail(f"never happened: {what}")
+        threading.Event().wait(0.005)
+
+
+@pytest.fixture(params=[EpollPoller, SelectorPoller], ids=["epoll", "selector"])
+def serve_app(request: pytest.FixtureRequest) -> Iterator[Callable[..., Server]]:
+    """Start servers; `validate=False` leaves wsgiref.validate out, for applications that misbehave on purpose."""
+    servers: list[Server] = []
+
+    def start(app: Any, threads: int = 2, validate: bool = True, **options: Any) -> Server:
+        settings = ServerSettings(threads=threads, **options)
+        listening = socket.create_server(("127.0.0.1", 0), backlog=512)
+        listening.setblocking(False)
+        environ = base_environ(settings, listening, tls=False, multiprocess=False)
+        reactor = Reactor(
+            settings, validator(app) if validate else app, [Listener(listening, environ)], request.param()
+        )
+        pool = reactor.pool = ThreadPool(reactor, threads)
+        pool.start()
+        server = Server(reactor, pool, listening)
+        servers.append(server)
+        return server
+
+    yield start
+    for server in servers:
+        server.stop()
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    """The folder of a small Django project."""
+    return write_project(tmp_path)
+
+
+@pytest.fixture
+def serve(project: Path) -> Iterator[Callable[..., Serve]]:
+    """Start `manage.py serve` of the project, on a port of its own unless an address is given."""
+    started: list[Serve] = []
+
+    def start(*arguments: str, **options: Any) -> Serve:
+        started.append(Serve(project, *arguments, **options))
+        return started[-1]
+
+    yield start
+    for server in started:
+        server.stop()

@@ -1,0 +1,185 @@
+"""Stuck requests: seen, interrupted, answered for, and their threads replaced."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from django_wsgiperf.server.deadlines import DeadlineSupervisor
+
+from .conftest import Server, eventually
+
+Start = Callable[..., Server]
+REQUEST = b"GET /stuck HTTP/1.1\r\nHost: test\r\n\r\n"
+
+
+class Stuck:
+    """An application whose /stuck does not end by itself until `released`; all else is answered at once."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Semaphore(0)
+        self.released = threading.Event()
+        self.lock = threading.Lock()
+        self.lock.acquire()
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        if environ["PATH_INFO"] == "/stuck":
+            self.entered.release()
+            self.wait()
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return [b"fine"]
+
+    def wait(self) -> None:
+        raise NotImplementedError
+
+
+class Sleeping(Stuck):
+    def wait(self) -> None:
+        while not self.released.is_set():
+            time.sleep(0.01)
+
+
+class Busy(Stuck):
+    def wait(self) -> None:
+        while not self.released.is_set():
+            pass
+
+
+class SwallowsExceptions(Stuck):
+    def wait(self) -> None:
+        while not self.released.is_set():
+            try:
+                time.sleep(0.01)
+            except Exception:
+                continue
+
+
+class BlockedLock(Stuck):
+    """A lock without a time-out is waited for outside the interpreter: only giving the thread up helps."""
+
+    def wait(self) -> None:
+        self.lock.acquire()
+        self.lock.release()
+
+
+class CCall(Stuck):
+    def wait(self) -> None:
+        libc = ctypes.CDLL(None)
+        while not self.released.is_set():
+            # A call that does not come back in time for its interruption.
+            libc.usleep(900_000)
+
+
+def watch(server: Server, until: Callable[[], bool], what: str) -> None:
+    """Let the supervisor look until it has done its work, as the worker's main thread does."""
+
+    def look() -> bool:
+        server.supervisor.tick()
+        return until()
+
+    eventually(look, what)
+
+
+def capacity_is_whole(server: Server, threads: int) -> bool:
+    pool = server.pool
+    return pool.busy == 0 and len(pool._free) == threads and len(pool._threads) == pool._wanted_threads
+
+
+@pytest.mark.parametrize("app_class", [Sleeping, Busy, SwallowsExceptions])
+def test_stuck_request_is_interrupted_and_answered_504(
+    serve_app: Start, app_class: type[Stuck], caplog: pytest.LogCaptureFixture
+) -> None:
+    app = app_class()
+    server = serve_app(app, threads=2, request_timeout_s=0.1)
+    client = server.connect()
+    before = {thread.name for thread in server.pool._threads}
+    client.send(REQUEST)
+    assert app.entered.acquire(timeout=20)
+    with caplog.at_level(logging.ERROR):
+        watch(server, lambda: server.reactor.statistics.timeouts["request"] == 1, "the request is interrupted")
+    assert client.response().status == 504
+    assert client.closed()
+    reports = [record.message for record in caplog.records if "past its deadline" in record.message]
+    assert len(reports) == 1
+    assert "in wait" in reports[0], "the stack is told"
+    watch(server, lambda: capacity_is_whole(server, 2), "the thread is replaced")
+    assert {thread.name for thread in server.pool._threads} != before
+    assert server.get("/").body == b"fine"
+    assert server.supervisor.lost_threads == 0
+
+
+@pytest.mark.parametrize("app_class", [BlockedLock, CCall])
+def test_thread_that_does_not_come_back_is_given_up(
+    serve_app: Start, app_class: type[Stuck], caplog: pytest.LogCaptureFixture
+) -> None:
+    app = app_class()
+    server = serve_app(app, threads=1, request_timeout_s=0.05)
+    server.supervisor = DeadlineSupervisor(server.reactor, grace_s=0.1)
+    client = server.connect()
+    client.send(REQUEST)
+    assert app.entered.acquire(timeout=20)
+    watch(server, lambda: server.supervisor.lost_threads == 1, "the thread is lost")
+    assert client.response().status == 504
+    assert client.closed()
+    assert server.get("/").body == b"fine", "another thread has taken its place"
+    app.released.set()
+    app.lock.release()
+    eventually(lambda: capacity_is_whole(server, 1), "the lost thread ends when it can")
+
+
+def test_stuck_after_the_head_closes_the_connection_unfinished(serve_app: Start) -> None:
+    released = threading.Event()
+
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        yield b"first"
+        while not released.is_set():
+            time.sleep(0.01)
+
+    server = serve_app(app, request_timeout_s=0.2)
+    client = server.connect()
+    client.send(REQUEST)
+    watch(server, lambda: server.reactor.statistics.timeouts["request"] == 1, "the request is interrupted")
+    data = client.rest()
+    assert b"first" in data
+    assert not data.endswith(b"0\r\n\r\n")
+
+
+def test_interruption_at_the_very_end_never_hits_the_next_request(serve_app: Start) -> None:
+    deadline_s = 0.02
+
+    def app(environ: Any, start_response: Any) -> list[bytes]:
+        if environ["PATH_INFO"] == "/edge":
+            time.sleep(deadline_s)
+        start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "4")])
+        return [b"fine"]
+
+    server = serve_app(app, threads=2, request_timeout_s=deadline_s, validate=False)
+    stop = threading.Event()
+
+    def supervise() -> None:
+        while not stop.is_set():
+            server.supervisor.tick()
+
+    supervisor = threading.Thread(target=supervise)
+    supervisor.start()
+    seen = set()
+    try:
+        for _ in range(150):
+            client = server.connect()
+            client.send(b"GET /edge HTTP/1.1\r\nHost: test\r\n\r\n")
+            seen.add(client.response().status)
+            client.close()
+    finally:
+        stop.set()
+        supervisor.join()
+    assert seen <= {200, 504}
+    eventually(lambda: capacity_is_whole(server, 2), "no slot and no thread is missing")
+    assert server.supervisor.lost_threads == 0
+    assert server.get("/").status == 200

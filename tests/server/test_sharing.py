@@ -1,0 +1,212 @@
+"""Which of several workers accepts: rules with made-up reactors, and what comes of them with real workers."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from django_wsgiperf.server import sharing
+from django_wsgiperf.server.scoreboard import SERVING, Scoreboard
+from django_wsgiperf.server.sharing import Sharing
+
+from .processes import Serve, eventually, get, stats, workers
+
+Start = Callable[..., Serve]
+
+
+class Clock:
+    """The time that sharing.py sees."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def monotonic_ns(self) -> int:
+        return int(self.now * 1e9)
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    clock = Clock()
+    monkeypatch.setattr(sharing, "time", clock)
+    return clock
+
+
+class Side:
+    """A worker's side of the matter, with as much of a reactor as it needs."""
+
+    def __init__(self, board: Scoreboard, clock: Clock) -> None:
+        self.board, self.clock = board, clock
+        self.row = board.claim(SimpleNamespace(pid=os.getpid(), age=1))
+        board.set(self.row, "pid", os.getpid())
+        board.set(self.row, "state", SERVING)
+        self.sharing = Sharing(board, self.row)
+        self.listens = True
+        self.reactor: Any = SimpleNamespace(
+            connections={},
+            pool=SimpleNamespace(has_free_slot=True),
+            statistics=SimpleNamespace(accepted=0),
+            finished_at_ns=0,
+            is_accepting=True,
+            listen=self._listen,
+        )
+
+    def _listen(self, listening: bool) -> None:
+        assert listening != self.listens
+        self.listens = listening
+
+    def poll(self) -> float:
+        return self.sharing.before_poll(self.reactor, 0.25)
+
+    def refresh(self) -> None:
+        self.board.set(self.row, "polled_ms", int(self.clock.now * 1000))
+        self.sharing.refresh()
+
+    def accept(self, wanted: int) -> int:
+        """Accept as many as this worker may; how many these are."""
+        taken = min(wanted, self.sharing.allowance(self.reactor, 64)) if self.listens else 0
+        for _ in range(taken):
+            self.reactor.statistics.accepted += 1
+            self.reactor.connections[self.reactor.statistics.accepted] = None
+        return taken
+
+    @property
+    def open(self) -> int:
+        return len(self.reactor.connections)
+
+
+@pytest.fixture
+def sides(clock: Clock) -> list[Side]:
+    board = Scoreboard()
+    both = [Side(board, clock), Side(board, clock)]
+    for _ in both:
+        for side in both:
+            side.poll()
+            side.refresh()
+    return both
+
+
+@pytest.mark.parametrize("number", [2, 32, 1000])
+def test_connections_that_come_at_once_are_shared_evenly(sides: list[Side], clock: Clock, number: int) -> None:
+    waiting = number
+    turns = 0
+    while waiting:
+        # The first is always a little faster.
+        for side in (sides[0], sides[0], sides[1]):
+            side.poll()
+            waiting -= side.accept(waiting)
+        clock.now += 0.0005
+        turns += 1
+    assert abs(sides[0].open - sides[1].open) <= 2 + number // 16
+    assert turns < 500
+
+
+def test_worker_that_is_alone_takes_what_comes(clock: Clock) -> None:
+    side = Side(Scoreboard(), clock)
+    side.refresh()
+    assert side.poll() == 0.25
+    assert side.accept(100) == 64
+    assert side.poll() == 0.25
+    assert side.listens
+
+
+def test_yield_ends_after_two_milliseconds_and_in_vain_it_is_made_up_for(sides: list[Side], clock: Clock) -> None:
+    busy = sides[0]
+    busy.accept(1), busy.poll(), busy.accept(1)
+    taken = []
+    for _ in range(8):
+        assert busy.poll() == 0.002
+        assert not busy.listens
+        clock.now += 0.0021
+        busy.poll()
+        assert busy.listens, "nobody else came"
+        taken.append(busy.accept(64))
+    assert taken == [2, 4, 8, 16, 32, 64, 64, 64]
+
+
+def test_worker_without_a_free_thread_leaves_new_connections_to_one_with(sides: list[Side], clock: Clock) -> None:
+    full, idle = sides
+    full.reactor.pool.has_free_slot = False
+    idle.accept(20), idle.poll()
+    for _ in range(10):
+        assert full.poll() == 0.002
+        assert not full.listens
+        clock.now += 1
+    full.reactor.pool.has_free_slot = True
+    full.poll()
+    assert full.listens
+
+
+def test_of_two_full_workers_the_one_that_gets_on_listens(sides: list[Side], clock: Clock) -> None:
+    for side in sides:
+        side.reactor.pool.has_free_slot = False
+    for side in sides * 2:
+        side.poll()
+    assert [side.listens for side in sides] == [True, True]
+    sides[1].reactor.finished_at_ns = 50_000_000
+    for side in sides[::-1]:
+        side.poll()
+    assert [side.listens for side in sides] == [False, True]
+
+
+def test_silent_and_draining_workers_are_not_waited_for(sides: list[Side], clock: Clock) -> None:
+    healthy, silent = sides
+    clock.now += 10
+    healthy.refresh()
+    healthy.reactor.pool.has_free_slot = False
+    healthy.accept(50), healthy.poll()
+    assert healthy.listens
+    silent.refresh(), healthy.refresh()
+    healthy.poll()
+    assert not healthy.listens
+    silent.reactor.is_accepting = False
+    silent.reactor.pool.has_free_slot = False
+    silent.poll(), healthy.poll()
+    assert healthy.listens
+
+
+def test_idle_connections_divide_evenly_over_real_workers(serve: Start) -> None:
+    port = two_workers(serve)
+    with contextlib.ExitStack() as stack:
+        for _ in range(32):
+            stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20))
+
+        def opened() -> list[int]:
+            return sorted(row["connections"] for row in stats(port)["workers"])
+
+        eventually(lambda: sum(opened()) >= 32, "all are accepted and told of")
+        assert opened()[0] >= 10
+
+
+def test_real_worker_without_a_free_thread_takes_no_connection(serve: Start) -> None:
+    port = two_workers(serve)
+    slow = threading.Thread(target=get, args=(port, "/?sleep=3"))
+    slow.start()
+    try:
+        eventually(lambda: any(row["busy"] for row in stats(port)["workers"]), "one is busy")
+        began = time.monotonic()
+        answering = {get(port)[1] for _ in range(20)}
+        if time.monotonic() - began < 2:  # On a machine so slow that the other was free again it proves nothing.
+            assert len(answering) == 1
+    finally:
+        slow.join()
+
+
+def two_workers(serve: Start) -> int:
+    """The port of two workers with a thread each that know of each other."""
+    port = serve("--workers", "2", "--threads", "1").wait_until_it_serves()
+    eventually(lambda: len(workers(port)) == 2, "both serve")
+    # They look for each other once a second, when they publish what they have to tell.
+    seen = {row["pid"]: row["seen_s"] for row in stats(port)["workers"]}
+    eventually(lambda: all(row["seen_s"] > seen[row["pid"]] + 1 for row in stats(port)["workers"]), "both have looked")
+    return port

@@ -1,0 +1,260 @@
+"""The invariants of the leader/followers pool, with a source and tasks that tell what happens."""
+
+from __future__ import annotations
+
+import random
+import sys
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from django_wsgiperf.server.slots import Slot
+from django_wsgiperf.server.threadpool import ThreadPool
+
+from .conftest import eventually
+
+
+class Source:
+    """Hands over what is submitted, and notices two pollers at once."""
+
+    def __init__(self) -> None:
+        self.pool: ThreadPool
+        self.pending: list[Any] = []
+        self.event = threading.Event()
+        self.polling = 0
+        self.pollers_max = 0
+        self.fail = 0
+
+    def submit(self, task: Any) -> None:
+        self.pending.append(task)
+        self.event.set()
+
+    def poll(self) -> None:
+        self.polling += 1
+        self.pollers_max = max(self.pollers_max, self.polling)
+        try:
+            self.event.wait(0.02)
+            self.event.clear()
+            if self.fail:
+                self.fail -= 1
+                raise OSError("the reactor failed")
+            while self.pending:
+                self.pool.queue.append(self.pending.pop(0))
+        finally:
+            self.polling -= 1
+
+    def wake(self) -> None:
+        self.event.set()
+
+
+class Task:
+    """Runs `work`, and counts how many run at once."""
+
+    running = 0
+    running_max = 0
+    lock = threading.Lock()
+
+    def __init__(self, work: Any = None, blocks: bool = False) -> None:
+        self.work = work or (lambda slot: None)
+        self.blocks = blocks
+        self.done = threading.Event()
+        self.thread = ""
+
+    def run(self, slot: Slot) -> None:
+        self.thread = threading.current_thread().name
+        with Task.lock:
+            Task.running += 1
+            Task.running_max = max(Task.running_max, Task.running)
+        try:
+            self.work(slot)
+        finally:
+            with Task.lock:
+                Task.running -= 1
+            self.done.set()
+
+
+class Running:
+    def __init__(self, size: int, patience_s: float = 0.001) -> None:
+        self.source = Source()
+        self.started: list[str] = []
+        self.ended: list[str] = []
+        Task.running = Task.running_max = 0
+        self.pool = self.source.pool = ThreadPool(
+            self.source,
+            size,
+            patience_s=patience_s,
+            on_thread_start=lambda: self.started.append(threading.current_thread().name),
+            on_thread_end=lambda: self.ended.append(threading.current_thread().name),
+        )
+        self.pool.start()
+
+    def submit(self, task: Task) -> Task:
+        self.source.submit(task)
+        return task
+
+    def is_whole(self) -> bool:
+        pool = self.pool
+        return len(pool._free) == pool.size == len(pool.slots) and len(pool._threads) == pool.size + 1
+
+
+@pytest.fixture
+def pool_of() -> Iterator[Any]:
+    made: list[Running] = []
+
+    def make(size: int, **options: Any) -> Running:
+        made.append(Running(size, **options))
+        return made[-1]
+
+    yield make
+    for running in made:
+        assert running.pool.stop(20), "a thread did not end"
+        assert running.source.pollers_max <= 1, "two threads polled at once"
+        eventually(lambda running=running: sorted(running.started) == sorted(running.ended), "every thread ended once")
+
+
+@pytest.fixture
+def forced_switches() -> Iterator[None]:
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(before)
+
+
+def test_there_is_one_thread_more_than_slots(pool_of: Any) -> None:
+    running = pool_of(3)
+    eventually(lambda: len(running.started) == 4, "four threads started")
+
+
+def test_at_most_size_tasks_run_and_all_do(pool_of: Any) -> None:
+    running = pool_of(3)
+    gate = threading.Event()
+    tasks = [running.submit(Task(lambda slot: gate.wait(20))) for _ in range(10)]
+    eventually(lambda: Task.running == 3, "every slot is taken")
+    eventually(lambda: len(running.pool.queue) == 7, "the leader goes on queueing with every slot taken")
+    gate.set()
+    assert all(task.done.wait(20) for task in tasks)
+    assert Task.running_max == 3
+    eventually(running.is_whole, "all slots are free")
+
+
+@pytest.mark.parametrize("blocks", [False, True], ids=["unknown", "known to block"])
+def test_standby_polls_while_the_leader_is_blocked(pool_of: Any, blocks: bool) -> None:
+    running = pool_of(2)
+    gate = threading.Event()
+    blocked = running.submit(Task(lambda slot: gate.wait(20), blocks=blocks))
+    eventually(lambda: Task.running == 1, "it runs")
+    quick = running.submit(Task())
+    assert quick.done.wait(20)
+    assert quick.thread != blocked.thread
+    gate.set()
+
+
+def test_dozing_standby_wakes(pool_of: Any) -> None:
+    running = pool_of(1)
+    eventually(lambda: running.pool._dozing, "with nothing to do the standby dozes")
+    gate = threading.Event()
+    running.submit(Task(lambda slot: gate.wait(20)))
+    eventually(lambda: running.pool.promotions >= 2, "it has taken over")
+    gate.set()
+
+
+@pytest.mark.parametrize("error", [ValueError("x"), SystemExit(1), KeyboardInterrupt()])
+def test_task_that_raises_costs_no_thread(pool_of: Any, error: BaseException) -> None:
+    running = pool_of(1)
+
+    def fail(slot: Slot) -> None:
+        raise error
+
+    for _ in range(5):
+        assert running.submit(Task(fail)).done.wait(20)
+    assert running.submit(Task()).done.wait(20)
+    assert not running.ended
+
+
+def test_source_that_fails_is_polled_again(pool_of: Any) -> None:
+    running = pool_of(1)
+    running.source.fail = 3
+    assert running.submit(Task()).done.wait(20)
+
+
+def test_detached_task_leaves_the_pool_whole(pool_of: Any) -> None:
+    running = pool_of(1)
+    gate = threading.Event()
+
+    def detach(slot: Slot) -> None:
+        running.pool.detach(slot)
+        running.pool.detach(slot)
+        gate.wait(20)
+
+    long = running.submit(Task(detach))
+    eventually(lambda: len(running.pool.slots) == 2, "there is another slot")
+    assert all(running.submit(Task()).done.wait(20) for _ in range(5))
+    gate.set()
+    assert long.done.wait(20)
+    eventually(running.is_whole, "one thread too many has ended")
+
+
+def test_worn_out_thread_is_replaced(pool_of: Any) -> None:
+    running = pool_of(2)
+
+    def wear(slot: Slot) -> None:
+        slot.worn_out = True
+
+    worn = running.submit(Task(wear))
+    assert worn.done.wait(20)
+    eventually(lambda: worn.thread in running.ended, "the thread ends")
+    eventually(running.is_whole, "another has taken its place")
+    assert running.submit(Task()).done.wait(20)
+
+
+def test_young_first_under_overload(pool_of: Any) -> None:
+    running = pool_of(1)
+    gate = threading.Event()
+    order: list[int] = []
+    running.submit(Task(lambda slot: gate.wait(20)))
+    eventually(lambda: Task.running == 1, "it runs")
+    tasks = [running.submit(Task(lambda slot, n=n: order.append(n))) for n in range(4)]
+    eventually(lambda: len(running.pool.queue) == 4, "all are queued")
+    running.pool.newest_first = True
+    gate.set()
+    assert all(task.done.wait(20) for task in tasks)
+    assert order == [3, 2, 1, 0]
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_random_schedules_lose_no_task_no_slot_and_no_thread(pool_of: Any, forced_switches: None, seed: int) -> None:
+    chance = random.Random(seed)
+    size = chance.choice([1, 2, 3, 5])
+    running = pool_of(size, patience_s=chance.choice([0.0001, 0.001]))
+    tasks: list[Task] = []
+
+    def work(kind: str) -> Any:
+        def run(slot: Slot) -> None:
+            slot.requests += 1
+            if kind == "block":
+                threading.Event().wait(0.003)
+            elif kind == "detach":
+                running.pool.detach(slot)
+                threading.Event().wait(0.002)
+            elif kind == "wear":
+                slot.worn_out = True
+            elif kind == "raise":
+                raise ValueError(kind)
+            elif kind == "detach and wear":
+                running.pool.detach(slot)
+                slot.worn_out = True
+
+        return run
+
+    kinds = ["quick", "quick", "quick", "block", "detach", "wear", "raise", "detach and wear"]
+    for _ in range(300):
+        kind = chance.choice(kinds)
+        tasks.append(running.submit(Task(work(kind), blocks=chance.random() < 0.3)))
+        if chance.random() < 0.05:
+            assert tasks[-1].done.wait(20), "a task waits for ever"
+    for task in tasks:
+        assert task.done.wait(20), "a task waits for ever"
+    eventually(running.is_whole, "slots and threads are as at the start")
+    assert sum(slot.requests for slot in running.pool.counters()) == 300, "what detached slots counted is kept"

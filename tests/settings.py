@@ -1,0 +1,14 @@
+"""The smallest Django project that the test suite can run in. A test that needs more overrides it there."""
+
+from __future__ import annotations
+
+SECRET_KEY = "only-for-tests-" + "x" * 40
+ALLOWED_HOSTS = ["localhost", "127.0.0.1", "testserver"]
+USE_TZ = True
+
+INSTALLED_APPS = ["django.contrib.contenttypes", "django.contrib.auth", "django_wsgiperf"]
+MIDDLEWARE: list[str] = []
+ROOT_URLCONF = "tests.urls"
+
+DATABASES = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
