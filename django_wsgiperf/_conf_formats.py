@@ -1,4 +1,4 @@
-"""What texts must look like: addresses, networks, paths, files, tokens.
+"""What texts must look like: addresses, networks, paths, files, tokens, dotted names, the errors of databases.
 
 Each function takes one text and returns nothing, or raises `Refused` with what to write instead.
 """
@@ -19,6 +19,8 @@ HOST_NAME = re.compile(r"[A-Za-z0-9_](?:[A-Za-z0-9_.-]*[A-Za-z0-9_.])?")
 DIGITS = re.compile(r"[0-9]{1,9}")
 URL_PATH = re.compile(r"/[!-~]*")
 TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
+SQLSTATE = re.compile(r"[0-9A-Z]{5}")
+MYSQL_ERROR = re.compile(r"[1-9][0-9]{3,4}")
 
 
 def _refused(message: str, remedy: str) -> Refused:
@@ -125,6 +127,21 @@ def token(text: str) -> None:
         )
 
 
+def dotted_path(text: str) -> None:
+    """A name that can be imported, with its module. Empty is none."""
+    if text and not ("." in text and all(part.isidentifier() for part in text.split("."))):
+        raise _refused(f"{text!r} is no dotted path", "write the module and the name, for example 'shop.db.is_primary'")
+
+
+def database_error(text: str) -> None:
+    """A SQLSTATE of PostgreSQL, or an error number of MySQL."""
+    if not SQLSTATE.fullmatch(text) and not MYSQL_ERROR.fullmatch(text):
+        raise _refused(
+            f"{text!r} is no SQLSTATE and no error number of MySQL",
+            "write five characters such as '57P01', or a number such as '1290'",
+        )
+
+
 VALIDATORS: dict[Format, Callable[[str], None]] = {
     Format.ADDRESS: address,
     Format.NETWORK: network,
@@ -132,4 +149,6 @@ VALIDATORS: dict[Format, Callable[[str], None]] = {
     Format.INPUT_FILE: input_file,
     Format.OUTPUT_FILE: output_file,
     Format.TOKEN: token,
+    Format.DOTTED_PATH: dotted_path,
+    Format.DATABASE_ERROR: database_error,
 }

@@ -38,6 +38,8 @@ class Format(StrEnum):
     INPUT_FILE = "file"
     OUTPUT_FILE = "output file"
     TOKEN = "token"
+    DOTTED_PATH = "dotted path"
+    DATABASE_ERROR = "database error"
 
 
 class Section:

@@ -7,8 +7,8 @@ values come in as mappings; nothing here knows Django or argparse.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, Generic, NamedTuple, TypeVar
 
 from django_wsgiperf._conf_errors import (
@@ -63,15 +63,29 @@ def resolve(
     """The section's values, or all problems. The error is returned, so that no traceback holds raw values."""
     table = sections[section]
     options = {option.name: option for option in options_of(section, table)}
-    problems: list[Problem] = []
-    values: dict[str, Any] = {}
-    origins = dict.fromkeys(options, DEFAULT)
-    wrong: set[str] = set()
-    for found in (
+    found = (
         *_from_settings(sections, section, setting),
         *_from_environment(sections, section, environ),
         *_from_command_line(options, cli),
-    ):
+    )
+    return _merge(Resolved(section, table(), dict.fromkeys(options, DEFAULT)), options, found)
+
+
+def overlay(base: Resolved[Any], name: str, setting: object) -> Resolved[Any] | ConfigurationError:
+    """A section with the keys of a dictionary elsewhere in the settings on top. `name` is that dictionary's."""
+    options = {option.name: option for option in options_of(base.section, type(base.values))}
+    return _merge(base, options, tuple(_from_dictionary(options, name, setting)))
+
+
+def _merge(
+    base: Resolved[Any], options: Mapping[str, Option], layers: Iterable[Raw | Problem]
+) -> Resolved[Any] | ConfigurationError:
+    """The base with what was found over it, the later over the earlier; or all problems."""
+    problems: list[Problem] = []
+    values: dict[str, Any] = {}
+    origins = dict(base.origins)
+    wrong: set[str] = set()
+    for found in layers:
         if isinstance(found, Problem):
             problems.append(found)
             continue
@@ -82,7 +96,7 @@ def resolve(
         except Refused as refused:
             problems.append(_problem(option, found, refused))
             wrong.add(found.name)
-    resolved = Resolved(section, table(**values), origins)
+    resolved = Resolved(base.section, replace(base.values, **values), origins)
     problems += [
         _conflict(options, resolved, conflict)
         for conflict in resolved.values.conflicts()
@@ -106,19 +120,25 @@ def _from_settings(sections: Sections, section: str, setting: object) -> Iterato
     for key in setting:
         if key not in sections:
             yield _unknown_section(sections, key)
-    keys = {option.key: option.name for option in options_of(section, sections[section])}
-    inner = setting.get(section, {})
+    options = {option.name: option for option in options_of(section, sections[section])}
+    yield from _from_dictionary(options, f"WSGIPERF[{section!r}]", setting.get(section, {}))
+
+
+def _from_dictionary(options: Mapping[str, Option], name: str, inner: object) -> Iterator[Raw | Problem]:
+    """The keys of one dictionary, whose name is as one writes it in Python."""
+    keys = {option.key: option.name for option in options.values()}
     if not isinstance(inner, Mapping):
-        origin = Origin(Source.SETTINGS, f"WSGIPERF[{section!r}]")
+        section = next(iter(options.values())).section
         message = f"it is a {type(inner).__name__}, not a dictionary"
-        yield Problem(ProblemKind.TYPE, section, "", origin, message, f"write {{'{next(iter(keys))}': ...}}")
+        remedy = f"write {{'{next(iter(keys))}': ...}}"
+        yield Problem(ProblemKind.TYPE, section, "", Origin(Source.SETTINGS, name), message, remedy)
         return
     for key, value in inner.items():
-        origin = Origin(Source.SETTINGS, f"WSGIPERF[{section!r}][{key!r}]")
+        origin = Origin(Source.SETTINGS, f"{name}[{key!r}]")
         if key in keys:
             yield Raw(keys[key], value, origin)
         else:
-            yield _unknown(key, origin, list(keys), f"there is no such key in WSGIPERF[{section!r}]")
+            yield _unknown(key, origin, list(keys), f"there is no such key in {name}")
 
 
 def _unknown_section(sections: Sections, key: object) -> Problem:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import argparse
 import os
 from collections.abc import Mapping
-from typing import Any, Literal, overload
+from typing import Any, Literal, TypeVar, overload
 
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
@@ -27,6 +27,7 @@ from django_wsgiperf._conf_errors import (
     Source,
 )
 from django_wsgiperf._conf_options import Option, Section, options_of
+from django_wsgiperf._conf_pool import PoolSettings
 from django_wsgiperf._conf_resolve import Resolved, Row
 from django_wsgiperf._conf_server import ServerSettings
 from django_wsgiperf._conf_values import cpu_cores
@@ -37,6 +38,7 @@ __all__ = [
     "ConfigurationError",
     "Option",
     "Origin",
+    "PoolSettings",
     "Problem",
     "ProblemKind",
     "Resolved",
@@ -52,12 +54,15 @@ __all__ = [
     "from_namespace",
     "load",
     "options",
+    "overlay",
     "server_settings",
+    "serving_threads",
 ]
 
+T = TypeVar("T")
 
 #: Every section of WSGIPERF and its table.
-SECTIONS: dict[str, type[Section]] = {"SERVER": ServerSettings}
+SECTIONS: dict[str, type[Section]] = {"SERVER": ServerSettings, "POOL": PoolSettings}
 
 
 def options(section: str = "SERVER") -> tuple[Option, ...]:
@@ -72,6 +77,13 @@ def load(
     environ: Mapping[str, str] | None = ...,
     settings: Mapping[str, object] | None = ...,
 ) -> Resolved[ServerSettings]: ...
+@overload
+def load(
+    section: Literal["POOL"],
+    cli: Mapping[str, object] | None = ...,
+    environ: Mapping[str, str] | None = ...,
+    settings: Mapping[str, object] | None = ...,
+) -> Resolved[PoolSettings]: ...
 @overload
 def load(
     section: str,
@@ -105,16 +117,32 @@ def load(
     return outcome
 
 
+def overlay(base: Resolved[T], name: str, setting: object) -> Resolved[T]:
+    """A section with the keys of a dictionary elsewhere in the settings on top of it.
+
+    `name` is that dictionary as one writes it, `DATABASES['default']['POOL']`: it is part of the origins. Raises
+    `ConfigurationError` with every problem.
+    """
+    outcome = _conf_resolve.overlay(base, name, setting)
+    if isinstance(outcome, ConfigurationError):
+        raise outcome
+    return outcome
+
+
 def _configured_setting() -> object:
     return getattr(django_settings, "WSGIPERF", {}) if django_settings.configured else {}
 
 
 #: What `current` gives, by section. Filled on first use; a race between threads only reads the same twice.
 _current: dict[str, Resolved[Any]] = {}
+#: The sections of which a server said that this process runs with them.
+_adopted: set[str] = set()
 
 
 @overload
 def current(section: Literal["SERVER"] = ...) -> Resolved[ServerSettings]: ...
+@overload
+def current(section: Literal["POOL"]) -> Resolved[PoolSettings]: ...
 @overload
 def current(section: str) -> Resolved[Any]: ...
 def current(section: str = "SERVER") -> Resolved[Any]:
@@ -139,11 +167,18 @@ def server_settings() -> ServerSettings:
 def adopt(resolved: Resolved[Any]) -> None:
     """Make `resolved`, which may hold values from a command line, what `current` gives in this process."""
     _current[resolved.section] = resolved
+    _adopted.add(resolved.section)
+
+
+def serving_threads() -> int | None:
+    """The threads of the server that this process is, or is about to be; None in any other process."""
+    return server_settings().threads if "SERVER" in _adopted else None
 
 
 def forget() -> None:
     """Have `current` read everything again."""
     _current.clear()
+    _adopted.clear()
 
 
 @receiver(setting_changed, dispatch_uid="django_wsgiperf.conf")

@@ -8,6 +8,7 @@ test_reference.py compares the pages with what this would write, so that they ca
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from itertools import groupby
 from pathlib import Path
 
@@ -22,8 +23,8 @@ NOTE = "<!-- Written by `python -m tests.docs.generate`; edit the tables in the 
 SETTINGS_INTRO = """\
 # Settings
 
-Every option has a key in the `WSGIPERF` dictionary of your settings, an environment variable, and a flag of
-`manage.py serve`:
+Every option has a key in the `WSGIPERF` dictionary of your settings and an environment variable. Those of the
+section `SERVER` are also flags of `manage.py serve`:
 
 ```python
 # settings.py
@@ -92,7 +93,28 @@ are left alone: names that begin with `WSGIPERF__`, which the project uses itsel
 sets for a service called `wsgiperf`, such as `WSGIPERF_SERVICE_HOST` and `WSGIPERF_PORT_80_TCP`.
 """
 
-SECTION_INTRO = {"SERVER": "What `manage.py serve` listens on, and how it runs requests."}
+SECTION_INTRO = {
+    "SERVER": "What `manage.py serve` listens on, and how it runs requests.",
+    "POOL": """\
+How the pools of database connections behave. It holds
+for every database whose `ENGINE` is one of `django_wsgiperf.db.backends`. The same keys in `DATABASES[alias]["POOL"]`
+are for that database only, and win over the section and its environment variables; `False` turns the pool off:
+
+```python
+DATABASES = {
+    "default": {
+        "ENGINE": "django_wsgiperf.db.backends.postgresql",
+        "NAME": "shop",
+        "POOL": {"MAX_SIZE": 4},
+    },
+    "archive": {
+        "ENGINE": "django_wsgiperf.db.backends.postgresql",
+        "NAME": "archive",
+        "POOL": False,
+    },
+}
+```""",
+}
 
 CHECKS_INTRO = """\
 # System checks
@@ -120,10 +142,14 @@ def settings_page() -> str:
     parts = [NOTE, "", intro]
     for section in conf.SECTIONS:
         parts += [f'## `WSGIPERF["{section}"]`', "", SECTION_INTRO.get(section, ""), ""]
+        titles = ("Key", "Default", "Meaning", "Environment", *(["Flag"] if section == "SERVER" else []))
         for group, options in groupby(conf.options(section), key=lambda option: option.group):
-            parts += [f"### {group}", "", "| Key | Default | Meaning | Environment | Flag |"]
-            parts += ["| --- | --- | --- | --- | --- |", *map(_row, options), ""]
+            parts += [f"### {group}", "", _line(titles), _line("---" for _ in titles), *map(_row, options), ""]
     return "\n".join(parts).rstrip() + "\n"
+
+
+def _line(cells: Iterable[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
 
 
 def _row(option: conf.Option) -> str:
@@ -135,18 +161,12 @@ def _row(option: conf.Option) -> str:
     if option.choices:
         some = "Any" if option.kind.name == "LIST" else "One"
         meaning += f" {some} of " + ", ".join(f"`{choice}`" for choice in option.choices) + "."
-    # Addresses are not given by a flag.
-    flag = f"`{option.flag}`" if option.name != "bind" else "`address ...`"
-    if option.kind.name == "BOOL":
-        flag += f", `--no-{option.flag.removeprefix('--')}`"
-    cells = (
-        f"`{option.key}`",
-        f"`{_literal(option.default)}`",
-        meaning,
-        f"`{option.environment_name}`",
-        flag,
-    )
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
+    cells = [f"`{option.key}`", f"`{_literal(option.default)}`", meaning, f"`{option.environment_name}`"]
+    if option.section == "SERVER":
+        # Addresses are not given by a flag.
+        flag = f"`{option.flag}`" if option.name != "bind" else "`address ...`"
+        cells.append(flag + (f", `--no-{option.flag.removeprefix('--')}`" if option.kind.name == "BOOL" else ""))
+    return _line(cell.replace("|", "\\|") for cell in cells)
 
 
 def _literal(value: object) -> str:

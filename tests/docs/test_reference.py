@@ -27,9 +27,9 @@ def test_every_option_is_described_with_all_its_names() -> None:
     rows = [line for line in read("settings.md").splitlines() if line.startswith("| `")]
     for section in conf.SECTIONS:
         for option in conf.options(section):
-            (row,) = [row for row in rows if row.startswith(f"| `{option.key}` ")]
-            assert f"`{option.environment_name}`" in row
-            assert option.name == "bind" or f"`{option.flag}`" in row
+            (row,) = [row for row in rows if f"| `{option.environment_name}` |" in row]
+            assert row.startswith(f"| `{option.key}` ")
+            assert (option.name != "bind" and section == "SERVER") is (f"`{option.flag}`" in row)
 
 
 def test_every_check_is_listed_and_explained() -> None:
