@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 from gunicorn import sock as gunicorn_sock
 
-from django_wsgiperf.conf import ServerSettings, Source, load
+from django_wsgiperf.conf import ServerSettings, Source, adopt, load
 
 if TYPE_CHECKING:
     from .gateway import Exchange, WSGIApplication
@@ -62,7 +62,10 @@ def settings_from(cfg: Any) -> ServerSettings:
         given["proxy_protocol"] = cfg.proxy_protocol != "off"
     if is_given(cfg, "limit_request_field_size"):
         logger.warning("limit_request_field_size is not used: HEAD_BYTES limits the whole head of a request")
-    values = load("SERVER", cli=given).values
+    resolved = load("SERVER", cli=given)
+    # The rest of the process is to see what gunicorn was told: a connection pool takes its size from the threads.
+    adopt(resolved)
+    values = resolved.values
     if values.trusted_proxies or values.proxy_protocol:
         logger.warning("No forwarding header is believed yet: TRUSTED_PROXIES is declared for a coming version")
     return values

@@ -10,13 +10,14 @@ import signal
 import socket
 import ssl
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from gunicorn.config import Config
 
+from django_wsgiperf import conf
 from django_wsgiperf.conf import ConfigurationError, ServerSettings
 from django_wsgiperf.server.gunicorn_options import settings_from
 
@@ -51,7 +52,18 @@ def settings(monkeypatch: pytest.MonkeyPatch, environ: dict[str, str] | None = N
     return settings_from(cfg)
 
 
+@pytest.fixture(autouse=True)
+def _only_workers_adopt() -> Iterator[None]:
+    yield
+    conf.forget()
+
+
 class TestOptions:
+    def test_the_process_sees_what_gunicorn_was_told(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert conf.serving_threads() is None
+        settings(monkeypatch, threads=12)
+        assert (conf.serving_threads(), conf.server_settings().threads) == (12, 12)
+
     def test_gunicorns_values_are_taken(self, monkeypatch: pytest.MonkeyPatch) -> None:
         values = settings(
             monkeypatch,

@@ -186,6 +186,10 @@ class TestRefusals:
         line = refused(project, "127.0.0.1:0", "--pid-file", "pid")
         assert line.startswith(f"PID_FILE pid says that process {os.getpid()} serves already.")
 
+    def test_the_checks_see_the_command_line(self, project: Path) -> None:
+        result = run(project, "serve", "no-such-host.invalid:1", "--max-requests-jitter", "5")
+        assert "MAX_REQUESTS_JITTER is 5, but MAX_REQUESTS is 0" in result.stderr
+
     def test_option_that_is_not_there_yet(self, project: Path) -> None:
         assert "TRUSTED_PROXIES is declared for a coming version" in refused(
             project, WSGIPERF_TRUSTED_PROXIES="10.0.0.0/8"

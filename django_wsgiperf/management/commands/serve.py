@@ -54,6 +54,9 @@ class Command(BaseCommand):
             self.resolved: Resolved[ServerSettings] = load("SERVER", cli=from_namespace(options))
         except ConfigurationError as error:
             raise CommandError(str(error)) from None
+        if not options["print_config"]:
+            # Before the checks, which are to see what the command line says.
+            adopt(self.resolved)
         # What --print-config shows may be what makes a check fail; and the reloader's child runs the checks itself.
         if options["print_config"] or self._supervises():
             options["skip_checks"] = True
@@ -73,7 +76,6 @@ class Command(BaseCommand):
             return
         settings = self.resolved.values
         preflight.refuse_what_is_not_there_yet(settings)
-        adopt(self.resolved)
         if reloader.is_child():
             settings = self._as_child(settings)
         try:
