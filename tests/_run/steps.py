@@ -18,6 +18,9 @@ PYTEST = ("-m", "pytest", "-q", "--no-header", "--tb=short", "-p", "tests._run.r
 #: Folders of tests/ that have a step of their own.
 OWN_STEPS = ("browser", "docs", "example_project")
 
+#: The databases whose engine runs Django's own tests -> the service that each needs.
+DJANGO_SUITE = {"postgresql": "postgres", "mysql": "mysql", "sqlite3": ""}
+
 
 @dataclass(frozen=True, slots=True)
 class Step:
@@ -42,6 +45,17 @@ class Step:
 def pytest_step(name: str, what: str, *arguments: str, **others: Any) -> Step:
     """A step that runs pytest and whose tests are counted."""
     return Step(name, what, (*PYTEST, *arguments), is_pytest=True, uses=SERVICES, **others)
+
+
+def _django_suite(database: str, service: str) -> Step:
+    """Django's own tests, as many as take half a minute, with its engine and with ours."""
+    return Step(
+        f"django-{database}",
+        f"Django's own tests with our engine for {database}",
+        ("-m", "tests.django_suite", "--core", "--database", database),
+        400,
+        needs=(service,) if service else (),
+    )
 
 
 def all_steps(root: Path, main_minor: str, newest: Iterable[str]) -> list[Step]:
@@ -88,6 +102,8 @@ def all_steps(root: Path, main_minor: str, newest: Iterable[str]) -> list[Step]:
         name = main.parent.name
         command = ("-m", f"tests.benchmarks.{name}", "--smoke")
         steps.append(Step(f"bench-{name}", f"benchmark {name}, smoke run", command, 180, needs=("wrk",), uses=SERVICES))
+    if (root / "django_wsgiperf" / "db" / "backends").is_dir():
+        steps += [_django_suite(database, service) for database, service in DJANGO_SUITE.items()]
     steps.append(Step("wheel", "build the wheel and use it", ("-m", "tests._run.wheel"), 300))
     steps += [
         pytest_step(
