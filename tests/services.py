@@ -167,7 +167,7 @@ def scratch_database(key: str) -> Iterator[Address]:
     """A new, empty database on the server, dropped in the end. `key` is "postgres" or "mysql"."""
     server = Address.parse(address(key))
     name = f"wsgiperf_{os.getpid()}_{secrets.token_hex(4)}"
-    _execute(server, f"CREATE DATABASE {name}")
+    execute(server, f"CREATE DATABASE {name}")
     try:
         yield server.with_database(name)
     finally:
@@ -177,7 +177,7 @@ def scratch_database(key: str) -> Iterator[Address]:
 def drop_database(server: Address, name: str) -> None:
     """Drop a database, if it exists, with whoever is still connected to it."""
     force = "" if server.scheme == "mysql" else " WITH (FORCE)"
-    _execute(server, f"DROP DATABASE IF EXISTS {name}{force}")
+    execute(server, f"DROP DATABASE IF EXISTS {name}{force}")
 
 
 @contextlib.contextmanager
@@ -216,7 +216,7 @@ def _claim_key(number: int) -> str:
     return f"django-wsgiperf-tests:{number}"
 
 
-def _execute(server: Address, statement: str) -> str:
+def execute(server: Address, statement: str) -> str:
     """Run one statement outside a transaction; the first value of its first row, if it has one."""
     if server.scheme == "mysql":
         import MySQLdb
@@ -241,10 +241,10 @@ def _execute(server: Address, statement: str) -> str:
 
 def _examine_database(url: str) -> str:
     server = Address.parse(url)
-    version = _execute(server, "SELECT VERSION()" if server.scheme == "mysql" else "SHOW server_version")
+    version = execute(server, "SELECT VERSION()" if server.scheme == "mysql" else "SHOW server_version")
     # Tests make databases of their own, so the login must be allowed to.
     name = f"wsgiperf_{os.getpid()}_{secrets.token_hex(4)}"
-    _execute(server, f"CREATE DATABASE {name}")
+    execute(server, f"CREATE DATABASE {name}")
     drop_database(server, name)
     return version.split()[0].split("-")[0]
 

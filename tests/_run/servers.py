@@ -40,32 +40,6 @@ class CannotStart(Exception):
     """A private server could not be started. The message says why."""
 
 
-@dataclass(slots=True)
-class PrivateServer:
-    """A running server. `stop` ends it and removes its folder."""
-
-    title: str
-    url: str
-    folder: Path
-    log: Path
-    process: subprocess.Popen[bytes]
-    stop_signal: signal.Signals
-
-    def has_ended(self) -> bool:
-        """Whether it stopped by itself."""
-        return self.process.poll() is not None
-
-    def stop(self) -> None:
-        """Ask it to end, then force it, then remove what it wrote."""
-        for number in (self.stop_signal, signal.SIGKILL):
-            with contextlib.suppress(ProcessLookupError):
-                self.process.send_signal(number)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(STOP_LIMIT_S)
-                break
-        shutil.rmtree(self.folder, ignore_errors=True)
-
-
 @dataclass(frozen=True, slots=True)
 class Place:
     """Where a server is being made, and as whom."""
@@ -130,8 +104,65 @@ class Recipe:
     make: Callable[[Place, dict[str, str]], list[str | Path]]
 
 
-def start(key: str, *, log: Path, env: Mapping[str, str]) -> PrivateServer | None:
-    """A private server of this kind, still starting; None when it is not installed. Raises CannotStart."""
+@dataclass(slots=True)
+class PrivateServer:
+    """A server that was started. `stop` ends it and removes its folder; after `halt`, `launch` starts it again."""
+
+    title: str
+    url: str
+    place: Place
+    command: list[str]
+    stop_signal: signal.Signals
+    process: subprocess.Popen[bytes]
+
+    @property
+    def folder(self) -> Path:
+        return self.place.folder
+
+    @property
+    def log(self) -> Path:
+        return self.place.log
+
+    def has_ended(self) -> bool:
+        """Whether it stopped by itself."""
+        return self.process.poll() is not None
+
+    def launch(self) -> None:
+        """Start it again. Raises OSError."""
+        self.process = _launch(self.command, self.place, self.stop_signal)
+
+    def halt(self) -> None:
+        """Ask it to end, then force it; what it wrote stays."""
+        for number in (self.stop_signal, signal.SIGKILL):
+            with contextlib.suppress(ProcessLookupError):
+                self.process.send_signal(number)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(STOP_LIMIT_S)
+                break
+
+    def stop(self) -> None:
+        """End it and remove what it wrote."""
+        self.halt()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _launch(command: Sequence[str], place: Place, stop_signal: signal.Signals) -> subprocess.Popen[bytes]:
+    with place.log.open("ab") as output:
+        return subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            preexec_fn=processes.dies_with_us(stop_signal),
+            **place.rights(),
+        )
+
+
+def start(key: str, *, log: Path, env: Mapping[str, str], extra: Sequence[str] = ()) -> PrivateServer | None:
+    """A private server of this kind, still starting; None when it is not installed. Raises CannotStart.
+
+    `extra` are more words for its command line; they outweigh the usual ones.
+    """
     recipe = RECIPES[key]
     programs = recipe.programs()
     if programs is None:
@@ -141,16 +172,8 @@ def start(key: str, *, log: Path, env: Mapping[str, str]) -> PrivateServer | Non
     try:
         place = Place(folder, free_port(), secrets.token_urlsafe(18), _unprivileged(recipe.system_user), log, env)
         place.give(folder)
-        command = recipe.make(place, programs)
-        with log.open("ab") as output:
-            process = subprocess.Popen(
-                [str(word) for word in command],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                preexec_fn=processes.dies_with_us(recipe.stop_signal),
-                **place.rights(),
-            )
+        command = [str(word) for word in (*recipe.make(place, programs), *extra)]
+        process = _launch(command, place, recipe.stop_signal)
     except OSError as error:
         shutil.rmtree(folder, ignore_errors=True)
         raise CannotStart(f"{recipe.title} cannot be started: {error}") from error
@@ -158,7 +181,7 @@ def start(key: str, *, log: Path, env: Mapping[str, str]) -> PrivateServer | Non
         shutil.rmtree(folder, ignore_errors=True)
         raise
     url = recipe.url.format(port=place.port, password=place.password)
-    return PrivateServer(recipe.title, url, folder, log, process, recipe.stop_signal)
+    return PrivateServer(recipe.title, url, place, command, recipe.stop_signal, process)
 
 
 def free_port() -> int:
