@@ -1,0 +1,82 @@
+"""What a pool knows of a server that refuses connections: since when, its last words, and when to ask again.
+
+Decides only; no lock, no thread, no clock of its own. Pool tells it how each attempt ended and asks before the next.
+"""
+
+from __future__ import annotations
+
+import random
+
+_FIRST_DELAY_S = 0.05
+_MAX_DELAY_S = 2.0
+_FEW = 8
+"""Attempts at a time that show a server well again; each success after an outage doubles how many are allowed."""
+
+
+class Outage:
+    """Healthy, failing (one attempt at a time, ever further apart), or recovering (few at a time). Pool's lock held.
+
+    For `patience_s` seconds from the first failure it is worth waiting: a restart takes about as long. A server that
+    has never answered is given no patience, since that is more often a mistake in the settings than an outage."""
+
+    __slots__ = (
+        "_last_failure_ns",
+        "_limit",
+        "_patience_ns",
+        "_reached",
+        "error",
+        "failures",
+        "retry_at_ns",
+        "since_ns",
+    )
+
+    def __init__(self, patience_s: float) -> None:
+        self._patience_ns = int(patience_s * 1e9)
+        self._reached = False
+        self._limit = 0
+        self._last_failure_ns = 0
+        self.error: Exception | None = None
+        """The last refusal; None while the server is not known to refuse."""
+        self.failures = 0
+        self.since_ns = 0
+        self.retry_at_ns = 0
+
+    def allows(self, attempts: int, now_ns: int) -> bool:
+        """Whether one more attempt may begin beside `attempts` others."""
+        return not self._limit or (attempts < self._limit and (self.error is None or now_ns >= self.retry_at_ns))
+
+    def restricts(self) -> bool:
+        """Whether allows() looks at its arguments at all."""
+        return self._limit > 0
+
+    def gives_up(self, now_ns: int) -> bool:
+        """Whether whoever has no other hope than a new connection should be told so now."""
+        return self.error is not None and (not self._reached or now_ns - self.since_ns >= self._patience_ns)
+
+    def failed(self, error: Exception, started_ns: int, now_ns: int) -> bool:
+        """An attempt begun at `started_ns` failed. True when this is news: the server was thought well until now."""
+        news = self.error is None
+        if news:
+            self.since_ns = started_ns
+            self.failures = 0
+        elif started_ns < self._last_failure_ns:
+            # Begun before the last failure was known: many that fail together are one refusal, not many.
+            self.error = error
+            return False
+        self.error = error
+        self.failures += 1
+        self._limit = 1
+        self._last_failure_ns = now_ns
+        # The first is repeated at once (the database may have been created this moment). Chance keeps processes apart.
+        delay_s = min(_MAX_DELAY_S, _FIRST_DELAY_S * 2 ** (self.failures - 2)) if self.failures > 1 else 0.0
+        self.retry_at_ns = now_ns + int(delay_s * random.uniform(0.8, 1.2) * 1e9)
+        return news
+
+    def succeeded(self) -> bool:
+        """An attempt succeeded. True when this is news: the server was refusing until now."""
+        news = self.error is not None
+        self._reached = True
+        self.error = None
+        if self._limit:
+            self._limit = self._limit * 2 if self._limit < _FEW else 0
+        return news
