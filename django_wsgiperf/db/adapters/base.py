@@ -1,0 +1,197 @@
+"""The part of an adapter that is the same for every database: connecting as Django does, and settling at the end.
+
+An adapter is the pool's `Driver`, and answers the mixin's questions about a session. It connects with a wrapper of
+its own, so that a connection can be made in any thread, and with the settings of this moment, so that a new password
+is used. What connecting left on that wrapper (isolation level and the like) is handed to whoever gets the connection.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.db.backends.base.base import NO_DB_ALIAS
+from django.db.backends.dummy.base import DatabaseWrapper as DummyWrapper
+from django.utils.functional import cached_property
+from django.utils.module_loading import import_string
+
+from .statements import Statements
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from django_wsgiperf.db.mixin import PooledMixin
+    from django_wsgiperf.db.pool import Pool
+    from django_wsgiperf.db.settings import AliasPool
+
+#: What every wrapper has of its own; none of it belongs to a connection.
+_WRAPPERS_OWN = frozenset(vars(DummyWrapper({"NAME": ""})))
+
+
+class Memory:
+    """What is remembered of one raw connection, for as long as it lives. `attributes` are for each wrapper."""
+
+    __slots__ = ("attributes", "baseline")
+
+    def __init__(self, attributes: dict[str, Any], baseline: Any) -> None:
+        self.attributes = attributes
+        self.baseline = baseline
+
+
+class Adapter:
+    """The pool's driver for one database. Subclasses know a database's raw connections."""
+
+    statements: ClassVar[Statements]
+    """What a statement leaves behind."""
+    rows_stay_on_server: ClassVar[bool] = False
+    """Whether an ordinary cursor that is still open may fetch from the connection."""
+
+    pool: Pool[Any]
+    """Set by whoever makes the pool."""
+
+    def __init__(
+        self, wrapper_class: type[PooledMixin], alias: str, settings_dict: dict[str, Any], settings: AliasPool
+    ) -> None:
+        self.wrapper_class = wrapper_class
+        self.alias = alias
+        self.settings_dict = settings_dict
+        self.validate: Callable[[Any], object] | None = import_string(settings.validate) if settings.validate else None
+        self.hard = settings.reset == "hard"
+        self.watches_session = settings.reset == "auto"
+        self._makers: list[PooledMixin] = []
+        self._shared: set[str] = set()
+        self._memories: dict[int, Memory] = {}
+
+    @classmethod
+    def can_pool(cls, wrapper: PooledMixin) -> bool:
+        """Whether this wrapper's connections may be pooled at all."""
+        return wrapper.alias != NO_DB_ALIAS and bool(wrapper.settings_dict.get("NAME"))
+
+    # -- the pool's Driver
+
+    def connect(self) -> Any:
+        """A new connection, set up as Django would. Raises what Django would."""
+        maker = self._maker()
+        raw = None
+        try:
+            before = dict(vars(maker))
+            parameters = maker.get_connection_params()
+            raw = maker.get_new_connection(parameters)
+            self._set_up(maker, raw)
+            self._memories[id(raw)] = Memory(self._attributes(maker, before), self.baseline(raw))
+        except BaseException:
+            if raw is not None:
+                self._close_quietly(raw)
+            raise
+        finally:
+            maker.connection = None
+            self._makers.append(maker)
+        return raw
+
+    def close(self, raw: Any) -> None:
+        """Close a connection for good. An error of one that is broken already says nothing new."""
+        self._memories.pop(id(raw), None)
+        self._close_quietly(raw)
+
+    def is_alive(self, raw: Any) -> bool:
+        """Whether the connection may be handed out: it answers, and VALIDATE has nothing against it."""
+        try:
+            self.ping(raw)
+            return self.validate is None or bool(self.validate(raw))
+        except Exception:
+            return False
+
+    def abandon(self, raw: Any) -> None:
+        """In a forked child: close the connection without a byte reaching the parent's session."""
+        self._memories.pop(id(raw), None)
+        # Whatever the driver says on closing is written to nowhere; the parent's copy of the socket stays as it is.
+        with contextlib.suppress(Exception):
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            try:
+                os.dup2(nowhere, self.fileno(raw))
+            finally:
+                os.close(nowhere)
+            self._close_quietly(raw)
+
+    def state(self, raw: Any) -> str:
+        """What the session is doing, without asking it."""
+        return "unknown"
+
+    # -- for the mixin
+
+    def memory(self, raw: Any) -> Memory:
+        """What is remembered of a connection."""
+        return self._memories[id(raw)]
+
+    def is_in_transaction(self, raw: Any) -> bool:
+        """Whether giving the connection back now would end a transaction that somebody began."""
+        return self.state(raw) != "idle"
+
+    def is_server_side(self, cursor: Any) -> bool:
+        """Whether the cursor's rows are still to come from the server."""
+        return False
+
+    def settle(self, raw: Any, *, dirty: bool) -> str:
+        """Leave nothing of a session's state for the next holder; why the connection must be closed, or ""."""
+        raise NotImplementedError
+
+    def baseline(self, raw: Any) -> Any:
+        """The driver's own settings of a connection as it was set up, to be compared when it comes back."""
+        return None
+
+    def ping(self, raw: Any) -> None:
+        """One round trip. Raises when it fails."""
+        raise NotImplementedError
+
+    def fileno(self, raw: Any) -> int:
+        """The connection's socket."""
+        number: int = raw.fileno()
+        return number
+
+    def error_code(self, error: BaseException) -> str:
+        """The SQLSTATE or number by which EVICT_ON knows the error."""
+        code = getattr(error, "sqlstate", None)
+        return code if isinstance(code, str) else ""
+
+    # -- inside
+
+    def set_up_again(self, raw: Any) -> None:
+        """After a hard reset: what Django sets on each new connection."""
+        maker = self._maker()
+        try:
+            maker.get_connection_params()
+            self._set_up(maker, raw)
+        finally:
+            maker.connection = None
+            self._makers.append(maker)
+
+    def _set_up(self, maker: PooledMixin, raw: Any) -> None:
+        maker.connection = raw
+        maker.set_autocommit(True)
+        maker.init_connection_state()
+
+    def _maker(self) -> PooledMixin:
+        """A wrapper that nobody else uses now. Kept, for what Django finds out once for each wrapper."""
+        try:
+            maker = self._makers.pop()
+        except IndexError:
+            maker = self.wrapper_class(self.settings_dict, self.alias)
+        maker.settings_dict = self.settings_dict
+        return maker
+
+    def _attributes(self, maker: PooledMixin, before: dict[str, Any]) -> dict[str, Any]:
+        """What connecting has set on its wrapper, the caches of this one wrapper left out."""
+        after = vars(maker)
+        self._shared.update(
+            name
+            for name, value in after.items()
+            if (name not in before or before[name] is not value)
+            and name not in _WRAPPERS_OWN
+            and not isinstance(getattr(type(maker), name, None), cached_property)
+        )
+        return {name: after[name] for name in self._shared if name in after}
+
+    def _close_quietly(self, raw: Any) -> None:
+        with contextlib.suppress(Exception):
+            raw.close()

@@ -1,0 +1,146 @@
+"""PostgreSQL through psycopg 3: a clean return costs no round trip, because libpq knows the transaction's state.
+
+A dirty one is undone by DISCARD ALL. Anything that cannot be put back for certain is closed instead.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any
+
+import psycopg
+from psycopg.pq import ConnStatus, TransactionStatus
+
+from django_wsgiperf.db.pool import BROKEN
+
+from .base import Adapter
+from .statements import Statements, harmless, only_if
+
+if TYPE_CHECKING:
+    from django_wsgiperf.db.mixin import PooledMixin
+
+_STATES = {
+    TransactionStatus.IDLE: "idle",
+    TransactionStatus.ACTIVE: "active",
+    TransactionStatus.INTRANS: "idle in transaction",
+    TransactionStatus.INERROR: "idle in transaction",
+    TransactionStatus.UNKNOWN: "unknown",
+}
+#: The server tells of every change of these by itself, also of one made inside a function.
+_REPORTED = (b"TimeZone", b"session_authorization", b"DateStyle", b"IntervalStyle", b"client_encoding", b"search_path")
+
+_STATEMENTS = Statements(
+    {
+        **harmless(
+            *("select", "insert", "update", "delete", "merge", "with", "values", "table", "copy", "fetch", "move"),
+            *("begin", "start", "commit", "end", "rollback", "abort", "savepoint", "release", "lock", "show"),
+            *("create", "alter", "drop", "truncate", "comment", "grant", "revoke", "analyze", "vacuum", "reindex"),
+            *("refresh", "cluster", "checkpoint", "notify", "explain", "import", "reassign"),
+        ),
+        "set": only_if(r"set\s+(?:local|transaction|constraints)\b"),
+    },
+    setting={
+        "set_config": re.compile(r"set_config\s*\((?![^()]*,\s*true\s*\))"),
+        "advisory": re.compile(r"pg_(?:try_)?advisory_(?:un)?lock"),
+        "temp": re.compile(r"\btemp(?:orary)?\b|\bpg_temp\b"),
+        "setseed": re.compile(r"\bsetseed\b"),
+        "dblink": re.compile(r"\bdblink_connect"),
+    },
+    reading={
+        "val(": re.compile(r"\b(?:lastval|currval)\("),
+        "pg_temp": re.compile(r"\bpg_temp\b"),
+    },
+)
+
+
+class PostgreSQLAdapter(Adapter):
+    """psycopg's connections."""
+
+    statements = _STATEMENTS
+
+    @classmethod
+    def can_pool(cls, wrapper: PooledMixin) -> bool:
+        given = wrapper.settings_dict
+        if given["OPTIONS"].get("pool"):
+            return False  # Django's own pool is in charge.
+        # A service file may name the database.
+        return super().can_pool(wrapper) or bool(given["NAME"] == "" and given["OPTIONS"].get("service"))
+
+    def state(self, raw: Any) -> str:
+        return _STATES.get(raw.pgconn.transaction_status, "unknown")
+
+    def is_in_transaction(self, raw: Any) -> bool:
+        return bool(raw.pgconn.transaction_status != TransactionStatus.IDLE)
+
+    def is_server_side(self, cursor: Any) -> bool:
+        return isinstance(cursor, psycopg.ServerCursor)
+
+    def baseline(self, raw: Any) -> Any:
+        return self._kept_here(raw), self._kept_there(raw)
+
+    def settle(self, raw: Any, *, dirty: bool) -> str:
+        pgconn = raw.pgconn
+        status = pgconn.transaction_status
+        if status != TransactionStatus.IDLE:
+            if status not in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
+                return BROKEN if pgconn.status != ConnStatus.OK else "unfinished"
+            raw.rollback()
+            self.pool.statistics.count_reset("rollback")
+        here, there = self.memory(raw).baseline
+        if self._kept_here(raw) != here and not self._put_back(raw, here):
+            return "altered"
+        if self.hard or (self.watches_session and (dirty or self._kept_there(raw) != there)):
+            self._reset(raw)
+            if self._kept_there(raw) != there:
+                return "altered"
+        return ""
+
+    def ping(self, raw: Any) -> None:
+        # The shortest question there is: an empty statement. The connection is in autocommit mode whenever it is idle.
+        raw.execute(b"", prepare=False)
+
+    def _reset(self, raw: Any) -> None:
+        raw.execute(b"DISCARD ALL", prepare=False)
+        # What LISTEN has brought in the meantime is not for the next listener.
+        while raw.pgconn.notifies() is not None:
+            pass
+        self.pool.statistics.count_reset("hard")
+        self.set_up_again(raw)
+
+    def _put_back(self, raw: Any, here: tuple[Any, ...]) -> bool:
+        """Restore what was set on the driver's connection; False when it is of a kind that has no way back."""
+        (
+            autocommit,
+            isolation_level,
+            raw.read_only,
+            raw.deferrable,
+            raw.row_factory,
+            raw.cursor_factory,
+            raw.server_cursor_factory,
+            raw.prepare_threshold,
+            *_,
+        ) = here
+        if raw.autocommit != autocommit:
+            raw.autocommit = autocommit
+        if raw.isolation_level != isolation_level:
+            raw.isolation_level = isolation_level
+        return self._kept_here(raw) == here
+
+    def _kept_here(self, raw: Any) -> tuple[Any, ...]:
+        return (
+            raw.autocommit,
+            raw.isolation_level,
+            raw.read_only,
+            raw.deferrable,
+            raw.row_factory,
+            raw.cursor_factory,
+            raw.server_cursor_factory,
+            raw.prepare_threshold,
+            # psycopg gives handlers no public face; where these are absent there is nothing to compare.
+            len(getattr(raw, "_notice_handlers", ())),
+            len(getattr(raw, "_notify_handlers", ())),
+        )
+
+    def _kept_there(self, raw: Any) -> tuple[bytes | None, ...]:
+        status = raw.pgconn.parameter_status
+        return tuple([status(name) for name in _REPORTED])

@@ -1,0 +1,391 @@
+"""`PooledMixin`: a DatabaseWrapper whose raw connections come from a pool and go back to it. Django's state stays here.
+
+Django calls get_new_connection() when a thread needs a connection, and _close() when it is done; those two are where a
+lease begins and ends. Transactions, savepoints, hooks and query logs live on the wrapper, which stays its thread's.
+When a connection is given back earlier than Django would is decided in release.py; what must be undone of a session
+by the adapter of the database.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from django.db import OperationalError
+from django.db.backends.base.base import RAN_DB_VERSION_CHECK, BaseDatabaseWrapper
+from django.utils.asyncio import async_unsafe
+
+from . import cursors, errors, registry
+from .activity import current_label
+from .pool import BROKEN
+
+if TYPE_CHECKING:
+    import weakref
+    from collections.abc import Callable, Iterator
+
+    from django.db.backends.utils import CursorWrapper
+
+    from .adapters.base import Adapter
+    from .lease import Lease
+    from .registry import PoolOf
+
+    _Base = BaseDatabaseWrapper
+else:
+    _Base = object
+
+
+class PoolTimeout(errors.PoolTimeout, OperationalError):
+    """No connection became free in time."""
+
+
+class PoolOverloaded(errors.PoolOverloaded, OperationalError):
+    """Too many threads wait for a connection already."""
+
+
+class PoolUnavailable(errors.PoolUnavailable, OperationalError):
+    """The server refuses connections, and it is not yet time to ask it again."""
+
+
+class PoolClosed(errors.PoolClosed, OperationalError):
+    """The pool has been closed: the process is ending."""
+
+
+_AS_DJANGO: dict[type[errors.PoolError], type[errors.PoolError]] = {
+    errors.PoolTimeout: PoolTimeout,
+    errors.PoolOverloaded: PoolOverloaded,
+    errors.PoolUnavailable: PoolUnavailable,
+    errors.PoolClosed: PoolClosed,
+}
+
+
+class Pooling:
+    """What one wrapper has to do with its pool."""
+
+    __slots__ = ("checking", "connecting", "cursors", "epoch", "lease", "of", "pins", "seen", "unfit")
+
+    def __init__(self) -> None:
+        self.of: PoolOf | None = None
+        """The pool, as long as `seen` and `epoch` are those of now."""
+        self.seen: dict[str, Any] | None = None
+        self.epoch = -1
+        self.lease: Lease[Any] | None = None
+        self.cursors: dict[int, weakref.ref[Any]] = {}
+        """The open cursors of this lease."""
+        self.pins = 0
+        self.connecting = False
+        self.checking = False
+        self.unfit = ""
+        """Why the connection must not be lent again, whatever it looks like."""
+
+
+class PooledMixin(_Base):
+    """Goes before a DatabaseWrapper class; `make_pooled` does so. `pool_adapter_class` knows the raw connections."""
+
+    pool_adapter_class: ClassVar[type[Adapter]]
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._pooling = Pooling()
+        super().__init__(*args, **kwargs)
+        registry.watch(self)
+
+    # -- the pool
+
+    @property
+    def pool_of(self) -> PoolOf | None:
+        """The pool that connections come from, made on first use; None when this wrapper opens its own."""
+        pooling = self._pooling
+        # Tests and tools change the settings of a wrapper in place.
+        if pooling.epoch != registry.epoch() or pooling.seen != self.settings_dict:
+            pooling.epoch = registry.epoch()
+            pooling.of = registry.find(self)
+            pooling.seen = {
+                name: dict(value) if isinstance(value, dict) else value for name, value in self.settings_dict.items()
+            }
+        return pooling.of
+
+    @property
+    def pool_adapter(self) -> Adapter | None:
+        """The adapter of the connection at hand."""
+        of = self._pooling.of
+        return of.adapter if of is not None else None
+
+    @property
+    def pool_lease(self) -> Lease[Any] | None:
+        """The lease of the connection at hand."""
+        return self._pooling.lease
+
+    # -- a lease begins
+
+    @async_unsafe
+    def connect(self) -> None:
+        pooling = self._pooling
+        if self.pool_of is None:
+            super().connect()
+            return
+        if pooling.lease is not None:
+            # Somebody has set `connection` to None without closing it.
+            self._give_back(pooling.lease, "abandoned")
+        pooling.connecting = True
+        try:
+            super().connect()
+        finally:
+            pooling.connecting = False
+
+    def get_connection_params(self) -> dict[str, Any]:
+        # They may be costly (a token from another server), and are needed only to open a connection.
+        if self._pooling.connecting:
+            return {}
+        return super().get_connection_params()
+
+    @async_unsafe
+    def get_new_connection(self, conn_params: Any) -> Any:
+        pooling = self._pooling
+        if not pooling.connecting:
+            return super().get_new_connection(conn_params)
+        lease = self._acquire()
+        of = pooling.of
+        assert of is not None
+        vars(self).update(of.adapter.memory(lease.raw).attributes)
+        pooling.cursors = {}
+        pooling.unfit = ""
+        pooling.lease = lease
+        return lease.raw
+
+    def set_autocommit(self, autocommit: bool, *args: Any, **kwargs: Any) -> None:
+        pooling = self._pooling
+        if pooling.connecting and autocommit and not self.run_commit_hooks_on_set_autocommit_on:
+            # Connections of a pool are in this mode already.
+            self.autocommit = True
+            return
+        super().set_autocommit(autocommit, *args, **kwargs)
+        if autocommit and not pooling.connecting:
+            self.release_between_transactions()
+
+    def init_connection_state(self) -> None:
+        if not self._pooling.connecting:
+            super().init_connection_state()
+        elif self.alias not in RAN_DB_VERSION_CHECK:
+            # The connection is set up; what Django does once for each alias is left.
+            self.check_database_version_supported()
+            RAN_DB_VERSION_CHECK.add(self.alias)
+
+    def _acquire(self) -> Lease[Any]:
+        try:
+            return self._acquire_from_pool()
+        except errors.PoolError as error:
+            raise _as_django(error) from error.__cause__
+
+    def _acquire_from_pool(self) -> Lease[Any]:
+        of = self._pooling.of
+        assert of is not None
+        try:
+            return of.pool.acquire(label=current_label(), owner=self)
+        except errors.PoolClosed:
+            # Closed between two looks, as tests do to drop a database. There may be a new one.
+            again = self.pool_of
+            if again is None or again is of:
+                raise
+            return again.pool.acquire(label=current_label(), owner=self)
+
+    # -- a lease ends
+
+    def _close(self) -> None:
+        lease = self._pooling.lease
+        if lease is None:
+            super()._close()
+        elif self.connection is not lease.raw:
+            # Somebody has put another connection in its place.
+            self._give_back(lease, "abandoned")
+            super()._close()
+        else:
+            self._give_back(lease, self._why_unfit())
+
+    def _why_unfit(self) -> str:
+        pooling = self._pooling
+        if pooling.unfit:
+            return pooling.unfit
+        if pooling.checking and self.errors_occurred:
+            return BROKEN
+        if self.in_atomic_block:
+            # The wrapper keeps it until the block ends, and must find it closed.
+            return "closed in transaction"
+        if self.autocommit != self.settings_dict["AUTOCOMMIT"]:
+            return "autocommit"
+        return ""
+
+    def _give_back(self, lease: Lease[Any], discard: str) -> None:
+        pooling = self._pooling
+        of = pooling.of
+        assert of is not None
+        pooling.lease = None
+        open_cursors, pooling.cursors = pooling.cursors, {}
+        adapter = of.adapter
+        try:
+            if not discard and open_cursors:
+                discard = self._settle_cursors(adapter, open_cursors)
+            if not discard and self.errors_occurred and not adapter.is_alive(lease.raw):
+                discard = BROKEN
+            if not discard:
+                discard = adapter.settle(lease.raw, dirty=lease.dirty)
+        except Exception:
+            discard = BROKEN
+        finally:
+            of.pool.release(lease, discard=discard)
+
+    def _settle_cursors(self, adapter: Adapter, open_cursors: dict[int, weakref.ref[Any]]) -> str:
+        """Rows that are still on the server are lost with the connection, as without a pool."""
+        for reference in open_cursors.values():
+            cursor = reference()
+            if cursor is not None and cursor._pool_server_side:
+                return "open cursor"
+        return ""
+
+    # -- health
+
+    def close_if_health_check_failed(self) -> None:
+        with self._closing_what_is_broken():
+            super().close_if_health_check_failed()
+
+    def close_if_unusable_or_obsolete(self) -> None:
+        # Django closes a connection here because it is broken, if there were errors and it does not answer; or because
+        # its time is up. The flag of the errors is down again when it did answer.
+        self._pooling.checking = True
+        try:
+            super().close_if_unusable_or_obsolete()
+        finally:
+            self._pooling.checking = False
+
+    @contextmanager
+    def _closing_what_is_broken(self) -> Iterator[None]:
+        pooling = self._pooling
+        before, pooling.unfit = pooling.unfit, BROKEN
+        try:
+            yield
+        finally:
+            pooling.unfit = before
+
+    def note_error(self, error: BaseException) -> None:
+        """An error that tells of a fail-over: this connection and all older ones go."""
+        of = self._pooling.of
+        if of is None or self._pooling.lease is None:
+            return
+        code = of.adapter.error_code(error.__cause__ or error)
+        if code and code in of.settings.evict_on:
+            self._pooling.unfit = f"evicted by {code}"
+            of.pool.evict_all(f"error {code}")
+
+    def note_session_state(self, sql: str, verdict: int) -> None:
+        """A statement has set session state, or asks for it."""
+
+    def statement_text(self, sql: Any) -> str:
+        """The text of a statement that is no string: psycopg's composed ones, or bytes."""
+        if isinstance(sql, bytes):
+            return sql.decode("utf-8", "replace")
+        as_string = getattr(sql, "as_string", None)
+        try:
+            return str(as_string(self.connection)) if as_string is not None else str(sql)
+        except Exception:
+            return f"{type(sql).__name__} without text"
+
+    # -- cursors
+
+    def make_cursor(self, cursor: Any) -> CursorWrapper:
+        return self._watched(super().make_cursor(cursor), cursor)
+
+    def make_debug_cursor(self, cursor: Any) -> Any:
+        return self._watched(super().make_debug_cursor(cursor), cursor)
+
+    def _watched(self, wrapped: Any, cursor: Any) -> Any:
+        pooling = self._pooling
+        if pooling.lease is not None and pooling.of is not None:
+            server_side = pooling.of.adapter.is_server_side(cursor)
+            pooling.cursors[id(wrapped)] = cursors.watch(wrapped, pooling.lease, server_side=server_side)
+        return wrapped
+
+    def forget_cursor(self, cursor: Any) -> bool:
+        """A cursor of ours has been closed; whether it was open until now."""
+        return self._pooling.cursors.pop(id(cursor), None) is not None
+
+    def forget_lost_cursor(self, cursor: Any, lease: Lease[Any], *, server_side: bool) -> None:
+        """A cursor of ours was collected: if it is open on the server, nobody else can close it there."""
+        pooling = self._pooling
+        if pooling.cursors.pop(id(cursor), None) is not None and server_side and pooling.lease is lease:
+            pooling.unfit = "open cursor"
+
+    # -- giving back earlier than Django would
+
+    def can_release_early(self) -> bool:
+        """Whether nobody would notice: no transaction, no open cursor, no other thread, nothing that was pinned."""
+        pooling = self._pooling
+        return (
+            pooling.lease is not None
+            and self.connection is pooling.lease.raw
+            and pooling.of is not None
+            and not self.in_atomic_block
+            and not pooling.pins
+            and not pooling.cursors
+            and not pooling.connecting
+            and not self.run_on_commit
+            and self.autocommit == self.settings_dict["AUTOCOMMIT"]
+            and not self._thread_sharing_count
+            and not pooling.of.adapter.is_in_transaction(pooling.lease.raw)
+        )
+
+    def release_early(self) -> bool:
+        """Give the connection back if nobody would notice; whether that was so."""
+        if self.can_release_early():
+            self.close()
+            return True
+        return False
+
+    def release_between_transactions(self) -> None:
+        """A transaction has ended or a cursor was closed: under RELEASE "transaction" the connection goes back."""
+        of = self._pooling.of
+        if of is not None and of.settings.release == "transaction":
+            self.release_early()
+
+    # -- a fork
+
+    def forget_after_fork(self) -> None:
+        """In the child: the connection is the parent's."""
+        pooling = self._pooling
+        if pooling.lease is None:
+            return
+        pooling.lease = None
+        pooling.cursors = {}
+        self.connection = None
+        if self.in_atomic_block:
+            # As after close(): what was begun cannot go on with another connection.
+            self.closed_in_transaction = True
+            self.needs_rollback = True
+
+
+def _as_django(error: errors.PoolError) -> errors.PoolError:
+    kind = _AS_DJANGO.get(type(error))
+    if kind is None:
+        return error
+    translated = kind(*error.args)
+    translated.__dict__.update(error.__dict__)
+    return translated
+
+
+def make_pooled(base: type[BaseDatabaseWrapper], adapter: type[Adapter] | None = None) -> type[BaseDatabaseWrapper]:
+    """A DatabaseWrapper class that takes its connections from a pool.
+
+    For engines of your own: `class DatabaseWrapper(make_pooled(other.DatabaseWrapper)): pass` in a module named base.
+    `adapter` is found by the vendor when it is not given. Raises ImproperlyConfigured for one that is not known.
+    """
+    from .adapters import adapter_for
+    from .creation import pooled_creation
+
+    pooled: Callable[..., Any] = type
+    made: type[BaseDatabaseWrapper] = pooled(
+        "DatabaseWrapper",
+        (PooledMixin, base),
+        {
+            "__doc__": f"{base.__module__}.{base.__qualname__} with connections from a pool.",
+            "pool_adapter_class": adapter or adapter_for(base),
+            "creation_class": pooled_creation(base.creation_class),
+        },
+    )
+    return made

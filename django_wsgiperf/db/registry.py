@@ -1,0 +1,182 @@
+"""All connection pools of this process: made on first use, one for each way to connect, closed in the end.
+
+The mixin asks for the pool of a wrapper; the server has the pools warmed; whoever wants numbers asks `pools()`. A pool
+belongs to what it connects to (class, address, database, options, time zone), not to an alias, so that tests that
+rename a database, and two aliases of the same one, do right. A forked child starts with no pool.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django.conf import settings as django_settings
+from django.core.signals import setting_changed
+from django.dispatch import receiver
+
+if TYPE_CHECKING:
+    from .adapters.base import Adapter
+    from .mixin import PooledMixin
+    from .pool import Pool
+    from .settings import AliasPool
+
+logger = logging.getLogger("django_wsgiperf.db")
+
+_SETTINGS_THAT_MATTER = frozenset({"DATABASES", "USE_TZ", "TIME_ZONE", "WSGIPERF"})
+_EXIT_S = 2.0
+
+
+@dataclass(slots=True, frozen=True, eq=False)
+class PoolOf:
+    """One pool, what it connects with, and how its database was told to behave."""
+
+    pool: Pool[Any]
+    adapter: Adapter
+    settings: AliasPool
+
+
+_lock = threading.Lock()
+"""Guards _known: who is to make the pool for a key, and what is in it when all are closed."""
+_known: dict[Hashable, PoolOf] = {}
+_wrappers: weakref.WeakSet[PooledMixin] = weakref.WeakSet()
+_epoch = 0
+"""Goes up when what wrappers remember of their pool no longer holds."""
+
+
+def epoch() -> int:
+    """A number that changes when a wrapper must look for its pool anew."""
+    return _epoch
+
+
+def pools() -> list[Pool[Any]]:
+    """Every pool of this process, by name."""
+    with _lock:
+        known = [each.pool for each in _known.values()]
+    return sorted(known, key=lambda pool: pool.name)
+
+
+def find(wrapper: PooledMixin) -> PoolOf | None:
+    """The pool that a wrapper takes its connections from, made if need be; None when it opens its own.
+
+    Raises ConfigurationError when the database's POOL is wrong."""
+    from .pool import Pool
+    from .settings import pool_settings
+
+    adapter_class = wrapper.pool_adapter_class
+    if not adapter_class.can_pool(wrapper):
+        return None
+    settings = pool_settings(wrapper.alias, wrapper.settings_dict)
+    if settings is None:
+        return None
+    key = _key(wrapper, settings)
+    with _lock:
+        found = _known.get(key)
+        if found is None:
+            name = _name(wrapper, {each.pool.name for each in _known.values()})
+            adapter = adapter_class(type(wrapper), wrapper.alias, wrapper.settings_dict, settings)
+            found = PoolOf(Pool(name, adapter, settings.config), adapter, settings)
+            adapter.pool = found.pool
+            _known[key] = found
+    # The same database with a new password: from now on that one is used.
+    found.adapter.settings_dict = wrapper.settings_dict
+    return found
+
+
+def watch(wrapper: PooledMixin) -> None:
+    """Remember a wrapper for the day that this process is forked."""
+    _wrappers.add(wrapper)
+
+
+def close_all(timeout_s: float = _EXIT_S) -> None:
+    """Close every pool. Connections in use are closed when they come back; the next use makes new pools."""
+    global _epoch
+    with _lock:
+        closing = list(_known.values())
+        _known.clear()
+        _epoch += 1
+    for each in closing:
+        each.pool.close(timeout_s)
+
+
+def prewarm() -> None:
+    """Open what every pooled database is to have ready, PREWARM connections or MIN_IDLE. A failure is logged."""
+    from django.db import connections
+
+    from .mixin import PooledMixin
+
+    for alias in connections:
+        wrapper = connections[alias]
+        if not isinstance(wrapper, PooledMixin):
+            continue
+        try:
+            found = find(wrapper)
+            if found is not None and found.settings.prewarm:
+                opened = found.pool.prewarm(found.settings.prewarm)
+                logger.info("Pool %s: %d connections opened ahead", found.pool.name, opened)
+        except Exception as error:
+            # The server starts all the same: its readiness checks say that the database is missing.
+            logger.warning("The pool of database %r could not be warmed: %s", alias, error)
+
+
+def _key(wrapper: PooledMixin, settings: AliasPool) -> Hashable:
+    given = wrapper.settings_dict
+    return (
+        type(wrapper),
+        *(given.get(name) for name in ("NAME", "USER", "HOST", "PORT")),
+        _frozen(given.get("OPTIONS")),
+        wrapper.timezone_name,
+        django_settings.USE_TZ,
+        *(settings.config, settings.validate, settings.reset, settings.release, settings.evict_on),
+    )
+
+
+def _frozen(value: Any) -> Hashable:
+    if isinstance(value, dict):
+        return tuple(sorted((str(name), _frozen(each)) for name, each in value.items()))
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_frozen, value))
+    # Types tell 1 from True; what cannot be hashed is told apart by its identity, and kept alive by the adapter.
+    return (type(value).__qualname__, repr(value) if isinstance(value, Hashable) else id(value))
+
+
+def _name(wrapper: PooledMixin, taken: set[str]) -> str:
+    """The alias, and when another pool has that name, the database with it."""
+    name = wrapper.alias
+    if name in taken:
+        name = f"{wrapper.alias}/{os.path.basename(str(wrapper.settings_dict.get('NAME')))}"
+    number, first = 2, name
+    while name in taken:
+        name, number = f"{first}#{number}", number + 1
+    return name
+
+
+@receiver(setting_changed, dispatch_uid="django_wsgiperf.db.registry")
+def _on_setting_changed(*, setting: str, **_: object) -> None:
+    global _epoch
+    if setting in _SETTINGS_THAT_MATTER:
+        _epoch += 1
+
+
+def _after_fork_in_child() -> None:
+    """The parent's connections are the parent's: let go of them without a word to the server."""
+    global _lock
+    _lock = threading.Lock()
+    for wrapper in list(_wrappers):
+        wrapper.forget_after_fork()
+    for each in list(_known.values()):
+        each.pool.after_fork_in_child()
+
+
+def _at_exit() -> None:
+    close_all()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+atexit.register(_at_exit)
