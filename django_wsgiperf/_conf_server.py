@@ -87,17 +87,17 @@ class ServerSettings(Section):
 
     trusted_proxies: tuple[str, ...] = option(
         (),
-        'addresses or networks whose forwarding headers are believed; not in effect yet; "unix" for unix sockets',
+        'proxies whose forwarding headers are believed: addresses or networks, or "unix" for unix sockets',
         group="Behind a proxy",
         format=Format.NETWORK,
     )
-    proxy_hops: int = option(1, "how many trusted proxies stand in front; not in effect yet", min=1, max=32)
+    proxy_hops: int = option(1, "how many trusted proxies a request passes at most", min=1, max=32)
     proxy_headers: str = option(
-        "x-forwarded", "which headers trusted proxies set; not in effect yet", choices=("x-forwarded", "forwarded")
+        "x-forwarded",
+        "which headers trusted proxies set; the others are removed",
+        choices=("x-forwarded", "forwarded"),
     )
-    proxy_protocol: bool = option(
-        False, "trusted proxies open each connection with the PROXY protocol, v1 or v2; not in effect yet"
-    )
+    proxy_protocol: bool = option(False, "trusted proxies open each connection with a PROXY protocol header, v1 or v2")
 
     access_log: str = option("off", "access log format", group="What it tells", choices=("off", "combined", "json"))
     access_log_file: str = option("-", "access log file; - is standard output", format=Format.OUTPUT_FILE)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import socket
 import ssl
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from .outbound import WOULD_BLOCK, ClientGone, Outbound
 
@@ -45,6 +45,7 @@ class Connection:
         "request",
         "served",
         "sock",
+        "told",
     )
 
     def __init__(self, sock: socket.socket, peer: str, peer_port: str, listener: Listener, deadline: float) -> None:
@@ -72,8 +73,18 @@ class Connection:
         self.lingering = False
         """Everything is sent and our end is shut; what the client still sends is read and thrown away."""
         self.handshaking = False
+        """A PROXY protocol header or a TLS handshake is still to come."""
         self.preamble = False
         """A PROXY protocol header is still to come."""
+        self.told: dict[str, Any] | None = None
+        """What a PROXY protocol header said of the client: variables for the environ of each request."""
+
+    def begin_tls(self) -> None:
+        """From here on the socket speaks TLS, beginning with a handshake that is still to be done. Raises OSError."""
+        assert self.listener.tls is not None
+        self.sock = self.listener.tls.wrap_socket(
+            self.sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=True
+        )
 
     @property
     def idle(self) -> bool:

@@ -7,7 +7,10 @@ Under `serve` none of this is used but `settings_from`, which finds the settings
 from __future__ import annotations
 
 import logging
+import os
+import shlex
 import ssl
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -15,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 from gunicorn import sock as gunicorn_sock
 
 from django_wsgiperf.conf import ServerSettings, Source, adopt, load
+
+from .proxy import ProxyTrust
 
 if TYPE_CHECKING:
     from .gateway import Exchange, WSGIApplication
@@ -38,8 +43,13 @@ _COUNTERPARTS: dict[str, tuple[str, Callable[[Any], Any]]] = {
 }
 """gunicorn's option to ours. Its value counts when it is given, and also its default where WSGIPERF says nothing."""
 
-_ADDRESSES = {"forwarded_allow_ips": "trusted_proxies", "proxy_allow_ips": "trusted_proxies"}
-"""Who is believed: counts only when it is given, for gunicorn's default trusts this machine."""
+_UNUSED = {
+    "limit_request_field_size": "HEAD_BYTES limits the whole head of a request",
+    "secure_scheme_headers": "PROXY_HEADERS says which headers tell the scheme, X-Forwarded-Proto or Forwarded",
+    "forwarder_headers": "header names with an underscore are dropped, whoever sends them",
+}
+
+_VERSIONS = {"v1": (1,), "v2": (2,), "auto": (1, 2)}
 
 
 def settings_from(cfg: Any) -> ServerSettings:
@@ -55,26 +65,49 @@ def settings_from(cfg: Any) -> ServerSettings:
     for theirs, (ours, convert) in _COUNTERPARTS.items():
         if is_given(cfg, theirs) or said.origins[ours].source is Source.DEFAULT:
             given[ours] = convert(getattr(cfg, theirs))
-    for theirs, ours in _ADDRESSES.items():
-        if is_given(cfg, theirs) and (theirs == "forwarded_allow_ips" or cfg.proxy_protocol != "off"):
-            given[ours] = _networks(getattr(cfg, theirs))
+    # Who is believed counts only when it is given, for gunicorn's default trusts this machine.
+    if _lists_addresses(cfg, "forwarded_allow_ips"):
+        given["trusted_proxies"] = _networks(cfg.forwarded_allow_ips)
     if is_given(cfg, "proxy_protocol"):
-        given["proxy_protocol"] = cfg.proxy_protocol != "off"
-    if is_given(cfg, "limit_request_field_size"):
-        logger.warning("limit_request_field_size is not used: HEAD_BYTES limits the whole head of a request")
+        given["proxy_protocol"] = True
+        unsaid = said.origins["trusted_proxies"].source is Source.DEFAULT
+        if unsaid or _lists_addresses(cfg, "proxy_allow_ips"):
+            given.setdefault("trusted_proxies", _networks(cfg.proxy_allow_ips))
+    for theirs, instead in _UNUSED.items():
+        if is_given(cfg, theirs):
+            logger.warning("%s is not used: %s", theirs, instead)
     resolved = load("SERVER", cli=given)
     # The rest of the process is to see what gunicorn was told: a connection pool takes its size from the threads.
     adopt(resolved)
-    values = resolved.values
-    if values.trusted_proxies or values.proxy_protocol:
-        logger.warning("No forwarding header is believed yet: TRUSTED_PROXIES is declared for a coming version")
-    return values
+    return resolved.values
+
+
+def proxy_trust(cfg: Any, settings: ServerSettings) -> ProxyTrust | None:
+    """The proxies that are believed: gunicorn may list others for the PROXY protocol than for header fields."""
+    if cfg.proxy_protocol == "off":
+        return ProxyTrust.from_settings(settings)
+    theirs = any(_lists_addresses(cfg, name) for name in ("proxy_allow_ips", "forwarded_allow_ips"))
+    return ProxyTrust(
+        settings.trusted_proxies,
+        hops=settings.proxy_hops,
+        headers=settings.proxy_headers,
+        opening=_networks(cfg.proxy_allow_ips) if theirs else settings.trusted_proxies,
+        versions=_VERSIONS[cfg.proxy_protocol],
+    )
 
 
 def is_given(cfg: Any, name: str) -> bool:
     """Whether a gunicorn option is not at its default; gunicorn keeps no record of what was typed."""
     setting = cfg.settings[name]
     return bool(setting.get() != type(setting)().get())
+
+
+def _lists_addresses(cfg: Any, name: str) -> bool:
+    """Whether an option was given, be it with gunicorn's own default or by the environment that makes its default."""
+    flag = cfg.settings[name].cli[0]
+    words = (*sys.argv[1:], *shlex.split(os.environ.get("GUNICORN_CMD_ARGS", "")))
+    written = any(word == flag or word.startswith(f"{flag}=") for word in words)
+    return is_given(cfg, name) or written or (name == "forwarded_allow_ips" and "FORWARDED_ALLOW_IPS" in os.environ)
 
 
 def _networks(entries: Any) -> tuple[str, ...]:

@@ -267,14 +267,7 @@ class HeadParser:
             if http10:
                 return
             raise HTTPError(400, "an HTTP/1.1 request needs a Host field")
-        match = _HOST.match(host)
-        if match is None or int(match[2] or 0) > 65535:
-            raise HTTPError(400, "malformed host")
-        if match[1]:
-            try:
-                IPv6Address(match[1])
-            except AddressValueError:
-                raise HTTPError(400, "malformed host") from None
+        split_host(host)
         if len(self._hosts) >= _CACHED_HOSTS_MAX:
             self._hosts.clear()
         self._hosts.add(host)
@@ -291,6 +284,19 @@ class HeadParser:
         self._check_host(host, http10=False)
         environ["HTTP_HOST"] = host
         return rest if rest.startswith("/") else f"/{rest}"
+
+
+def split_host(host: str) -> tuple[str, str]:
+    """Name and port of a Host that RFC 9110 section 7.2 allows; without a port that is empty. Raises HTTPError 400."""
+    match = _HOST.match(host)
+    if match is None or int(match[2] or 0) > 65535:
+        raise HTTPError(400, "malformed host")
+    if match[1]:
+        try:
+            IPv6Address(match[1])
+        except AddressValueError:
+            raise HTTPError(400, "malformed host") from None
+    return (host, "") if match[2] is None else (host[: match.start(2) - 1], match[2])
 
 
 def _refuse_version(version: str) -> NoReturn:

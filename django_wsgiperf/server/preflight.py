@@ -66,16 +66,6 @@ def _refuse_unwritable(key: str, path: str) -> None:
         ) from error
 
 
-def refuse_what_is_not_there_yet(settings: ServerSettings) -> None:
-    """An option that would be believed to protect, and does nothing, is worse than a refusal."""
-    for name in ("trusted_proxies", "proxy_protocol"):
-        if getattr(settings, name):
-            raise CommandError(
-                f"{name.upper()} is declared for a coming version; this one believes no forwarding header. "
-                f"Leave it out, and let Django's SECURE_PROXY_SSL_HEADER and the proxy do this work until then."
-            )
-
-
 def load_application() -> WSGIApplication:
     """The application that WSGI_APPLICATION names; with DEBUG it serves static files too, as runserver does."""
     named = django_settings.WSGI_APPLICATION

@@ -28,6 +28,8 @@ from .gateway import Exchange, FileWrapper, WSGIApplication
 from .http1 import CHUNKED, HEAD_END, HeadParser, HTTPError, Limits, Request
 from .outbound import WOULD_BLOCK, ClientGone, Outbound
 from .poller import GONE, WRITE, Poller, new_poller
+from .preamble import take_preamble
+from .proxy import ProxyTrust
 from .response import HeadWriter, plain_response
 from .sharing import Sharing
 from .slots import HISTOGRAM_BUCKETS, Slot
@@ -122,6 +124,7 @@ class Reactor:
         self.on_request: Callable[[], None] | None = None
         self.access_log: AccessLogHook | None = None
         self.pool: ThreadPool
+        self.proxies = ProxyTrust.from_settings(settings)
         self._parser = HeadParser(Limits(settings.head_bytes, settings.head_fields, settings.target_bytes))
         self._poller = poller or new_poller()
         self._edge_triggered = self._poller.edge_triggered
@@ -283,13 +286,15 @@ class Reactor:
         now = time.monotonic()
         sock.setblocking(False)
         peer, port = ("", "") if listener.unix else (address[0], str(address[1]))
-        handshaking = listener.tls is not None
-        if listener.tls is not None:
-            sock = listener.tls.wrap_socket(
-                sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=True
-            )
         connection = Connection(sock, peer, port, listener, now + self._header_timeout_s)
-        connection.handshaking = handshaking
+        if self.proxies is not None and self.proxies.expects_header(connection):
+            connection.preamble = connection.handshaking = True
+        elif listener.tls is not None:
+            connection.handshaking = True
+            try:
+                connection.begin_tls()
+            except OSError:
+                return  # It has left already.
         self.connections[connection.fd] = connection
         self._poller.add(connection.fd)
         statistics = self.statistics
@@ -369,6 +374,11 @@ class Reactor:
             head = data[:end]
             connection.inbox = data[end:]
         request = self._parser.parse(head, connection.listener.base_environ)
+        environ = request.environ
+        environ["REMOTE_ADDR"] = connection.peer
+        environ["REMOTE_PORT"] = connection.peer_port
+        if self.proxies is not None:
+            self.proxies.apply(connection, environ)
         connection.request = request
         if not self._keepalive_s:
             request.keep_alive = False
@@ -406,8 +416,6 @@ class Reactor:
         request = connection.request
         assert request is not None
         environ = request.environ
-        environ["REMOTE_ADDR"] = connection.peer
-        environ["REMOTE_PORT"] = connection.peer_port
         body = connection.body
         environ["wsgi.input"] = BytesIO() if body is None else body.open()
         if body is not None and request.content_length == CHUNKED:
@@ -436,15 +444,22 @@ class Reactor:
         self.close(connection)
 
     def _handshake(self, connection: Connection) -> bool:
-        sock = connection.sock
-        assert isinstance(sock, ssl.SSLSocket)
+        """Take what comes before HTTP, a PROXY header and TLS, as far as it is there; whether that is all of it."""
         try:
-            sock.do_handshake()
+            if connection.preamble:
+                assert self.proxies is not None
+                if not take_preamble(connection, self.proxies):
+                    self._poller.arm(connection.fd, False)
+                    return False
+                if connection.listener.tls is not None:
+                    connection.begin_tls()
+            if isinstance(connection.sock, ssl.SSLSocket):
+                connection.sock.do_handshake()
         except WOULD_BLOCK as error:
             self._poller.arm(connection.fd, isinstance(error, ssl.SSLWantWriteError))
             return False
         except OSError as error:
-            logger.debug("TLS handshake failed: %s", error)
+            logger.debug("Handshake failed: %s", error)
             self.close(connection)
             return False
         connection.handshaking = False

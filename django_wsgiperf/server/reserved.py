@@ -7,12 +7,13 @@ database or a cache is in readiness.py, in a thread of its own.
 from __future__ import annotations
 
 import hmac
-import ipaddress
 import json
 import logging
 from typing import TYPE_CHECKING
 
 from . import exposition
+from .addresses import AddressList
+from .proxy import address_for_access
 from .response import plain_response
 from .statistics import statistics
 
@@ -37,7 +38,7 @@ class ReservedPages:
         self._board = board
         self._place = place
         self._readiness = readiness
-        self._networks = [ipaddress.ip_network(text) for text in reactor.settings.stats_allow if text != "unix"]
+        self._allowed = AddressList(reactor.settings.stats_allow)
         self._waiting: list[tuple[Connection, Request]] = []
         self._can_expose = bool(reactor.settings.metrics_path) and exposition.is_available()
         self._has_hinted = False
@@ -120,15 +121,7 @@ class ReservedPages:
             same = hmac.compare_digest(token.strip().encode("latin-1"), settings.stats_token.encode())
             if same and scheme.lower() == "bearer":
                 return True
-        if connection.listener.unix:
-            return "unix" in settings.stats_allow
-        try:
-            address = ipaddress.ip_address(connection.peer.partition("%")[0])
-        except ValueError:
-            return False
-        # An IPv4 client of an IPv6 socket is still the one that is listed.
-        address = getattr(address, "ipv4_mapped", None) or address
-        return any(address in network for network in self._networks)
+        return address_for_access(connection, request.environ, self._reactor.proxies) in self._allowed
 
     def _not_found(self, request: Request) -> bytes:
         return self._text(request, 404, "Not Found\n")

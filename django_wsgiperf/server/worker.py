@@ -141,6 +141,8 @@ class PooledWorker(Worker):  # type: ignore[misc]
             unix = isinstance(listening.sock.getsockname(), (str, bytes))
             listeners.append(Listener(listening.sock, environ, context, unix=unix))
         self.reactor = Reactor(settings, application, listeners)
+        if not self.under_serve:
+            self.reactor.proxies = gunicorn_options.proxy_trust(self.cfg, settings)
         self.pool = self.reactor.pool = ThreadPool(
             self.reactor, settings.threads, on_thread_end=process.close_django_connections
         )

@@ -190,11 +190,6 @@ class TestRefusals:
         result = run(project, "serve", "no-such-host.invalid:1", "--max-requests-jitter", "5")
         assert "MAX_REQUESTS_JITTER is 5, but MAX_REQUESTS is 0" in result.stderr
 
-    def test_option_that_is_not_there_yet(self, project: Path) -> None:
-        assert "TRUSTED_PROXIES is declared for a coming version" in refused(
-            project, WSGIPERF_TRUSTED_PROXIES="10.0.0.0/8"
-        )
-
     def test_windows(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(sys, "platform", "win32")
         with pytest.raises(CommandError, match="Windows Subsystem for Linux"):

@@ -75,7 +75,6 @@ class Command(BaseCommand):
             self.stdout.write(config_table(self.resolved, self.style))
             return
         settings = self.resolved.values
-        preflight.refuse_what_is_not_there_yet(settings)
         if reloader.is_child():
             settings = self._as_child(settings)
         try:
