@@ -1,59 +1,27 @@
-"""The system checks: what provokes each, and what settles it."""
+"""The system checks: what provokes each, and what settles it. Those of the connection pool: test_checks_pool.py."""
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Iterator
-from importlib.machinery import ModuleSpec
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pytest
 from django.core import checks
 from django.core.checks.registry import registry
 from django.core.management import CommandError, call_command
-from django.db import connections
 from django.test import override_settings
 
 from django_wsgiperf import conf
 from django_wsgiperf.checks import CHECKS, PROBLEM_IDS, register
 from django_wsgiperf.conf import ProblemKind
-
-POSTGRES = {"ENGINE": "django.db.backends.postgresql", "NAME": "shop", "CONN_MAX_AGE": 60, "OPTIONS": {}}
+from tests.checking import database, numbers, run, sound_project
 
 
 @pytest.fixture(autouse=True)
 def _a_sound_project(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Nothing to complain about: each test breaks one thing."""
-    for name in os.environ:
-        if name.startswith("WSGIPERF_"):
-            monkeypatch.delenv(name)
-    monkeypatch.setattr(connections, "settings", {"default": dict(POSTGRES)})
-    application = ModuleType("shop_wsgi")
-    application.__spec__ = ModuleSpec("shop_wsgi", None)
-    application.application = object()  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "shop_wsgi", application)
-    conf.forget()
-    with override_settings(WSGI_APPLICATION="shop_wsgi.application"):
-        yield
-    conf.forget()
-
-
-def run(*, deploy: bool = True, **server: Any) -> dict[str, checks.CheckMessage]:
-    """What the checks say with this WSGIPERF["SERVER"], by number."""
-    with override_settings(WSGIPERF={"SERVER": server}):
-        found = checks.run_checks(tags=["wsgiperf"], include_deployment_checks=deploy)
-    return {str(message.id): message for message in found}
-
-
-def numbers(*, deploy: bool = True, **server: Any) -> set[str]:
-    return {number.removeprefix("wsgiperf.") for number in run(deploy=deploy, **server)}
-
-
-def database(**settings: object) -> None:
-    connections.settings["default"].update(settings)
+    yield from sound_project(monkeypatch)
 
 
 def test_a_sound_project_has_nothing_to_hear() -> None:
@@ -71,7 +39,8 @@ def test_every_check_has_a_title_and_an_explanation() -> None:
     for number, check in CHECKS.items():
         assert check.title
         assert check.text
-        assert number.startswith("wsgiperf.E" if check.level is checks.Error else "wsgiperf.W")
+        letter = {checks.Error: "E", checks.Warning: "W", checks.Info: "I"}[check.level]
+        assert number.startswith(f"wsgiperf.{letter}")
 
 
 def test_every_kind_of_problem_has_its_number() -> None:
@@ -190,7 +159,6 @@ class TestConnections:
         [
             {"CONN_MAX_AGE": None},
             {"OPTIONS": {"pool": {"max_size": 8}}},
-            {"ENGINE": "django_wsgiperf.db.backends.postgresql"},
             {"ENGINE": "django.db.backends.sqlite3", "NAME": "shop.sqlite3"},
             {"ENGINE": "django.db.backends.dummy"},
         ],

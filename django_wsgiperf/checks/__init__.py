@@ -1,47 +1,53 @@
 """The numbered system checks: what is wrong or unwise in a project's settings, and what to write instead.
 
-`CHECKS` at the end is the table of all of them, from which docs/checks.md is made; the rules are in `project`
-and `deployment`. `register` hands them to Django, under the tag `wsgiperf`. Checks read settings only: none
-opens a connection or imports the project's application.
+`CHECKS` at the end is the table of all of them, from which docs/checks.md is made; the rules are in `project`,
+`database`, `deployment` and `capacity`. `register` hands them to Django, under the tag `wsgiperf`. Checks read
+settings only: none imports the project's application, and none opens a connection but those of `capacity`, which
+run when Django is told which databases to check.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from inspect import cleandoc
 
 from django.core import checks
 
 from django_wsgiperf import conf
-from django_wsgiperf.checks import deployment, project
-from django_wsgiperf.checks.facts import Finding
+from django_wsgiperf.checks import capacity, database, deployment, project
+from django_wsgiperf.checks.facts import Finding, can_pool, databases
 from django_wsgiperf.conf import ConfigurationError, ProblemKind, ServerSettings
+from django_wsgiperf.db.settings import pool_settings
 
 TAG = "wsgiperf"
 Rule = Callable[[ServerSettings], Iterable[Finding]]
+#: A rule that asks the databases whose aliases it is given.
+Question = Callable[[ServerSettings, Collection[str]], Iterable[Finding]]
 
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One numbered check. `rule` is None for those that report a wrong WSGIPERF setting."""
+    """One numbered check. Those that report a wrong setting have neither a `rule` nor a `question`."""
 
-    level: type[checks.Error | checks.Warning]
+    level: type[checks.Error | checks.Warning | checks.Info]
     title: str
     rule: Rule | None = None
     explanation: str = ""
     deploy: bool = False
+    question: Question | None = None
 
     @property
     def text(self) -> str:
         """The explanation, for people."""
-        return cleandoc(self.explanation or (self.rule and self.rule.__doc__) or "")
+        return cleandoc(self.explanation or getattr(self.rule or self.question, "__doc__", None) or "")
 
 
 def register() -> None:
     """Add the checks to Django's registry. Doing it twice changes nothing."""
     checks.register(check_project, TAG)
     checks.register(check_deployment, TAG, deploy=True)
+    checks.register(check_databases, TAG, checks.Tags.database)
 
 
 def check_project(app_configs: object = None, **kwargs: object) -> list[checks.CheckMessage]:
@@ -52,16 +58,45 @@ def check_project(app_configs: object = None, **kwargs: object) -> list[checks.C
             conf.current(section)
         except ConfigurationError as error:
             problems += error.problems
+    problems += _problems_of_databases()
     if problems:
         # Each section reports what belongs to none, such as an unknown environment variable.
         return [_problem_message(problem) for problem in dict.fromkeys(problems)]
     return _run(deploy=False)
 
 
+def _problems_of_databases() -> Iterator[conf.Problem]:
+    """What is wrong in the POOL of each database that can have one."""
+    for alias, settings in databases():
+        try:
+            if can_pool(str(settings["ENGINE"])):
+                pool_settings(alias, settings)
+        except ConfigurationError as error:
+            yield from error.problems
+
+
 def check_deployment(app_configs: object = None, **kwargs: object) -> list[checks.CheckMessage]:
     """What is unwise in production only. A wrong configuration is `check_project`'s to report."""
     try:
         return _run(deploy=True)
+    except ConfigurationError:
+        return []
+
+
+def check_databases(
+    app_configs: object = None, databases: Collection[str] | None = None, **kwargs: object
+) -> list[checks.CheckMessage]:
+    """What the databases themselves say. Without `databases`, which `check --database` and `migrate` give, nothing."""
+    if not databases:
+        return []
+    try:
+        values = conf.server_settings()
+        return [
+            check.level(message, hint=hint, id=name)
+            for name, check in CHECKS.items()
+            if check.question is not None
+            for message, hint in check.question(values, databases)
+        ]
     except ConfigurationError:
         return []
 
@@ -121,11 +156,22 @@ CHECKS: dict[str, Check] = {
         "deliberately is named first, the others with their values and origins after it.",
     ),
     "wsgiperf.E006": Check(checks.Error, "application not found", project.wsgi_application_is_found),
+    "wsgiperf.E007": Check(checks.Error, "persistent connections and a pool", database.connections_belong_to_the_pool),
+    "wsgiperf.E008": Check(checks.Error, "two pools", database.one_pool_is_enough),
+    "wsgiperf.E009": Check(checks.Error, "validator not found", database.validators_are_found),
     "wsgiperf.W001": Check(checks.Warning, "no application named", project.wsgi_application_is_named),
     "wsgiperf.W002": Check(
         checks.Warning, "fewer pooled connections than threads", project.native_pool_is_large_enough
     ),
     "wsgiperf.W003": Check(checks.Warning, "jitter without a limit", project.jitter_has_something_to_vary),
+    "wsgiperf.W004": Check(
+        checks.Warning,
+        "fewer pooled connections than threads, with ATOMIC_REQUESTS",
+        database.atomic_requests_find_a_connection,
+    ),
+    "wsgiperf.W005": Check(checks.Warning, "pool without its middleware", database.middleware_is_there),
+    "wsgiperf.W006": Check(checks.Warning, "middleware out of order", database.middleware_is_outside),
+    "wsgiperf.W007": Check(checks.Warning, "POOL without an engine for it", database.pools_have_an_engine),
     "wsgiperf.W010": Check(
         checks.Warning,
         "too many threads for a core",
@@ -154,4 +200,8 @@ CHECKS: dict[str, Check] = {
         deployment.forwarding_headers_have_a_source,
         deploy=True,
     ),
+    "wsgiperf.W021": Check(
+        checks.Warning, "more connections than the server allows", question=capacity.server_allows_all_connections
+    ),
+    "wsgiperf.I001": Check(checks.Info, "no pool for a database in memory", database.memory_is_left_alone),
 }

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 from django.conf import settings
 
 from django_wsgiperf import conf
-from django_wsgiperf.checks.facts import SQLITE, Finding, databases, everyone, is_local
+from django_wsgiperf.checks.facts import SQLITE, Finding, can_pool, databases, everyone, is_in_memory, is_local
 from django_wsgiperf.conf import ServerSettings
+from django_wsgiperf.db.settings import is_on
 
 #: Where threads stop paying: 32 threads keep one core busy when a request spends 3 % of its time in Python.
 THREADS_PER_CORE = 32
@@ -48,7 +49,7 @@ def connections_are_kept(values: ServerSettings) -> Iterator[Finding]:
     for alias, database in databases():
         engine = str(database["ENGINE"])
         local = engine.rpartition(".")[2] in (*SQLITE, "dummy")
-        if local or engine.startswith("django_wsgiperf."):
+        if local or (is_on(database) and can_pool(engine)):
             continue
         if database.get("CONN_MAX_AGE") == 0 and not (database.get("OPTIONS") or {}).get("pool"):
             yield (
@@ -124,9 +125,7 @@ def sqlite_is_on_disk(values: ServerSettings) -> Iterator[Finding]:
     Threads have a connection each, so that what one request writes the next may not find.
     """
     for alias, database in databases():
-        name = str(database.get("NAME") or "")
-        memory = name in ("", ":memory:") or "mode=memory" in name
-        if memory and database["ENGINE"].rpartition(".")[2] in SQLITE:
+        if is_in_memory(database):
             yield (
                 f"Database {alias!r} is SQLite in memory: every thread has an empty one of its own.",
                 "Set NAME to a file, or use PostgreSQL or MariaDB.",

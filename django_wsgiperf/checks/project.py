@@ -5,17 +5,12 @@ Each takes the server's settings and yields (message, hint); its docstring expla
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator, Mapping
-from importlib.util import find_spec
+from collections.abc import Iterator
 
 from django.conf import settings
 
-from django_wsgiperf.checks.facts import Finding, databases
+from django_wsgiperf.checks.facts import Finding, can_pool, cannot_be_imported, databases, native_size
 from django_wsgiperf.conf import ServerSettings
-
-#: What psycopg_pool opens when it is told no size.
-PSYCOPG_POOL_SIZE = 4
 
 
 def wsgi_application_is_found(values: ServerSettings) -> Iterator[Finding]:
@@ -27,17 +22,9 @@ def wsgi_application_is_found(values: ServerSettings) -> Iterator[Finding]:
     dotted = settings.WSGI_APPLICATION
     if not dotted:
         return
-    module, _, name = str(dotted).rpartition(".")
-    try:
-        found = bool(module) and find_spec(module) is not None
-    except (ImportError, ValueError):
-        found = False
-    hint = "Write the dotted name of the application, for example 'project.wsgi.application'."
-    if not found:
-        what = f"there is no module {module!r}" if module else "that names no module"
-        yield f"WSGI_APPLICATION is {dotted!r}, but {what}.", hint
-    elif module in sys.modules and not hasattr(sys.modules[module], name):
-        yield f"WSGI_APPLICATION is {dotted!r}, but the module {module!r} has no {name!r}.", hint
+    if why := cannot_be_imported(str(dotted)):
+        hint = "Write the dotted name of the application, for example 'project.wsgi.application'."
+        yield f"WSGI_APPLICATION is {dotted!r}, but {why}.", hint
 
 
 def wsgi_application_is_named(values: ServerSettings) -> Iterator[Finding]:
@@ -57,16 +44,15 @@ def native_pool_is_large_enough(values: ServerSettings) -> Iterator[Finding]:
 
     A thread keeps its connection from its first query until the response is closed, with `ATOMIC_REQUESTS`
     from the very start. With fewer connections than threads, requests wait for one and fail after the pool's
-    timeout of 30 seconds. `"pool": True` means four connections.
+    timeout of 30 seconds. `"pool": True` means four connections. An ENGINE of `django_wsgiperf.db.backends` gives
+    the connection back earlier, so that fewer are enough.
     """
     for alias, database in databases():
-        pool = (database.get("OPTIONS") or {}).get("pool")
-        if not pool or not any(name in database["ENGINE"] for name in ("postgresql", "postgis")):
+        engine = str(database["ENGINE"])
+        if not (database.get("OPTIONS") or {}).get("pool") or can_pool(engine):
             continue
-        size: object = PSYCOPG_POOL_SIZE
-        if isinstance(pool, Mapping):
-            size = pool.get("max_size") or pool.get("min_size") or PSYCOPG_POOL_SIZE
-        if isinstance(size, int) and size < values.threads:
+        size = native_size(database)
+        if size is not None and size < values.threads and ("postgresql" in engine or "postgis" in engine):
             yield (
                 f"The pool of database {alias!r} holds {size} connections for {values.threads} threads, "
                 "so that requests wait for one and may fail.",

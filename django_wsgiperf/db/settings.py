@@ -12,7 +12,7 @@ from typing import Any
 
 from django_wsgiperf import conf
 from django_wsgiperf.conf import Origin, PoolSettings, Resolved
-from django_wsgiperf.db.pool import PoolConfig
+from django_wsgiperf.db.config import PoolConfig
 
 #: The size of a pool that was given none, in a process that is no server of ours.
 SIZE_ELSEWHERE = 10

@@ -120,10 +120,11 @@ CHECKS_INTRO = """\
 # System checks
 
 `manage.py check` runs them, and so does every command that Django guards with checks, `serve` among them.
-Those marked *deploy* run with `manage.py check --deploy` only. To run these and no others:
+Those marked *deploy* run with `manage.py check --deploy` only, and those marked *database*, which ask the database
+server, with `manage.py check --database default` and before `migrate`. To run these and no others:
 
 ```console
-$ python manage.py check --tag wsgiperf --deploy
+$ python manage.py check --tag wsgiperf --deploy --database default
 ```
 
 Errors stop `serve`. A warning that does not apply to you is silenced by its number:
@@ -204,17 +205,17 @@ def checks_page() -> str:
     parts = [NOTE, "", CHECKS_INTRO, "| Number | Level | When | What it finds |", "| --- | --- | --- | --- |"]
     for number, check in CHECKS.items():
         anchor = number.replace(".", "").lower()
-        when = "deploy" if check.deploy else "always"
+        when = "deploy" if check.deploy else "database" if check.question else "always"
         parts.append(f"| [{number}](#{anchor}) | {_level(check)} | {when} | {check.title} |")
     for number, check in CHECKS.items():
         title = f"{check.title[0].upper()}{check.title[1:]}"
-        deploy = ", *deploy*" if check.deploy else ""
-        parts += ["", f"## {number}", "", f"**{title}** ({_level(check)}{deploy})", "", check.text]
+        when = ", *deploy*" if check.deploy else ", *database*" if check.question else ""
+        parts += ["", f"## {number}", "", f"**{title}** ({_level(check)}{when})", "", check.text]
     return "\n".join(parts) + "\n"
 
 
 def _level(check: Check) -> str:
-    return "error" if check.level is django_checks.Error else "warning"
+    return {django_checks.Error: "error", django_checks.Warning: "warning", django_checks.Info: "note"}[check.level]
 
 
 PAGES = {"settings.md": settings_page, "checks.md": checks_page}
