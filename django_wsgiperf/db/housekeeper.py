@@ -12,9 +12,10 @@ import contextlib
 import logging
 import threading
 import time
+import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Generic
+from typing import TYPE_CHECKING, Any, Generic
 
 from .holders import Holder
 from .lease import C, Entry, Lease
@@ -42,7 +43,6 @@ class Housekeeper(Generic[C]):
         self._last_look_ns: tuple[int, int] | None = None
         self._errands: deque[Callable[[], None]] = deque()
         self._thread: threading.Thread | None = None
-        self._stopping = False
         self._alarm = threading.Lock()
         self._alarm.acquire()
         config = pool.config
@@ -54,7 +54,7 @@ class Housekeeper(Generic[C]):
 
     def start(self) -> None:
         """Start the thread unless it runs, or the pool wants none."""
-        if self._thread is not None or self._stopping or not self._pool.background:
+        if self._thread is not None or not self._pool.background:
             return
         with self._pool._lock:
             if self._thread is None:
@@ -63,12 +63,16 @@ class Housekeeper(Generic[C]):
                     thread.start()
                     self._thread = thread
 
-    def stop(self, timeout_s: float) -> None:
-        """End the thread, within `timeout_s` seconds if the driver lets it."""
-        self._stopping = True
+    def finish(self, timeout_s: float) -> None:
+        """After Pool.close(): wait `timeout_s` seconds for what other threads have; the thread ends when all is back."""
+        pool, thread = self._pool, self._thread
         self.wake()
-        thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
+        self.close_lost()
+        with pool._lock:
+            leases = [entry.lease() for entry in pool._entries if entry.lease is not None]
+        me = threading.current_thread()
+        # For what this thread has itself it would wait in vain.
+        if thread is not None and thread is not me and all(lease is None or lease.thread is not me for lease in leases):
             thread.join(timeout_s)
 
     def wake(self) -> None:
@@ -81,8 +85,12 @@ class Housekeeper(Generic[C]):
         self._errands.append(errand)
         self.wake()
 
+    def notice_loss(self, _: weakref.ref[Any]) -> None:
+        """A lease or its owner was collected, in any line of any thread."""
+        self.wake()
+
     def _run(self) -> None:
-        while not self._stopping:
+        while not (self._pool._closed and not self._pool._entries):
             try:
                 rest_s = self.run_once()
             except Exception:
@@ -95,7 +103,7 @@ class Housekeeper(Generic[C]):
     def run_once(self) -> float:
         """Everything there is to do now. Returns the seconds until there may be more."""
         pool = self._pool
-        pool._close_lost()
+        self.close_lost()
         self._notice_sleep()
         self._close_old()
         if pool.config.keepalive_s:
@@ -105,45 +113,52 @@ class Housekeeper(Generic[C]):
             self._report_leaks()
         with pool._lock:
             pool._serve()
-            if pool._waiters and pool._outage.error is not None:
-                return min(self._rest_s, max(0.001, (pool._outage.retry_at_ns - pool._clock()) / 1e9))
+            if pool._waiters and pool._physical.outage.error is not None:
+                return min(self._rest_s, max(0.001, (pool._physical.outage.retry_at_ns - pool.clock()) / 1e9))
         return self._rest_s
 
-    def run_errands(self) -> None:
-        while True:
-            try:
-                errand = self._errands.popleft()
-            except IndexError:
-                return
-            errand()
+    def close_lost(self) -> None:
+        """Take back what its holder cannot give back any more. Its state is unknown, so it is closed."""
+        pool = self._pool
+        while self._errands:
+            with contextlib.suppress(IndexError):  # Another thread was faster.
+                self._errands.popleft()()
+        lost: list[tuple[Lease[C] | None, Lease[C]]] = []
+        with pool._lock:
+            for entry in pool._entries:
+                if entry not in pool._idle and entry.is_lost():
+                    former = entry.lease() if entry.lease is not None else None
+                    lost.append((former, pool._take(entry, "(closing)")))
+            pool.statistics.reclaimed += len(lost)
+        for former, chore in lost:
+            holder = "its holder is gone" if former is None else Holder.of(former, pool.clock(), "lost")
+            logger.warning("Pool %s takes back a connection that was never released: %s", pool.name, holder)
+            pool._close(chore, "reclaimed")
 
     def _notice_sleep(self) -> None:
         """After a pause of the whole machine, which the pool's clock does not show, no connection is above doubt."""
-        now, calendar = self._pool._clock(), self._calendar_ns()
+        now, calendar = self._pool.clock(), self._calendar_ns()
         if self._last_look_ns is not None:
             then, calendar_then = self._last_look_ns
             if (calendar - calendar_then) - (now - then) > _SLEPT_NS:
                 with self._pool._lock:
-                    self._pool._suspect_ns = now
+                    self._pool._physical.suspect_ns = now
         self._last_look_ns = now, calendar
 
     def _close_old(self) -> None:
         pool, config = self._pool, self._pool.config
-        now = pool._clock()
+        now = pool.clock()
         idle_ns = int(config.idle_timeout_s * 1e9)
-        old: list[tuple[Entry[C], str]] = []
+        old: list[tuple[Lease[C], str]] = []
         with pool._lock:
             # The stack's bottom has been idle for longest.
             for entry in list(pool._idle):
                 if now >= entry.expires_ns:
-                    old.append((entry, "lifetime"))
+                    old.append((pool._take(entry, "(closing)"), "lifetime"))
                 elif idle_ns and now - entry.used_ns >= idle_ns and len(pool._idle) > config.min_idle:
-                    old.append((entry, "idle"))
-                else:
-                    continue
-                pool._idle.remove(entry)
-        for entry, reason in old:
-            pool._close(entry, reason)
+                    old.append((pool._take(entry, "(closing)"), "idle"))
+        for chore, reason in old:
+            pool._close(chore, reason)
 
     def _keep_alive(self) -> None:
         pool = self._pool
@@ -152,17 +167,11 @@ class Housekeeper(Generic[C]):
             quiet = list(pool._idle)
         for entry in quiet:
             with pool._lock:
-                if entry not in pool._idle or pool._clock() - entry.checked_ns < keepalive_ns:
+                if entry not in pool._idle or pool.clock() - entry.checked_ns < keepalive_ns:
                     continue
-                pool._idle.remove(entry)
-            alive = pool._ask(entry)
-            with pool._lock:
-                reason = pool._outdated(entry) if alive else "dead"
-                if not reason:
-                    bisect.insort(pool._idle, entry, key=lambda each: each.used_ns)
-                    pool._serve()
-            if reason:
-                pool._close(entry, reason)
+                chore = pool._take(entry, "(keeping alive)")
+            alive = pool._physical.is_alive(entry)
+            self._give_back(chore, "" if alive else "dead")
 
     def _refill(self) -> None:
         pool = self._pool
@@ -194,30 +203,44 @@ class Housekeeper(Generic[C]):
         pool = self._pool
         with pool._lock:
             entry = pool._room() if wanted() else None
-        if entry is None:
-            return False
+            if entry is None:
+                return False
+            chore = pool._take(entry, "(opening ahead)")
         try:
             pool._open(entry)
         except Exception:
             return False
-        pool._take_in(entry)
+        self._give_back(chore, "")
         return True
+
+    def _give_back(self, chore: Lease[C], reason: str) -> None:
+        """Lay a connection where its last use puts it in the idle stack, or close it for `reason`."""
+        pool, entry = self._pool, chore.entry
+        assert entry is not None
+        with pool._lock:
+            reason = reason or pool._outdated(entry)
+            if not reason:
+                entry.lease = None
+                bisect.insort(pool._idle, entry, key=lambda each: each.used_ns)
+                pool._serve()
+                return
+        pool._close(chore, reason)
 
     def _report_leaks(self) -> None:
         pool = self._pool
         threshold_ns = int(pool.config.leak_threshold_s * 1e9)
-        now = pool._clock()
+        now = pool.clock()
         late: list[tuple[Entry[C], Lease[C]]] = []
         with pool._lock:
             for entry in pool._entries:
                 lease = entry.lease() if entry.lease is not None else None
-                if lease is None or lease.reported or lease.released or entry.raw is None:
+                if lease is None or lease.reported or entry in pool._idle:
                     continue
                 if now - lease.acquired_ns >= threshold_ns:
                     lease.reported = True
                     late.append((entry, lease))
         for entry, lease in late:
-            holder = Holder.of(lease, now, pool._state(entry.raw) if entry.raw is not None else "unknown")
+            holder = Holder.of(lease, now, pool._physical.state(entry))
             stack = "\n".join(f"  {line}" for line in holder.stack()) or "  (its thread has ended)"
             logger.warning(
                 "Pool %s: a connection is held for long: %s. Its thread is at:\n%s", pool.name, holder, stack

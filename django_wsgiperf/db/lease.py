@@ -1,7 +1,7 @@
 """The two things that a pool passes about: an Entry, one place for a connection, and a Lease, one use of it.
 
 An Entry outlives its leases and carries what is known of the connection. A Lease belongs to whoever acquired it; the
-pool itself only refers to it weakly, so that a lease that nobody has any more is noticed.
+pool refers to it weakly, so that it notices a lease that nobody has any more.
 """
 
 from __future__ import annotations
@@ -32,7 +32,12 @@ class Entry(Generic[C]):
     checked_ns: int = 0
     """When it was last known to work: used, or asked."""
     lease: weakref.ref[Lease[C]] | None = None
-    """None while it is idle, and while the pool itself has it: to ask whether it is alive, or to close it."""
+    """Who has it, the pool itself for a chore included. An entry that is neither idle nor had by anybody was lost."""
+
+    def is_lost(self) -> bool:
+        """Whether nobody is left who could give it back; only of an entry that is not idle."""
+        lease = self.lease() if self.lease is not None else None
+        return lease is None or lease.is_lost()
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)
@@ -48,24 +53,22 @@ class Lease(Generic[C]):
     acquired_ns: int
     owner: weakref.ref[Any] | None = None
     """When this is collected the lease is taken back."""
-    raw: C = field(init=False)
     entry: Entry[C] | None = None
+    raw: C = field(init=False)
     is_new: bool = False
     """The connection was opened for this lease."""
     waited_ns: int = 0
-    """How long acquire() took: the queue, the check whether it is alive, and opening it."""
+    """How long acquire() took: the queue, the question whether it is alive, and opening it."""
     last_sql: str = ""
     """Without parameters: it is shown in errors and logs."""
     dirty: bool = False
     """The session may differ from a fresh one in more than its transaction."""
-    released: bool = False
-    """The pool's: it has been given back, or taken."""
     reported: bool = False
-    """The pool's: it has been logged as held too long."""
+    """The housekeeper's: it has been logged as held too long."""
 
     def is_lost(self) -> bool:
-        """Whether nobody is left who could release it. The main thread is never gone: exit handlers run in it last."""
-        if self.released or (self.owner is not None and self.owner() is None):
+        """Whether its holder is gone. The main thread never is: the handlers of exit run in it last."""
+        if self.owner is not None and self.owner() is None:
             return True
         thread = self.thread
         return thread is not None and not thread.is_alive() and thread is not threading.main_thread()

@@ -45,10 +45,6 @@ class Outage:
         """Whether one more attempt may begin beside `attempts` others."""
         return not self._limit or (attempts < self._limit and (self.error is None or now_ns >= self.retry_at_ns))
 
-    def restricts(self) -> bool:
-        """Whether allows() looks at its arguments at all."""
-        return self._limit > 0
-
     def gives_up(self, now_ns: int) -> bool:
         """Whether whoever has no other hope than a new connection should be told so now."""
         return self.error is not None and (not self._reached or now_ns - self.since_ns >= self._patience_ns)
@@ -80,3 +76,8 @@ class Outage:
         if self._limit:
             self._limit = self._limit * 2 if self._limit < _FEW else 0
         return news
+
+    def describe(self, now_ns: int) -> str:
+        """For people, while there is an outage."""
+        since_s, left_s = (now_ns - self.since_ns) / 1e9, max(0, self.retry_at_ns - now_ns) / 1e9
+        return f"The server has refused for {since_s:.1f} s and is asked again in {left_s:.1f} s. It said: {self.error}"

@@ -97,18 +97,19 @@ class PoolStatistics:
         self.closed[reason] = self.closed.get(reason, 0) + 1
 
     def snapshot(
-        self, *, name: str, config: PoolConfig, idle: int, used: int, opened: int, pending: int, outage: str
+        self, *, name: str, config: PoolConfig, idle: int, opened: int, pending: int, outage: str
     ) -> dict[str, Any]:
         """All numbers, ready for JSON, with the lock held. A contract: keys are added, never changed.
 
         Names that begin with "db.client.connection." are OpenTelemetry's (semantic conventions, database client
-        metrics) and mean what they mean there; a duration is a Histogram.snapshot(). Of the others: `open` counts idle,
-        lent, being opened and being closed; `used` includes those being opened for a holder; `closed` is by reason,
-        `resets` by kind; `reclaimed` were never released by their holders; `unavailable` were refused because of an
-        outage, whose last error is `outage`, empty when there is none; `*_max` are high-water marks."""
+        metrics) and mean what they mean there; a duration is a Histogram.snapshot(). "used" are all that are not idle:
+        lent, being opened, being closed. wait_time has every acquire() that gave a connection, the immediate ones as 0.
+        Of the others: `closed` is by reason and `resets` by kind; `reclaimed` were never released by their holders;
+        `unavailable` were turned away because of an outage, whose last error is `outage`, empty when there is none;
+        `*_max` are high-water marks."""
         return {
             "db.client.connection.pool.name": name,
-            "db.client.connection.count": {"idle": idle, "used": used},
+            "db.client.connection.count": {"idle": idle, "used": opened - idle},
             "db.client.connection.max": config.max_size,
             "db.client.connection.idle.min": config.min_idle,
             "db.client.connection.idle.max": config.max_size,
@@ -117,7 +118,6 @@ class PoolStatistics:
             "db.client.connection.create_time": self.create_time.snapshot(),
             "db.client.connection.wait_time": self.wait_time.snapshot(),
             "db.client.connection.use_time": self.use_time.snapshot(),
-            "open": opened,
             "created": self.created,
             "connect_failures": self.connect_failures,
             "closed": dict(self.closed),
