@@ -28,6 +28,9 @@ class WatchedCursor(CursorWrapper):
     db: PooledMixin
     _pool_lease: Lease[Any]
     _pool_server_side: bool
+    """Until it is closed it has something on the server."""
+    _pool_fetches: bool
+    """Rows come from the connection as they are fetched."""
 
     def _execute(self, sql: Any, params: Any, *ignored: Any) -> Any:
         self._note(sql)
@@ -54,7 +57,7 @@ class WatchedCursor(CursorWrapper):
 
     def __getattr__(self, name: str) -> Any:
         # COPY, streams and rows that are still to come use the connection itself.
-        if name not in _FETCHED_ALREADY or self._pool_server_side:
+        if name not in _FETCHED_ALREADY or self.__dict__["_pool_fetches"]:
             self._require_lease()
         return super().__getattr__(name)
 
@@ -105,10 +108,11 @@ def watched(base: type[CursorWrapper]) -> type[WatchedCursor]:
     )
 
 
-def watch(cursor: CursorWrapper, lease: Lease[Any], *, server_side: bool) -> weakref.ref[WatchedCursor]:
+def watch(cursor: CursorWrapper, lease: Lease[Any], *, server_side: bool, fetches: bool) -> weakref.ref[CursorWrapper]:
     """Have a cursor note its statements on the lease."""
     cursor.__class__ = watched(type(cursor))
     attributes = cursor.__dict__
     attributes["_pool_lease"] = lease
     attributes["_pool_server_side"] = server_side
+    attributes["_pool_fetches"] = fetches
     return weakref.ref(cursor)

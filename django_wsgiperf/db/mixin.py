@@ -236,8 +236,12 @@ class PooledMixin(_Base):
         """Rows that are still on the server are lost with the connection, as without a pool."""
         for reference in open_cursors.values():
             cursor = reference()
-            if cursor is not None and cursor._pool_server_side:
+            if cursor is None:
+                continue
+            if cursor._pool_server_side:
                 return "open cursor"
+            if adapter.rows_stay_on_server:
+                cursor.cursor.close()
         return ""
 
     # -- health
@@ -298,8 +302,11 @@ class PooledMixin(_Base):
     def _watched(self, wrapped: Any, cursor: Any) -> Any:
         pooling = self._pooling
         if pooling.lease is not None and pooling.of is not None:
-            server_side = pooling.of.adapter.is_server_side(cursor)
-            pooling.cursors[id(wrapped)] = cursors.watch(wrapped, pooling.lease, server_side=server_side)
+            adapter = pooling.of.adapter
+            server_side = adapter.is_server_side(cursor)
+            pooling.cursors[id(wrapped)] = cursors.watch(
+                wrapped, pooling.lease, server_side=server_side, fetches=server_side or adapter.rows_stay_on_server
+            )
         return wrapped
 
     def forget_cursor(self, cursor: Any) -> bool:

@@ -75,3 +75,23 @@ class TestPostgreSQL(EngineContract):
     @pytest.fixture
     def database(self, postgres: Database) -> Database:
         return postgres
+
+
+class TestMariaDB(EngineContract):
+    @pytest.fixture
+    def database(self, mysql: Database) -> Database:
+        return mysql
+
+
+class TestSQLite(EngineContract):
+    @pytest.fixture
+    def database(self, sqlite: Database) -> Database:
+        return sqlite
+
+    def test_database_in_memory_is_left_alone(self, database: Database) -> None:
+        wrapper = database.wrapper(NAME=":memory:")
+        run(wrapper, "CREATE TABLE here (n INTEGER)")
+        wrapper.close()
+        assert value(wrapper, "SELECT COUNT(*) FROM here") == 0
+        assert registry.pools() == []
+        wrapper.connection.close()

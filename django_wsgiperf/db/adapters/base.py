@@ -19,7 +19,7 @@ from django.utils.module_loading import import_string
 from .statements import Statements
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from django_wsgiperf.db.mixin import PooledMixin
     from django_wsgiperf.db.pool import Pool
@@ -72,21 +72,18 @@ class Adapter:
 
     def connect(self) -> Any:
         """A new connection, set up as Django would. Raises what Django would."""
-        maker = self._maker()
         raw = None
         try:
-            before = dict(vars(maker))
-            parameters = maker.get_connection_params()
-            raw = maker.get_new_connection(parameters)
-            self._set_up(maker, raw)
-            self._memories[id(raw)] = Memory(self._attributes(maker, before), self.baseline(raw))
+            with self.maker() as maker:
+                before = dict(vars(maker))
+                parameters = maker.get_connection_params()
+                raw = maker.get_new_connection(parameters)
+                self.set_up(maker, raw)
+                self._memories[id(raw)] = Memory(self._attributes(maker, before), self.baseline(raw))
         except BaseException:
             if raw is not None:
                 self._close_quietly(raw)
             raise
-        finally:
-            maker.connection = None
-            self._makers.append(maker)
         return raw
 
     def close(self, raw: Any) -> None:
@@ -156,29 +153,25 @@ class Adapter:
 
     # -- inside
 
-    def set_up_again(self, raw: Any) -> None:
-        """After a hard reset: what Django sets on each new connection."""
-        maker = self._maker()
-        try:
-            maker.get_connection_params()
-            self._set_up(maker, raw)
-        finally:
-            maker.connection = None
-            self._makers.append(maker)
-
-    def _set_up(self, maker: PooledMixin, raw: Any) -> None:
-        maker.connection = raw
-        maker.set_autocommit(True)
-        maker.init_connection_state()
-
-    def _maker(self) -> PooledMixin:
+    @contextlib.contextmanager
+    def maker(self) -> Iterator[PooledMixin]:
         """A wrapper that nobody else uses now. Kept, for what Django finds out once for each wrapper."""
         try:
             maker = self._makers.pop()
         except IndexError:
             maker = self.wrapper_class(self.settings_dict, self.alias)
         maker.settings_dict = self.settings_dict
-        return maker
+        try:
+            yield maker
+        finally:
+            maker.connection = None
+            self._makers.append(maker)
+
+    def set_up(self, maker: PooledMixin, raw: Any) -> None:
+        """Everything that Django sets on a new connection."""
+        maker.connection = raw
+        maker.set_autocommit(True)
+        maker.init_connection_state()
 
     def _attributes(self, maker: PooledMixin, before: dict[str, Any]) -> dict[str, Any]:
         """What connecting has set on its wrapper, the caches of this one wrapper left out."""

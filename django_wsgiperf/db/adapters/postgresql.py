@@ -105,7 +105,8 @@ class PostgreSQLAdapter(Adapter):
         while raw.pgconn.notifies() is not None:
             pass
         self.pool.statistics.count_reset("hard")
-        self.set_up_again(raw)
+        with self.maker() as maker:
+            self.set_up(maker, raw)
 
     def _put_back(self, raw: Any, here: tuple[Any, ...]) -> bool:
         """Restore what was set on the driver's connection; False when it is of a kind that has no way back."""

@@ -1,0 +1,79 @@
+"""SQLite in a file: a session costs little to open, so one that is dirty is closed. In memory there is no pool.
+
+A pool saves the opening of the file, the functions that Django registers and the pages that a connection has cached.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from typing import TYPE_CHECKING, Any
+
+from .base import Adapter
+from .statements import Statements, harmless, only_if
+
+if TYPE_CHECKING:
+    from django_wsgiperf.db.mixin import PooledMixin
+
+_ASKING = (
+    r"pragma\s+(?:\w+\.)?(?:\w+\s*\Z|(?:table_x?info|table_list|index_list|index_x?info|database_list|foreign_key_list|"
+    r"foreign_key_check|integrity_check|quick_check|optimize|wal_checkpoint)\s*\()"
+)
+_STATEMENTS = Statements(
+    {
+        **harmless(
+            *("select", "insert", "update", "delete", "replace", "with", "values", "create", "alter", "drop"),
+            *("begin", "commit", "end", "rollback", "savepoint", "release", "analyze", "vacuum", "reindex", "explain"),
+        ),
+        "pragma": only_if(_ASKING),
+    },
+    setting={
+        "temp": re.compile(r"\btemp(?:orary)?\s+(?:table|view|trigger|index)\b|\btemp\s*\.|\bsqlite_temp_"),
+        "load_extension": re.compile(r"\bload_extension\s*\("),
+    },
+    reading={
+        "last_insert_rowid": re.compile(r"\blast_insert_rowid\s*\("),
+        "changes": re.compile(r"\b(?:total_)?changes\s*\("),
+    },
+)
+
+
+class SQLiteAdapter(Adapter):
+    """The standard library's connections."""
+
+    statements = _STATEMENTS
+    rows_stay_on_server = True
+
+    @classmethod
+    def can_pool(cls, wrapper: PooledMixin) -> bool:
+        in_memory = wrapper.is_in_memory_db()  # type: ignore[attr-defined]  # SQLite's wrapper has it.
+        return super().can_pool(wrapper) and not in_memory
+
+    def state(self, raw: Any) -> str:
+        return "idle in transaction" if raw.in_transaction else "idle"
+
+    def is_in_transaction(self, raw: Any) -> bool:
+        return bool(raw.in_transaction)
+
+    def baseline(self, raw: Any) -> Any:
+        return raw.isolation_level, raw.row_factory, raw.text_factory
+
+    def settle(self, raw: Any, *, dirty: bool) -> str:
+        if self.hard or (self.watches_session and dirty):
+            return "dirty"
+        if raw.in_transaction:
+            raw.rollback()
+            self.pool.statistics.count_reset("rollback")
+        kept = raw.isolation_level, raw.row_factory, raw.text_factory
+        baseline = self.memory(raw).baseline
+        if kept != baseline:
+            raw.isolation_level, raw.row_factory, raw.text_factory = baseline
+        return ""
+
+    def ping(self, raw: Any) -> None:
+        raw.execute("SELECT 1").close()
+
+    def abandon(self, raw: Any) -> None:
+        # SQLite forbids even closing a connection in a child. One more reference than there are keeps it for ever.
+        self._memories.pop(id(raw), None)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(raw))
