@@ -309,6 +309,9 @@ class TestCapacity:
         settings = connections.settings["default"]
         connections.settings["same"] = dict(settings)
         assert asked(workers) is None, "two aliases of the same database share a pool"
+        connections.settings["same"] = settings | {"POOL": {"MAX_SIZE": 10, "RESET": "hard"}}
+        assert asked(workers) is not None, "pools that behave differently are two"
+        connections.settings["same"] = dict(settings)
         connections.settings["archive"] = settings | {"NAME": "archive"}
         message = asked(workers)
         assert message is not None

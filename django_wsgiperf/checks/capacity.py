@@ -6,7 +6,7 @@ docs/checks.md.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Hashable, Iterator
 from dataclasses import dataclass
 
 from django.db import Error, connections
@@ -89,8 +89,8 @@ def _limits(alias: str) -> list[Limit]:
 
 
 def _exceeded(values: ServerSettings, limit: Limit, pools: list[PooledDatabase]) -> Iterator[Finding]:
-    # Two aliases with the same parameters share a pool.
-    sizes = {_parameters(pooled): (pooled.alias, pooled.size(values.threads) or 0) for pooled in pools}
+    # Two aliases that connect alike and were told the same share a pool.
+    sizes = {_identity(pooled): (pooled.alias, pooled.size(values.threads) or 0) for pooled in pools}
     each = sum(size for _, size in sizes.values())
     if each * values.workers <= limit.connections:
         return
@@ -110,5 +110,6 @@ def _server(pooled: PooledDatabase) -> tuple[str, str, str]:
     return kind, str(database.get("HOST", "")), str(database.get("PORT", ""))
 
 
-def _parameters(pooled: PooledDatabase) -> tuple[str, ...]:
-    return (*_server(pooled), str(pooled.database.get("NAME", "")), str(pooled.database.get("USER", "")))
+def _identity(pooled: PooledDatabase) -> tuple[Hashable, ...]:
+    own = (str(pooled.database.get(name, "")) for name in ("NAME", "USER", "OPTIONS"))
+    return (_server(pooled), *own, pooled.settings, *([pooled.alias] if pooled.native else []))
