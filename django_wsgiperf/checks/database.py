@@ -71,7 +71,7 @@ def validators_are_found(values: ServerSettings) -> Iterator[Finding]:
         if dotted and (why := cannot_be_imported(dotted)):
             yield (
                 f"VALIDATE of database {pooled.alias!r} is {dotted!r}, but {why}. "
-                f"Set by: {pooled.origins['validate']}.",
+                f"Set by: {pooled.resolved.origins['validate']}.",
                 "Write the dotted path of a function, for example 'shop.db.is_primary'.",
             )
 

@@ -16,7 +16,7 @@ from django.core.exceptions import ImproperlyConfigured
 from django.db import connections
 from django.db.utils import load_backend
 
-from django_wsgiperf.conf import Origin, PoolSettings
+from django_wsgiperf.conf import PoolSettings, Resolved
 from django_wsgiperf.db import settings as pool_settings
 
 #: What a check says: the message and the hint.
@@ -40,9 +40,12 @@ class PooledDatabase:
 
     alias: str
     database: Mapping[str, Any]
-    settings: PoolSettings
-    origins: Mapping[str, Origin]
+    resolved: Resolved[PoolSettings]
     native: bool
+
+    @property
+    def settings(self) -> PoolSettings:
+        return self.resolved.values
 
     def size(self, threads: int) -> int | None:
         """The connections that its pool may hold in a process of `serve` with so many threads, if that is known."""
@@ -55,8 +58,7 @@ def pooled_databases() -> Iterator[PooledDatabase]:
         native = bool((database.get("OPTIONS") or {}).get("pool"))
         wanted = native or (pool_settings.is_on(database) and not is_in_memory(database))
         if wanted and can_pool(str(database["ENGINE"])):
-            resolved = pool_settings.resolve(alias, database)
-            yield PooledDatabase(alias, database, resolved.values, resolved.origins, native)
+            yield PooledDatabase(alias, database, pool_settings.resolve(alias, database), native)
 
 
 def native_size(database: Mapping[str, Any]) -> int | None:

@@ -14,9 +14,9 @@ import django
 from django.conf import settings as django_settings
 
 from django_wsgiperf import __version__
-from django_wsgiperf.conf import Origin, Resolved, ServerSettings, Source, describe, options
+from django_wsgiperf.conf import Option, Origin, Resolved, ServerSettings, Source, describe, options
 
-_WIDEST_VALUE = 34
+_WIDEST_VALUE = 38
 
 
 def start_summary(resolved: Resolved[ServerSettings], addresses: Sequence[str], style: Any, pid: int) -> str:
@@ -61,17 +61,31 @@ def _short(origin: Origin) -> str:
     return origin.name if origin.source in (Source.COMMAND_LINE, Source.ENVIRONMENT) else str(origin.source)
 
 
-def config_table(resolved: Resolved[ServerSettings], style: Any) -> str:
-    """Every option with its value and origin, in the groups of the settings reference. Secrets are masked."""
-    rows = describe(resolved)
-    key_width = max(len(row.key) for row in rows)
+def config_table(resolved: Sequence[Resolved[Any]], style: Any) -> str:
+    """Every option with its value and origin, in the groups of the settings reference. Secrets are masked.
+
+    The first section is the server's. A further one under the title of an earlier one is a database's own: of it, only
+    what differs is shown.
+    """
+    key_width = max(len(option.key) for each in resolved for option in options(each.section))
     lines: list[str] = []
-    group = ""
-    for option, row in zip(options(resolved.section), rows, strict=True):
-        if option.group != group:
-            group = option.group
-            lines += ["", style.MIGRATE_HEADING(group)] if lines else [style.MIGRATE_HEADING(group)]
-        line = f"  {row.key:<{key_width}}  {row.value:<{_WIDEST_VALUE}}  {row.origin}"
-        is_default = resolved.origins[option.name].source is Source.DEFAULT
-        lines.append(line if is_default else style.SUCCESS(line))
+    shown: dict[str, Resolved[Any]] = {}
+    for each in resolved:
+        base = shown.setdefault(each.section, each)
+        title = ""
+        for option, row in zip(options(each.section), describe(each), strict=True):
+            origin = each.origins[option.name]
+            if each is not base and origin == base.origins[option.name]:
+                continue
+            if title != (title := _title(option, origin if each is not base else None)):
+                lines += ["", style.MIGRATE_HEADING(title)] if lines else [style.MIGRATE_HEADING(title)]
+            line = f"  {row.key:<{key_width}}  {row.value:<{_WIDEST_VALUE}}  {row.origin}"
+            lines.append(line if origin.source is Source.DEFAULT else style.SUCCESS(line))
     return "\n".join(lines)
+
+
+def _title(option: Option, own: Origin | None) -> str:
+    """The server's groups by their names, other sections' with theirs before it, a database's own by where it is."""
+    if own is not None:
+        return own.name.removesuffix(f"[{option.key!r}]")
+    return option.group if option.section == "SERVER" else f"{option.section}: {option.group}"

@@ -105,6 +105,26 @@ class TestPrintConfig:
         }
         assert len({found.start() for found in columns if found is not None}) == 1, "aligned"
 
+    def test_shows_the_connection_pools_too_with_what_a_database_has_of_its_own(self, project: Path) -> None:
+        engine = "'ENGINE': 'django_wsgiperf.db.backends.sqlite3', 'NAME': 'shop.sqlite3'"
+        pools = f"DATABASES = {{'default': {{{engine}}}, 'archive': {{{engine}, 'POOL': {{'MAX_SIZE': 2}}}}}}\n"
+        with (project / "site_settings.py").open("a") as file:
+            file.write(pools)
+        result = run(project, "serve", "--print-config", WSGIPERF_POOL_MAX_SIZE="4")
+        lines = result.stdout.splitlines()
+        at = lines.index("POOL: How many connections")
+        assert re.fullmatch(r"  MAX_SIZE +4 +environment \(WSGIPERF_POOL_MAX_SIZE\)", lines[at + 1])
+        own = lines[-3:]
+        assert own[:2] == ["", "DATABASES['archive']['POOL']"]
+        assert re.fullmatch(r"  MAX_SIZE +2 +settings \(DATABASES\['archive'\]\['POOL'\]\['MAX_SIZE'\]\)", own[2])
+
+    def test_wrong_pool_is_refused_in_its_words(self, project: Path) -> None:
+        result = run(project, "serve", "--print-config", WSGIPERF_POOL_RESET="soft")
+        assert result.returncode == 1
+        assert "RESET: 'soft' is not among the choices" in result.stderr
+        assert "environment (WSGIPERF_POOL_RESET)" in result.stderr
+        assert "Traceback" not in result.stderr
+
     def test_works_where_a_check_fails(self, project: Path) -> None:
         amend(project / "site_settings.py", "ROOT_URLCONF", "LANGUAGE_CODE = '!'\nROOT_URLCONF")
         assert run(project, "serve", "--print-config").returncode == 0

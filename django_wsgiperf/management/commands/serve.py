@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from argparse import ArgumentParser
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -20,6 +20,7 @@ from django.core.management.color import no_style
 from django.utils.autoreload import get_child_arguments
 
 from django_wsgiperf.conf import (
+    SECTIONS,
     ConfigurationError,
     Resolved,
     ServerSettings,
@@ -72,7 +73,7 @@ class Command(BaseCommand):
         from django_wsgiperf.server.summary import config_table
 
         if options["print_config"]:
-            self.stdout.write(config_table(self.resolved, self.style))
+            self.stdout.write(config_table([self.resolved, *self._sections_beside()], self.style))
             return
         settings = self.resolved.values
         if reloader.is_child():
@@ -88,6 +89,16 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             # Before gunicorn or the supervisor have taken over the signals: nothing runs yet.
             sys.exit(128 + signal.SIGINT)
+
+    def _sections_beside(self) -> Iterator[Resolved[Any]]:
+        """The sections that are not the server's, and the pool of each database that has keys of its own."""
+        from django_wsgiperf.checks.facts import pooled_databases
+
+        try:
+            yield from (load(section) for section in SECTIONS if section != "SERVER")
+            yield from (pooled.resolved for pooled in pooled_databases())
+        except ConfigurationError as error:
+            raise CommandError(str(error)) from None
 
     def _supervises(self) -> bool:
         from django_wsgiperf.server import reloader
