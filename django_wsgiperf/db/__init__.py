@@ -16,6 +16,11 @@ _HOMES = {
     "PoolOverloaded": "errors",
     "PoolTimeout": "errors",
     "PoolUnavailable": "errors",
+    "PooledMixin": "mixin",
+    "hold_connection": "release",
+    "make_pooled": "engine",
+    "pin": "release",
+    "pools": "registry",
 }
 
 

@@ -9,13 +9,16 @@ from contextvars import ContextVar
 
 
 class Activity:
-    """One request. `label` is known in full once it is routed; `leases` counts connections taken for it."""
+    """One request. `label` is known in full once it is routed; `leases` counts connections taken for it.
 
-    __slots__ = ("label", "leases")
+    `holds` says that its view asked to keep them until the response is closed."""
+
+    __slots__ = ("holds", "label", "leases")
 
     def __init__(self, label: str) -> None:
         self.label = label
         self.leases = 0
+        self.holds = False
 
 
 current: ContextVar[Activity | None] = ContextVar("wsgiperf_activity", default=None)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any
 
 from . import registry
@@ -20,18 +19,17 @@ class PooledCreation(_Base):
 
     def _create_test_db(self, *args: Any, **kwargs: Any) -> Any:
         registry.close_all(0)
-        return super()._create_test_db(*args, **kwargs)
+        return super()._create_test_db(*args, **kwargs)  # type: ignore[misc]  # Not in the stubs.
 
     def _clone_test_db(self, *args: Any, **kwargs: Any) -> None:
         registry.close_all(0)
-        super()._clone_test_db(*args, **kwargs)
+        super()._clone_test_db(*args, **kwargs)  # type: ignore[misc]  # Not in the stubs.
 
     def _destroy_test_db(self, *args: Any, **kwargs: Any) -> None:
         registry.close_all(0)
-        super()._destroy_test_db(*args, **kwargs)
+        super()._destroy_test_db(*args, **kwargs)  # type: ignore[misc]  # Not in the stubs.
 
 
-@functools.cache
 def pooled_creation(base: type[BaseDatabaseCreation]) -> type[BaseDatabaseCreation]:
     """The creation class of a pooled engine."""
     return type(base.__name__, (PooledCreation, base), {"__module__": base.__module__})

@@ -6,7 +6,6 @@ statement on the lease, for the pool's reports and for the reset when the connec
 
 from __future__ import annotations
 
-import functools
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +34,7 @@ class WatchedCursor(CursorWrapper):
     def _execute(self, sql: Any, params: Any, *ignored: Any) -> Any:
         self._note(sql)
         try:
-            return super()._execute(sql, params, *ignored)
+            return super()._execute(sql, params, *ignored)  # type: ignore[misc]  # Not in the stubs.
         except Exception as error:
             self.db.note_error(error)
             raise
@@ -43,7 +42,7 @@ class WatchedCursor(CursorWrapper):
     def _executemany(self, sql: Any, param_list: Any, *ignored: Any) -> Any:
         self._note(sql)
         try:
-            return super()._executemany(sql, param_list, *ignored)
+            return super()._executemany(sql, param_list, *ignored)  # type: ignore[misc]  # Not in the stubs.
         except Exception as error:
             self.db.note_error(error)
             raise
@@ -98,14 +97,17 @@ class WatchedCursor(CursorWrapper):
             )
 
 
-@functools.cache
+_watched: dict[type[CursorWrapper], type[WatchedCursor]] = {CursorWrapper: WatchedCursor}
+"""The watching subclass of each class seen. Racing threads make the same one twice, and either will do."""
+
+
 def watched(base: type[CursorWrapper]) -> type[WatchedCursor]:
     """The watching subclass of a cursor wrapper's class, Django's own or another's."""
-    if base is CursorWrapper:
-        return WatchedCursor
-    return type(
-        base.__name__, (WatchedCursor, base), {"__module__": base.__module__, "__qualname__": base.__qualname__}
-    )
+    made = _watched.get(base)
+    if made is None:
+        attributes = {"__module__": base.__module__, "__qualname__": base.__qualname__}
+        made = _watched[base] = type(base.__name__, (WatchedCursor, base), attributes)
+    return made
 
 
 def watch(cursor: CursorWrapper, lease: Lease[Any], *, server_side: bool, fetches: bool) -> weakref.ref[CursorWrapper]:

@@ -11,17 +11,19 @@ from __future__ import annotations
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from django.db import OperationalError
-from django.db.backends.base.base import RAN_DB_VERSION_CHECK, BaseDatabaseWrapper
+from django.db.backends.base.base import RAN_DB_VERSION_CHECK
 from django.utils.asyncio import async_unsafe
 
 from . import cursors, errors, registry
 from .activity import current_label
+from .early import EarlyRelease
+from .failures import as_django
 from .pool import BROKEN
+from .pooling import Pooling
 
 if TYPE_CHECKING:
     import weakref
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from django.db.backends.utils import CursorWrapper
 
@@ -29,56 +31,8 @@ if TYPE_CHECKING:
     from .lease import Lease
     from .registry import PoolOf
 
-    _Base = BaseDatabaseWrapper
-else:
-    _Base = object
 
-
-class PoolTimeout(errors.PoolTimeout, OperationalError):
-    """No connection became free in time."""
-
-
-class PoolOverloaded(errors.PoolOverloaded, OperationalError):
-    """Too many threads wait for a connection already."""
-
-
-class PoolUnavailable(errors.PoolUnavailable, OperationalError):
-    """The server refuses connections, and it is not yet time to ask it again."""
-
-
-class PoolClosed(errors.PoolClosed, OperationalError):
-    """The pool has been closed: the process is ending."""
-
-
-_AS_DJANGO: dict[type[errors.PoolError], type[errors.PoolError]] = {
-    errors.PoolTimeout: PoolTimeout,
-    errors.PoolOverloaded: PoolOverloaded,
-    errors.PoolUnavailable: PoolUnavailable,
-    errors.PoolClosed: PoolClosed,
-}
-
-
-class Pooling:
-    """What one wrapper has to do with its pool."""
-
-    __slots__ = ("checking", "connecting", "cursors", "epoch", "lease", "of", "pins", "seen", "unfit")
-
-    def __init__(self) -> None:
-        self.of: PoolOf | None = None
-        """The pool, as long as `seen` and `epoch` are those of now."""
-        self.seen: dict[str, Any] | None = None
-        self.epoch = -1
-        self.lease: Lease[Any] | None = None
-        self.cursors: dict[int, weakref.ref[Any]] = {}
-        """The open cursors of this lease."""
-        self.pins = 0
-        self.connecting = False
-        self.checking = False
-        self.unfit = ""
-        """Why the connection must not be lent again, whatever it looks like."""
-
-
-class PooledMixin(_Base):
+class PooledMixin(EarlyRelease):
     """Goes before a DatabaseWrapper class; `make_pooled` does so. `pool_adapter_class` knows the raw connections."""
 
     pool_adapter_class: ClassVar[type[Adapter]]
@@ -149,6 +103,8 @@ class PooledMixin(_Base):
         pooling.cursors = {}
         pooling.unfit = ""
         pooling.lease = lease
+        if self._thread_sharing_count:
+            lease.thread = None
         return lease.raw
 
     def set_autocommit(self, autocommit: bool, *args: Any, **kwargs: Any) -> None:
@@ -173,7 +129,7 @@ class PooledMixin(_Base):
         try:
             return self._acquire_from_pool()
         except errors.PoolError as error:
-            raise _as_django(error) from error.__cause__
+            raise as_django(error) from error.__cause__
 
     def _acquire_from_pool(self) -> Lease[Any]:
         of = self._pooling.of
@@ -192,13 +148,16 @@ class PooledMixin(_Base):
     def _close(self) -> None:
         lease = self._pooling.lease
         if lease is None:
-            super()._close()
+            super()._close()  # type: ignore[misc]  # Not in the stubs.
         elif self.connection is not lease.raw:
             # Somebody has put another connection in its place.
             self._give_back(lease, "abandoned")
-            super()._close()
+            super()._close()  # type: ignore[misc]  # Not in the stubs.
         else:
-            self._give_back(lease, self._why_unfit())
+            discarded = self._give_back(lease, self._why_unfit())
+            if not discarded:
+                # It may be another thread's by now. One that was closed stays, and is found closed, as without a pool.
+                self.connection = None
 
     def _why_unfit(self) -> str:
         pooling = self._pooling
@@ -213,7 +172,8 @@ class PooledMixin(_Base):
             return "autocommit"
         return ""
 
-    def _give_back(self, lease: Lease[Any], discard: str) -> None:
+    def _give_back(self, lease: Lease[Any], discard: str) -> str:
+        """Leave the session as the next holder may find it, or give a reason why it was closed."""
         pooling = self._pooling
         of = pooling.of
         assert of is not None
@@ -231,6 +191,7 @@ class PooledMixin(_Base):
             discard = BROKEN
         finally:
             of.pool.release(lease, discard=discard)
+        return discard
 
     def _settle_cursors(self, adapter: Adapter, open_cursors: dict[int, weakref.ref[Any]]) -> str:
         """Rows that are still on the server are lost with the connection, as without a pool."""
@@ -245,6 +206,10 @@ class PooledMixin(_Base):
         return ""
 
     # -- health
+
+    def is_usable(self) -> bool:
+        # MySQL's would fail on what is not there.
+        return self.connection is not None and super().is_usable()
 
     def close_if_health_check_failed(self) -> None:
         with self._closing_what_is_broken():
@@ -278,9 +243,6 @@ class PooledMixin(_Base):
             self._pooling.unfit = f"evicted by {code}"
             of.pool.evict_all(f"error {code}")
 
-    def note_session_state(self, sql: str, verdict: int) -> None:
-        """A statement has set session state, or asks for it."""
-
     def statement_text(self, sql: Any) -> str:
         """The text of a statement that is no string: psycopg's composed ones, or bytes."""
         if isinstance(sql, bytes):
@@ -294,7 +256,8 @@ class PooledMixin(_Base):
     # -- cursors
 
     def make_cursor(self, cursor: Any) -> CursorWrapper:
-        return self._watched(super().make_cursor(cursor), cursor)
+        watched: CursorWrapper = self._watched(super().make_cursor(cursor), cursor)
+        return watched
 
     def make_debug_cursor(self, cursor: Any) -> Any:
         return self._watched(super().make_debug_cursor(cursor), cursor)
@@ -319,37 +282,13 @@ class PooledMixin(_Base):
         if pooling.cursors.pop(id(cursor), None) is not None and server_side and pooling.lease is lease:
             pooling.unfit = "open cursor"
 
-    # -- giving back earlier than Django would
+    # -- threads that share the wrapper
 
-    def can_release_early(self) -> bool:
-        """Whether nobody would notice: no transaction, no open cursor, no other thread, nothing that was pinned."""
-        pooling = self._pooling
-        return (
-            pooling.lease is not None
-            and self.connection is pooling.lease.raw
-            and pooling.of is not None
-            and not self.in_atomic_block
-            and not pooling.pins
-            and not pooling.cursors
-            and not pooling.connecting
-            and not self.run_on_commit
-            and self.autocommit == self.settings_dict["AUTOCOMMIT"]
-            and not self._thread_sharing_count
-            and not pooling.of.adapter.is_in_transaction(pooling.lease.raw)
-        )
-
-    def release_early(self) -> bool:
-        """Give the connection back if nobody would notice; whether that was so."""
-        if self.can_release_early():
-            self.close()
-            return True
-        return False
-
-    def release_between_transactions(self) -> None:
-        """A transaction has ended or a cursor was closed: under RELEASE "transaction" the connection goes back."""
-        of = self._pooling.of
-        if of is not None and of.settings.release == "transaction":
-            self.release_early()
+    def inc_thread_sharing(self) -> None:
+        super().inc_thread_sharing()
+        # The end of the thread that opened it is not the end of a shared connection.
+        if (lease := self._pooling.lease) is not None:
+            lease.thread = None
 
     # -- a fork
 
@@ -365,34 +304,3 @@ class PooledMixin(_Base):
             # As after close(): what was begun cannot go on with another connection.
             self.closed_in_transaction = True
             self.needs_rollback = True
-
-
-def _as_django(error: errors.PoolError) -> errors.PoolError:
-    kind = _AS_DJANGO.get(type(error))
-    if kind is None:
-        return error
-    translated = kind(*error.args)
-    translated.__dict__.update(error.__dict__)
-    return translated
-
-
-def make_pooled(base: type[BaseDatabaseWrapper], adapter: type[Adapter] | None = None) -> type[BaseDatabaseWrapper]:
-    """A DatabaseWrapper class that takes its connections from a pool.
-
-    For engines of your own: `class DatabaseWrapper(make_pooled(other.DatabaseWrapper)): pass` in a module named base.
-    `adapter` is found by the vendor when it is not given. Raises ImproperlyConfigured for one that is not known.
-    """
-    from .adapters import adapter_for
-    from .creation import pooled_creation
-
-    pooled: Callable[..., Any] = type
-    made: type[BaseDatabaseWrapper] = pooled(
-        "DatabaseWrapper",
-        (PooledMixin, base),
-        {
-            "__doc__": f"{base.__module__}.{base.__qualname__} with connections from a pool.",
-            "pool_adapter_class": adapter or adapter_for(base),
-            "creation_class": pooled_creation(base.creation_class),
-        },
-    )
-    return made

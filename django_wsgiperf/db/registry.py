@@ -13,7 +13,7 @@ import os
 import threading
 import weakref
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from django.conf import settings as django_settings
@@ -30,6 +30,7 @@ logger = logging.getLogger("django_wsgiperf.db")
 
 _SETTINGS_THAT_MATTER = frozenset({"DATABASES", "USE_TZ", "TIME_ZONE", "WSGIPERF"})
 _EXIT_S = 2.0
+_MOST_WARNINGS = 200
 
 
 @dataclass(slots=True, frozen=True, eq=False)
@@ -39,6 +40,16 @@ class PoolOf:
     pool: Pool[Any]
     adapter: Adapter
     settings: AliasPool
+    warned: set[str] = field(default_factory=set)
+
+    def is_news(self, text: str) -> bool:
+        """Whether nobody has been warned of this yet. Forgets, rather than grow without end."""
+        if text in self.warned:
+            return False
+        if len(self.warned) >= _MOST_WARNINGS:
+            self.warned.clear()
+        self.warned.add(text)
+        return True
 
 
 _lock = threading.Lock()

@@ -5,7 +5,6 @@ from __future__ import annotations
 from django.db.backends.mysql import base as mysql
 
 from django_wsgiperf.db.adapters.mysql import MySQLAdapter
-from django_wsgiperf.db.mixin import make_pooled
+from django_wsgiperf.db.engine import make_pooled
 
-DatabaseWrapper = make_pooled(mysql.DatabaseWrapper, MySQLAdapter)
-DatabaseWrapper.__module__ = __name__
+DatabaseWrapper = make_pooled(mysql.DatabaseWrapper, MySQLAdapter, module=__name__)

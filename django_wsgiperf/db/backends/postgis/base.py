@@ -5,7 +5,6 @@ from __future__ import annotations
 from django.contrib.gis.db.backends.postgis import base as postgis
 
 from django_wsgiperf.db.adapters.postgresql import PostgreSQLAdapter
-from django_wsgiperf.db.mixin import make_pooled
+from django_wsgiperf.db.engine import make_pooled
 
-DatabaseWrapper = make_pooled(postgis.DatabaseWrapper, PostgreSQLAdapter)
-DatabaseWrapper.__module__ = __name__
+DatabaseWrapper = make_pooled(postgis.DatabaseWrapper, PostgreSQLAdapter, module=__name__)

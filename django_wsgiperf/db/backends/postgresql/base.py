@@ -7,7 +7,7 @@ from django.db.backends.postgresql import base as postgresql
 from django.db.backends.postgresql.psycopg_any import is_psycopg3
 
 from django_wsgiperf.db.adapters.postgresql import PostgreSQLAdapter
-from django_wsgiperf.db.mixin import make_pooled
+from django_wsgiperf.db.engine import make_pooled
 
 if not is_psycopg3:
     raise ImproperlyConfigured(
@@ -15,5 +15,4 @@ if not is_psycopg3:
         "Install django-wsgiperf[postgres]."
     )
 
-DatabaseWrapper = make_pooled(postgresql.DatabaseWrapper, PostgreSQLAdapter)
-DatabaseWrapper.__module__ = __name__
+DatabaseWrapper = make_pooled(postgresql.DatabaseWrapper, PostgreSQLAdapter, module=__name__)

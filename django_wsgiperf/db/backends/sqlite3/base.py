@@ -5,7 +5,6 @@ from __future__ import annotations
 from django.db.backends.sqlite3 import base as sqlite3
 
 from django_wsgiperf.db.adapters.sqlite import SQLiteAdapter
-from django_wsgiperf.db.mixin import make_pooled
+from django_wsgiperf.db.engine import make_pooled
 
-DatabaseWrapper = make_pooled(sqlite3.DatabaseWrapper, SQLiteAdapter)
-DatabaseWrapper.__module__ = __name__
+DatabaseWrapper = make_pooled(sqlite3.DatabaseWrapper, SQLiteAdapter, module=__name__)

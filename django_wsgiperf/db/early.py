@@ -1,0 +1,114 @@
+"""The part of a pooled wrapper that gives its connection back earlier than Django would, and warns of what that loses.
+
+Who asks for it, and when, is in release.py.
+"""
+
+from __future__ import annotations
+
+import logging
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from .adapters.statements import READS
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.db.backends.base.base import BaseDatabaseWrapper
+
+    from .pooling import Pooling
+
+    _Base = BaseDatabaseWrapper
+else:
+    _Base = object
+
+logger = logging.getLogger("django_wsgiperf.db")
+
+
+class EarlyRelease(_Base):
+    """Expects `_pooling` from PooledMixin, and `_thread_sharing_count` from Django."""
+
+    _pooling: Pooling
+    _thread_sharing_count: int
+
+    def can_release_early(self) -> bool:
+        """Whether nobody would notice: no transaction, no open cursor, no other thread, nothing that was pinned."""
+        pooling = self._pooling
+        return (
+            pooling.lease is not None
+            and self.connection is pooling.lease.raw
+            and pooling.of is not None
+            and not self.in_atomic_block
+            and not pooling.pins
+            and not pooling.cursors
+            and not pooling.connecting
+            and not self.run_on_commit
+            and self.autocommit == self.settings_dict["AUTOCOMMIT"]
+            and not self._thread_sharing_count
+            and not pooling.of.adapter.is_in_transaction(pooling.lease.raw)
+        )
+
+    def release_early(self) -> bool:
+        """Give the connection back if nobody would notice; whether that was so."""
+        if self.can_release_early():
+            self.close()
+            return True
+        return False
+
+    def release_between_transactions(self) -> None:
+        """A transaction has ended or a cursor was closed: under RELEASE "transaction" the connection goes back."""
+        of = self._pooling.of
+        if of is not None and of.settings.release == "transaction":
+            self.release_early()
+
+    @property
+    def releases_with_response(self) -> bool:
+        """Whether RELEASE lets a connection go before Django's own point."""
+        of = self._pooling.of
+        return of is not None and of.settings.release != "request"
+
+    @contextmanager
+    def pinned(self) -> Iterator[None]:
+        """Nobody gives the connection back early while the block runs."""
+        pooling = self._pooling
+        pooling.pins += 1
+        try:
+            yield
+        finally:
+            pooling.pins -= 1
+            self.release_between_transactions()
+
+    def note_session_state(self, sql: str, verdict: int) -> None:
+        """A statement has set session state, or asks for it: where the next one has another session, say so."""
+        pooling = self._pooling
+        of = pooling.of
+        if of is None or of.settings.release != "transaction" or pooling.pins or self.in_atomic_block:
+            return
+        if self.autocommit and not self._thread_sharing_count and of.is_news(sql):
+            does = "asks for" if verdict == READS else "sets"
+            logger.warning(
+                'This statement %s session state, which RELEASE "transaction" does not keep: "%.200s". Run it and what '
+                "depends on it inside django_wsgiperf.db.pin(%r) or one transaction.",
+                does,
+                sql,
+                self.alias,
+                stacklevel=2,
+            )
+
+    def warn_of_lost_session(self) -> None:
+        """A body is to be streamed after the view has set session state, and the connection goes back now."""
+        pooling = self._pooling
+        of, lease = pooling.of, pooling.lease
+        if (
+            of is not None
+            and lease is not None
+            and lease.dirty
+            and self.can_release_early()
+            and of.is_news(lease.label)
+        ):
+            logger.warning(
+                "%s has set session state on %r and streams its body, which will not find it. "
+                "Put django_wsgiperf.db.hold_connection on the view, or set the state where the body is made.",
+                lease.label,
+                self.alias,
+            )

@@ -1,0 +1,134 @@
+"""When connections go back earlier than Django would give them, and how code keeps one: `pin` and `hold_connection`.
+
+Three policies, RELEASE in POOL. "request" is Django's own point, when the response is closed after its last byte was
+sent. "response" is where the response leaves the middleware: what streams it queries anew. "transaction" is the end of
+each outermost transaction; code that needs its session for longer says so with `pin`. None of them touches a
+connection in an atomic block, with an open cursor, pinned, or shared between threads.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from django.db import DEFAULT_DB_ALIAS, connections
+
+from . import activity
+from .mixin import PooledMixin
+
+View = TypeVar("View", bound=Callable[..., Any])
+
+HOLD = "wsgiperf_hold_connection"
+"""The attribute that `hold_connection` leaves on a view."""
+
+
+@contextmanager
+def pin(alias: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
+    """Keep this thread's connection to a database while the block runs, whatever RELEASE says.
+
+    For state that lives in the session: SET, temporary tables, advisory locks, LISTEN, LAST_INSERT_ID(), or the
+    driver's connection used directly. Blocks may be nested. Django's own close() still closes."""
+    wrapper = connections[alias]
+    if not isinstance(wrapper, PooledMixin):
+        yield
+        return
+    with wrapper.pinned():
+        yield
+
+
+def hold_connection(view: View) -> View:
+    """Have a view keep its connections until the response is closed, through all of a streamed body.
+
+    A decorator for views, sync and async; for a class, `@method_decorator(hold_connection, name="dispatch")`."""
+    if inspect.iscoroutinefunction(view):
+
+        async def held_async(*args: Any, **kwargs: Any) -> Any:
+            return await view(*args, **kwargs)
+
+        held: Any = held_async
+    else:
+
+        def held_sync(*args: Any, **kwargs: Any) -> Any:
+            return view(*args, **kwargs)
+
+        held = held_sync
+    held = functools.wraps(view)(held)
+    setattr(held, HOLD, True)
+    return held  # type: ignore[no-any-return]
+
+
+def release_all(*, streaming: bool = False) -> int:
+    """Give back this thread's connections that nobody would miss; how many those were.
+
+    `streaming` says that the body is still to come, and may look for what the view has left in its session."""
+    released = 0
+    for wrapper in connections.all(initialized_only=True):
+        if isinstance(wrapper, PooledMixin) and wrapper.pool_lease is not None and wrapper.releases_with_response:
+            if streaming:
+                wrapper.warn_of_lost_session()
+            released += wrapper.release_early()
+    return released
+
+
+def holds_any() -> bool:
+    """Whether this thread has a pooled connection."""
+    return any(
+        isinstance(wrapper, PooledMixin) and wrapper.pool_lease is not None
+        for wrapper in connections.all(initialized_only=True)
+    )
+
+
+def relabel(label: str) -> None:
+    """Tell the pools what the connections that this thread has already are used for."""
+    for wrapper in connections.all(initialized_only=True):
+        if isinstance(wrapper, PooledMixin) and (lease := wrapper.pool_lease) is not None:
+            lease.label = label
+
+
+def released_between_chunks(body: Iterator[Any], work: activity.Activity) -> Iterator[Any]:
+    """A streamed body that has no connection while the client reads: it takes one again when it queries."""
+    iterator = iter(body)
+    try:
+        while True:
+            token = activity.current.set(work)
+            try:
+                chunk = next(iterator)
+            except StopIteration:
+                return
+            finally:
+                activity.current.reset(token)
+                release_all()
+            yield chunk
+    finally:
+        if (close := getattr(iterator, "close", None)) is not None:
+            close()
+        release_all()
+
+
+async def released_between_chunks_async(body: AsyncIterator[Any], work: activity.Activity) -> AsyncIterator[Any]:
+    """The same for a body that is iterated on an event loop; its queries run in the thread for synchronous code."""
+    from asgiref.sync import sync_to_async
+
+    release = sync_to_async(release_all, thread_sensitive=True)
+    iterator = aiter(body)
+    taken = work.leases
+    try:
+        while True:
+            token = activity.current.set(work)
+            try:
+                chunk = await anext(iterator)
+            except StopAsyncIteration:
+                return
+            finally:
+                activity.current.reset(token)
+                if work.leases != taken:
+                    # Going over to the other thread costs more than most chunks: only when it took a connection.
+                    await release()
+                    taken = work.leases
+            yield chunk
+    finally:
+        if (close := getattr(iterator, "aclose", None)) is not None:
+            await close()
