@@ -23,10 +23,12 @@ SQLITE_OPTIONS: dict[str, Any] = {
     "transaction_mode": "IMMEDIATE",
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA temp_store=MEMORY;",
 }
-MYSQL_OPTIONS: dict[str, Any] = {
-    "charset": "utf8mb4",
-    "init_command": "SET sql_mode='STRICT_TRANS_TABLES'",
-}
+# The mode by its own option, not by an init_command: a connection of a pool can then be cleaned without closing it.
+MYSQL_OPTIONS: dict[str, Any] = {"charset": "utf8mb4", "sql_mode": "STRICT_TRANS_TABLES"}
+
+# Django's databases with connections from a pool.
+ENGINES = "django_wsgiperf.db.backends"
+DATABASE_KINDS = {"postgres": "postgresql", "postgresql": "postgresql", "mysql": "mysql", "sqlite": "sqlite3"}
 
 
 def env_bool(name: str, default: bool) -> bool:
@@ -66,18 +68,18 @@ def env_list(name: str, default: list[str]) -> list[str]:
 def database(url: str, default_file: Path) -> dict[str, Any]:
     """Django's `DATABASES["default"]` for a DATABASE_URL; empty means SQLite in `default_file`."""
     if not url:
-        return {"ENGINE": "django.db.backends.sqlite3", "NAME": default_file, "OPTIONS": dict(SQLITE_OPTIONS)}
+        return {"ENGINE": f"{ENGINES}.sqlite3", "NAME": default_file, "OPTIONS": dict(SQLITE_OPTIONS)}
     try:
         import dj_database_url
     except ImportError as error:
         raise ImproperlyConfigured("DATABASE_URL needs the package: pip install dj-database-url") from error
     scheme = url.partition("://")[0]
-    if scheme not in ("postgres", "postgresql", "mysql", "sqlite"):
+    if scheme not in DATABASE_KINDS:
         raise ImproperlyConfigured(
             f"DATABASE_URL begins with {scheme!r}. "
             "Write postgres://user:password@host:5432/name, mysql://... or sqlite:///path."
         )
-    parsed: dict[str, Any] = dict(dj_database_url.parse(url))
+    parsed: dict[str, Any] = dict(dj_database_url.parse(url, engine=f"{ENGINES}.{DATABASE_KINDS[scheme]}"))
     extra = {"sqlite": SQLITE_OPTIONS, "mysql": MYSQL_OPTIONS}.get(scheme, {})
     parsed["OPTIONS"] = {**extra, **parsed.get("OPTIONS", {})}
     if not parsed["NAME"]:

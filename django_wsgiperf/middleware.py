@@ -1,0 +1,7 @@
+"""The middleware that users name in MIDDLEWARE. Each lives with the part that it belongs to; here is only its name."""
+
+from __future__ import annotations
+
+from django_wsgiperf.db.middleware import ConnectionPoolMiddleware
+
+__all__ = ["ConnectionPoolMiddleware"]
