@@ -8,6 +8,7 @@ by the adapter of the database.
 
 from __future__ import annotations
 
+import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -30,6 +31,9 @@ if TYPE_CHECKING:
     from .adapters.base import Adapter
     from .lease import Lease
     from .registry import PoolOf
+
+
+logger = logging.getLogger("django_wsgiperf.db")
 
 
 class PooledMixin(EarlyRelease):
@@ -187,8 +191,9 @@ class PooledMixin(EarlyRelease):
                 discard = BROKEN
             if not discard:
                 discard = adapter.settle(lease.raw, dirty=lease.dirty)
-        except Exception:
+        except Exception as error:
             discard = BROKEN
+            logger.info("Pool %s closes a connection whose session could not be cleaned: %s", of.pool.name, error)
         finally:
             of.pool.release(lease, discard=discard)
         return discard

@@ -160,6 +160,8 @@ class Adapter:
             maker = self._makers.pop()
         except IndexError:
             maker = self.wrapper_class(self.settings_dict, self.alias)
+            # One thread after the other uses it.
+            maker.inc_thread_sharing()
         maker.settings_dict = self.settings_dict
         try:
             yield maker
