@@ -64,7 +64,7 @@ class Housekeeper(Generic[C]):
                     self._thread = thread
 
     def finish(self, timeout_s: float) -> None:
-        """After Pool.close(): wait `timeout_s` seconds for what other threads have; the thread ends when all is back."""
+        """After Pool.close(): wait `timeout_s` seconds for what other threads have. The thread ends after the last."""
         pool, thread = self._pool, self._thread
         self.wake()
         self.close_lost()

@@ -408,6 +408,9 @@ class Pool(Generic[C]):
         except BaseException:
             self._drop(entry)
             raise
+        if self._waiters:
+            with self._lock:
+                self._serve()  # A server that has answered may be asked for more.
         self.housekeeper.start()
 
     def _close(self, chore: Lease[C], reason: str) -> None:

@@ -1,0 +1,188 @@
+"""A database that is only pretended: a driver whose server can be stopped, and a clock that goes when it is told."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from django_wsgiperf.db.pool import Pool, PoolConfig
+
+WAIT_S = 20.0
+
+
+class FakeClock:
+    """Nanoseconds that pass only when told to."""
+
+    def __init__(self) -> None:
+        self.now_ns = 1_000_000_000_000
+
+    def __call__(self) -> int:
+        return self.now_ns
+
+    def advance(self, seconds: float) -> None:
+        self.now_ns += int(seconds * 1e9)
+
+
+class FakeConnection:
+    """Knows whether it is used by two at a time, which a pool must never allow."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.alive = True
+        self.closed = False
+        self.abandoned = False
+        self.state = "idle"
+        self._in_use = threading.Lock()
+
+    @contextlib.contextmanager
+    def used(self) -> Iterator[None]:
+        assert not self.closed, f"connection {self.number} was lent after it was closed"
+        assert self._in_use.acquire(blocking=False), f"connection {self.number} was lent to two at a time"
+        try:
+            yield
+        finally:
+            self._in_use.release()
+
+    def __repr__(self) -> str:
+        return f"<connection {self.number}>"
+
+
+class ConnectionRefused(Exception):
+    """What the pretended server says when it is down."""
+
+
+class FakeDriver:
+    """Counts what the pool does, and how many connections the server sees at most."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+        self.connections: list[FakeConnection] = []
+        self.open = 0
+        self.open_max = 0
+        self.attempts = 0
+        self.attempts_at_once = 0
+        self.attempts_at_once_max = 0
+        self.pings = 0
+        self.pool: Pool[FakeConnection] | None = None
+        """When set, every call checks that this thread has not got the pool's lock."""
+        self.refuses: Exception | None = None
+        self.while_connecting: Callable[[], Any] = lambda: None
+        self.while_closing: Callable[[FakeConnection], Any] = lambda raw: None
+        self.while_asking: Callable[[FakeConnection], Any] = lambda raw: None
+
+    def _check_lock(self) -> None:
+        assert self.pool is None or not self.pool._is_inside(), "the driver was called with the pool's lock held"
+
+    def connect(self) -> FakeConnection:
+        self._check_lock()
+        with self._lock:
+            self.attempts += 1
+            self.attempts_at_once += 1
+            self.attempts_at_once_max = max(self.attempts_at_once_max, self.attempts_at_once)
+            # The server counts a session before the client knows that it has one.
+            self.open += 1
+            self.open_max = max(self.open_max, self.open)
+        try:
+            self.while_connecting()
+            if self.refuses is not None:
+                raise self.refuses
+            raw = FakeConnection(next(self._numbers))
+            self.connections.append(raw)
+        except BaseException:
+            with self._lock:
+                self.open -= 1
+            raise
+        finally:
+            with self._lock:
+                self.attempts_at_once -= 1
+        return raw
+
+    def close(self, raw: FakeConnection) -> None:
+        self._check_lock()
+        self.while_closing(raw)
+        with self._lock:
+            assert not raw.closed, f"{raw} was closed twice"
+            raw.closed = True
+            self.open -= 1
+
+    def is_alive(self, raw: FakeConnection) -> bool:
+        self._check_lock()
+        self.pings += 1
+        self.while_asking(raw)
+        return raw.alive and not raw.closed
+
+    def abandon(self, raw: FakeConnection) -> None:
+        raw.abandoned = True
+
+    def state(self, raw: FakeConnection) -> str:
+        self._check_lock()
+        return raw.state
+
+    def kill(self) -> None:
+        """End every session on the server's side."""
+        for raw in self.connections:
+            raw.alive = False
+
+
+def make_pool(
+    driver: FakeDriver, *, clock: Callable[[], int] = time.monotonic_ns, background: bool = False, **config: Any
+) -> Pool[FakeConnection]:
+    pool: Pool[FakeConnection] = Pool("test", driver, PoolConfig(**config), clock=clock, background=background)
+    driver.pool = pool
+    return pool
+
+
+def eventually(condition: Callable[[], Any], what: str = "", timeout_s: float = WAIT_S) -> None:
+    """Wait for `condition`; for what no event tells."""
+    deadline_s = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline_s, what or "it has not come to pass"
+        time.sleep(0.001)
+
+
+class Worker(threading.Thread):
+    """A thread whose result or failure is handed to whoever joins it."""
+
+    def __init__(self, work: Callable[[], Any], name: str | None = None) -> None:
+        super().__init__(name=name, daemon=True)
+        self._work = work
+        self._result: Any = None
+        self._error: BaseException | None = None
+        self.start()
+
+    def run(self) -> None:
+        try:
+            self._result = self._work()
+        except BaseException as error:
+            self._error = error
+
+    def result(self) -> Any:
+        self.join(WAIT_S)
+        assert not self.is_alive(), f"{self.name} has not ended"
+        if self._error is not None:
+            raise self._error
+        return self._result
+
+
+def consistent(pool: Pool[FakeConnection], driver: FakeDriver) -> None:
+    """What must hold of a pool whenever nobody is in the midst of something."""
+    with pool._lock:
+        assert len(pool._entries) <= pool.config.max_size
+        assert len(set(map(id, pool._idle))) == len(pool._idle)
+        for entry in pool._idle:
+            assert entry in pool._entries
+            assert entry.lease is None
+            assert entry.raw is not None
+            assert not entry.raw.closed
+        for entry in pool._entries - set(pool._idle):
+            assert entry.lease is not None
+        if pool._waiters:
+            assert not pool._idle
+        assert driver.open == len(pool._entries)
+        counted = pool.statistics
+        assert counted.created - sum(counted.closed.values()) == len(pool._entries)

@@ -1,0 +1,257 @@
+"""A server that refuses connections: who is told when, and how often it is asked."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+
+from django_wsgiperf.db import PoolTimeout, PoolUnavailable
+from django_wsgiperf.db.outage import Outage
+from django_wsgiperf.db.pool import BROKEN
+
+from .fakes import ConnectionRefused, FakeClock, FakeDriver, Worker, consistent, eventually, make_pool
+
+REFUSED = ConnectionRefused("connection refused")
+SECOND = 1_000_000_000
+
+
+@pytest.fixture
+def driver() -> FakeDriver:
+    return FakeDriver()
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+# -- the decisions alone
+
+
+def test_attempts_of_a_failing_server_grow_apart_up_to_a_limit() -> None:
+    outage = Outage(patience_s=5)
+    now = 0
+    delays_s = []
+    for _ in range(12):
+        outage.failed(REFUSED, now, now)
+        delays_s.append((outage.retry_at_ns - now) / SECOND)
+        now = outage.retry_at_ns + 1
+    assert delays_s[0] == 0
+    assert 0.04 <= delays_s[1] <= 0.06
+    assert all(2 * 0.8 <= delay_s <= 2 * 1.2 for delay_s in delays_s[-4:])
+    assert max(delays_s) <= 2.4
+
+
+def test_many_that_fail_together_are_one_refusal() -> None:
+    outage = Outage(patience_s=5)
+    assert outage.failed(REFUSED, 0, 10)
+    for _ in range(20):
+        assert not outage.failed(REFUSED, 1, 11)
+    assert outage.failures == 1
+
+
+def test_one_attempt_at_a_time_then_a_few_then_all() -> None:
+    outage = Outage(patience_s=5)
+    assert outage.allows(1000, 0)
+    outage.failed(REFUSED, 0, 0)
+    assert outage.allows(0, 1)
+    assert not outage.allows(1, 1)
+    allowed = []
+    while not outage.allows(1000, 1):
+        assert outage.succeeded() == (not allowed)
+        allowed.append(next(count for count in range(1001) if not outage.allows(count, 1) or count == 1000))
+    assert allowed == [2, 4, 8, 1000]
+
+
+def test_a_server_that_has_answered_before_is_given_time() -> None:
+    outage = Outage(patience_s=5)
+    outage.succeeded()
+    outage.failed(REFUSED, 0, 0)
+    assert not outage.gives_up(4 * SECOND)
+    assert outage.gives_up(5 * SECOND)
+
+
+def test_a_server_that_has_never_answered_is_given_none() -> None:
+    outage = Outage(patience_s=5)
+    outage.failed(REFUSED, 0, 0)
+    assert outage.gives_up(1)
+
+
+# -- the pool
+
+
+def test_a_wrong_password_is_told_at_once_in_the_drivers_words(driver: FakeDriver) -> None:
+    driver.refuses = ConnectionRefused("password authentication failed")
+    pool = make_pool(driver)
+    with pytest.raises(ConnectionRefused, match="password authentication failed"):
+        pool.acquire()
+    consistent(pool, driver)
+
+
+def test_the_next_may_try_at_once_for_what_was_missing_may_have_been_made(driver: FakeDriver) -> None:
+    driver.refuses = REFUSED
+    pool = make_pool(driver)
+    with pytest.raises(ConnectionRefused):
+        pool.acquire()
+    driver.refuses = None
+    pool.release(pool.acquire())
+    assert pool.snapshot()["connect_failures"] == 1
+
+
+def test_a_lasting_refusal_is_passed_on_without_asking_again(driver: FakeDriver, clock: FakeClock) -> None:
+    driver.refuses = REFUSED
+    pool = make_pool(driver, clock=clock)
+    for _ in range(2):
+        with pytest.raises(ConnectionRefused):
+            pool.acquire()
+    for _ in range(100):
+        with pytest.raises(PoolUnavailable, match="It said: connection refused") as caught:
+            pool.acquire()
+        assert caught.value.__cause__ is REFUSED
+    assert driver.attempts == 2
+    assert pool.snapshot()["unavailable"] == 100
+    assert pool.snapshot()["outage"] == "connection refused"
+    clock.advance(3)
+    driver.refuses = None
+    pool.release(pool.acquire())
+    assert driver.attempts == 3
+    assert pool.snapshot()["outage"] == ""
+
+
+def test_who_waits_through_a_restart_is_served_and_never_sees_an_error(driver: FakeDriver) -> None:
+    pool = make_pool(driver, max_size=4, acquire_timeout_s=20, background=True)
+    lease = pool.acquire()
+    driver.refuses = REFUSED
+    driver.kill()
+    pool.release(lease, discard=BROKEN)
+    workers = [Worker(lambda: pool.release(pool.acquire())) for _ in range(30)]
+    eventually(lambda: driver.attempts >= 5)
+    driver.refuses = None
+    for worker in workers:
+        worker.result()
+    pool.close()
+    assert driver.open == 0
+
+
+def test_a_failing_server_is_asked_by_one_at_a_time(driver: FakeDriver) -> None:
+    pool = make_pool(driver, max_size=10, acquire_timeout_s=20, background=True)
+    pool.release(pool.acquire(), discard=BROKEN)
+    driver.refuses = REFUSED
+    first = Worker(lambda: pool.release(pool.acquire()))
+    eventually(lambda: pool.snapshot()["connect_failures"] >= 1)
+    driver.attempts_at_once_max = 0
+    workers = [Worker(lambda: pool.release(pool.acquire())) for _ in range(100)]
+    eventually(lambda: pool.snapshot()["connect_failures"] >= 5)
+    assert driver.attempts_at_once_max == 1
+    failures_of_a_hundred = pool.snapshot()["connect_failures"]
+    assert failures_of_a_hundred < 20
+    driver.refuses = None
+    for worker in [first, *workers]:
+        worker.result()
+    pool.close()
+
+
+def test_a_server_that_comes_back_is_not_stampeded(driver: FakeDriver) -> None:
+    pool = make_pool(driver, max_size=16, acquire_timeout_s=20)
+    pool.release(pool.acquire(), discard=BROKEN)
+    driver.refuses = REFUSED
+    gate, go_home = threading.Semaphore(0), threading.Event()
+
+    def hold() -> None:
+        lease = pool.acquire()
+        assert go_home.wait(20)
+        pool.release(lease)
+
+    workers = [Worker(hold)]
+    eventually(lambda: pool.housekeeper.run_once() and pool.snapshot()["connect_failures"] >= 3)
+    workers += [Worker(hold) for _ in range(15)]
+    eventually(lambda: pool._waiters)
+    driver.while_connecting = lambda: gate.acquire(timeout=20)
+    driver.refuses = None
+    eventually(lambda: pool.housekeeper.run_once() and driver.attempts_at_once == 1)
+    # After each success twice as many may be under way; at last, all the others.
+    for opened, at_once in enumerate((1, 2, 4, 8, 12)):
+        eventually(lambda at_once=at_once: driver.attempts_at_once == at_once)  # type: ignore[misc]
+        assert driver.open == opened + at_once
+        gate.release()
+    gate.release(100)
+    eventually(lambda: driver.attempts_at_once == 0 and driver.open == 16)
+    go_home.set()
+    for worker in workers:
+        worker.result()
+    pool.close()
+
+
+def test_a_dead_server_costs_the_line_one_refusal_not_one_each(driver: FakeDriver, clock: FakeClock) -> None:
+    """With a time-out of ten seconds for a connection, thirty in line would wait for five minutes."""
+    pool = make_pool(driver, clock=clock, max_size=1)
+    pool.release(pool.acquire(), discard=BROKEN)
+    connecting, go_on = threading.Event(), threading.Event()
+
+    def time_out() -> None:
+        connecting.set()
+        assert go_on.wait(20)
+        clock.advance(10)
+        raise REFUSED
+
+    driver.while_connecting = time_out
+    first = Worker(lambda: pool.acquire(timeout_s=5))
+    assert connecting.wait(20)
+    line = [Worker(lambda: pool.acquire(timeout_s=15)) for _ in range(30)]
+    eventually(lambda: len(pool._waiters) == 30)
+    go_on.set()
+    with pytest.raises(ConnectionRefused):
+        first.result()
+    for worker in line:
+        with pytest.raises((PoolUnavailable, ConnectionRefused)):
+            worker.result()
+    # The attempt that was under way, and the one that the outage's first moment allows.
+    assert driver.attempts <= 1 + 2
+    consistent(pool, driver)
+
+
+def test_a_full_server_leaves_us_what_we_have(driver: FakeDriver) -> None:
+    """max_connections is reached: whoever finds no new connection waits for one of ours."""
+    pool = make_pool(driver, max_size=10, background=True)
+    lease = pool.acquire()
+    driver.refuses = ConnectionRefused("too many clients already")
+    waiting = [Worker(lambda: pool.release(pool.acquire(timeout_s=20))) for _ in range(5)]
+    eventually(lambda: len(pool._waiters) >= 4)
+    pool.release(lease)
+    for worker in waiting:
+        worker.result()
+    assert driver.open == 1
+    pool.close()
+
+
+def test_a_timeout_tells_what_the_server_said(driver: FakeDriver, clock: FakeClock) -> None:
+    pool = make_pool(driver, clock=clock, max_size=2)
+    lease = pool.acquire()
+    driver.refuses = REFUSED
+    for _ in range(2):
+        with pytest.raises(ConnectionRefused):
+            pool.acquire(timeout_s=0)
+    with pytest.raises(PoolTimeout) as caught:
+        pool.acquire(timeout_s=0)
+    assert caught.value.__cause__ is REFUSED
+    pool.release(lease)
+
+
+def test_the_log_has_one_line_for_the_outage_and_one_for_its_end(
+    driver: FakeDriver, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    pool = make_pool(driver, clock=clock)
+    driver.refuses = REFUSED
+    with caplog.at_level(logging.INFO, "django_wsgiperf.db"):
+        for _ in range(5):
+            with pytest.raises(ConnectionRefused):
+                pool.acquire()
+            clock.advance(3)
+        driver.refuses = None
+        pool.release(pool.acquire())
+    assert [record.getMessage() for record in caplog.records] == [
+        "Pool test could not open a connection: connection refused",
+        "Pool test opens connections again",
+    ]
