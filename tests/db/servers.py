@@ -23,6 +23,12 @@ from tests.services import Address
 
 ANSWER_LIMIT_S = 60.0
 POLL_S = 0.02
+
+
+class Refused(Exception):
+    """The server did not let us in. The message has its words."""
+
+
 #: What makes a server write down each attempt to connect.
 LOGGING = {
     "postgres": ("-c", "log_connections=on", "-c", "log_disconnections=on", "-c", "log_line_prefix=%m [%p] "),
@@ -64,15 +70,32 @@ class Server:
         """Run one statement on a connection of its own; the first value of its first row, if any."""
         return services.execute(self.address, statement)
 
+    def open(self) -> Any:
+        """A driver's connection that is the test's own. Raises Refused."""
+        address = self.address
+        login: dict[str, Any] = {"host": address.host, "port": address.port, "user": address.user}
+        login |= {"password": address.password, "autocommit": True}
+        try:
+            if self.key == "postgres":
+                import psycopg
+
+                return psycopg.connect(**login, dbname=address.database)
+            import MySQLdb
+
+            return MySQLdb.connect(**login, database=address.database)
+        except Exception as error:  # Each driver has its own.
+            raise Refused(str(error)) from error
+
     def halt(self) -> None:
         """End it as an administrator would who does not wait for clients."""
         self.private.halt()
 
-    def launch(self, *extra: str) -> None:
-        """Start it again and wait until it answers; `extra` holds for this start alone."""
+    def launch(self, *extra: str, wait: bool = True) -> None:
+        """Start it again, and by default wait until it answers; `extra` holds for this start alone."""
         self.private.command = [*self._usual, *extra]
         self.private.launch()
-        self.wait()
+        if wait:
+            self.wait()
 
     def restart(self, *extra: str) -> None:
         """Halt and launch."""
