@@ -277,7 +277,7 @@ class Pool(Generic[C]):
     def _wait(self, waiter: _Waiter[C], deadline_ns: int) -> None:
         """Sleep until served; raises when that does not come in time, or cannot come."""
         if self._physical.outage.error is not None:
-            self.housekeeper.wake()  # It has the next attempt made.
+            self.housekeeper.wake()
         remaining_s = min((deadline_ns - self.clock()) / 1e9, threading.TIMEOUT_MAX)
         if remaining_s <= 0 or not waiter.alarm.acquire(timeout=remaining_s):
             self.housekeeper.close_lost()
@@ -407,6 +407,7 @@ class Pool(Generic[C]):
             self._physical.open(entry)
         except BaseException:
             self._drop(entry)
+            self.housekeeper.wake()  # It has the next attempt made, for those who wait.
             raise
         if self._waiters:
             with self._lock:
