@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import http.cookiejar
 import json
@@ -10,7 +11,8 @@ import re
 import threading
 import urllib.parse
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -79,7 +81,7 @@ def base(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterato
         "BOOKSHOP_STREAM_POLL_S": "0.05",
     }
     make_shop(data, BOOKS, **surroundings)
-    with serve(data, "--threads=4", "--graceful-timeout=3", **surroundings) as address:
+    with serve(data, "--graceful-timeout=3", **surroundings) as address:
         yield address
 
 
@@ -177,3 +179,58 @@ def test_slow_supplier_does_not_hold_up_others(base: str) -> None:
     for thread in threads:
         thread.join(30)
     assert len(set(answers)) == 1
+
+
+def test_twelve_threads_share_four_connections(base: str, database_url: str) -> None:
+    visitors, pages = 12, ("/", "/api/books/", "/search/?q=the", "/") * 2
+    texts: list[str] = []
+    start = threading.Barrier(visitors)
+
+    def browse() -> None:
+        visitor = Visitor(base)
+        start.wait(20)
+        texts.extend(visitor.get(page) for page in pages)
+
+    threads = [threading.Thread(target=browse) for _ in range(visitors)]
+    with counting_sessions(database_url) as sessions:
+        for thread in threads:
+            thread.start()
+        most = 0
+        while any(thread.is_alive() for thread in threads):
+            most = max(most, sessions())
+        kept = sessions()
+    assert len(texts) == visitors * len(pages)
+    assert most <= 4
+    assert kept >= 1 or not database_url, "they are there for the next request"
+
+
+@contextmanager
+def counting_sessions(database_url: str) -> Iterator[Callable[[], int]]:
+    """Counts the shop's connections as its database server sees them; of SQLite nobody knows them."""
+    if not database_url:
+        yield lambda: 0
+        return
+    address = services.Address.parse(database_url)
+    if address.scheme == "mysql":
+        import MySQLdb
+
+        login = {"host": address.host, "port": address.port, "user": address.user, "password": address.password}
+        with contextlib.closing(MySQLdb.connect(**login)) as connection:
+
+            def shown() -> int:
+                cursor = connection.cursor()
+                cursor.execute("SHOW PROCESSLIST")
+                return sum(row[3] == address.database for row in cursor.fetchall())
+
+            yield shown
+    else:
+        import psycopg
+
+        query = "SELECT count(*) FROM pg_stat_activity WHERE datname = %s AND backend_type = 'client backend'"
+        with psycopg.connect(address.with_database("postgres").url, autocommit=True) as watching:
+
+            def active() -> int:
+                row = watching.execute(query, [address.database]).fetchone()
+                return row[0] if row else 0
+
+            yield active
