@@ -128,6 +128,12 @@ class ServerSettings(Section):
     switch_interval_ms: float = option(
         5.0, "how long a thread may keep the interpreter lock", group="The interpreter", min=0.01, max=1000
     )
+    compute_threads: int = option(
+        0,
+        "requests of pages that mostly compute that run at once in each worker; 0 adapts it to the load",
+        min=0,
+        max=1024,
+    )
     gc_freeze: bool = option(True, "move what is loaded before the fork out of the garbage collector's sight")
 
     def conflicts(self) -> Iterator[Conflict]:

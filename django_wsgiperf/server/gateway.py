@@ -66,6 +66,7 @@ class Exchange:
         "blocks",
         "closing",
         "code",
+        "computes",
         "connection",
         "environ",
         "framing",
@@ -86,6 +87,7 @@ class Exchange:
         self.environ: Environ = request.environ
         self.ready_ns = ready_ns
         self.blocks = False
+        self.computes = False
         self.keep_alive = request.keep_alive
         self._status = ""
         self._headers: Headers = []
@@ -121,6 +123,8 @@ class Exchange:
             reactor.refuse(self, refusal)
             return
         self.environ["wsgiperf.queue_ns"] = queued_ns
+        # A system call, and so for routes alone that are known to be slow.
+        cpu_ns = time.thread_time_ns() if self.blocks else -1
         interrupted = False
         try:
             slot.in_application = True
@@ -148,7 +152,9 @@ class Exchange:
             return
         # Only now may another request of this client begin: its response has been handed over whole.
         ended_ns = time.monotonic_ns()
-        reactor.record(self, slot, queued_ns, ended_ns)
+        if cpu_ns >= 0:
+            cpu_ns = time.thread_time_ns() - cpu_ns
+        reactor.record(self, slot, queued_ns, ended_ns, cpu_ns)
         reactor.finished(connection, self.keep_alive and not self.closing)
 
     def _call(self) -> None:

@@ -13,6 +13,7 @@ import logging
 import os
 import socket
 import ssl
+import sys
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
@@ -22,6 +23,7 @@ from typing import Any
 
 from django_wsgiperf.conf import ServerSettings
 
+from . import admission
 from .bodies import Body
 from .connection import NEVER, Connection
 from .gateway import Exchange, FileWrapper, WSGIApplication
@@ -31,9 +33,10 @@ from .poller import GONE, WRITE, Poller, new_poller
 from .preamble import take_preamble
 from .proxy import ProxyTrust
 from .response import HeadWriter, plain_response
+from .routes import RouteCosts, is_slow
 from .sharing import Sharing
 from .slots import HISTOGRAM_BUCKETS, Slot
-from .threadpool import ThreadPool
+from .threadpool import TaskQueue, ThreadPool
 
 logger = logging.getLogger("django_wsgiperf.server")
 
@@ -44,14 +47,14 @@ _ACCEPTS_IN_A_ROW = 64
 _SWEEP_S = 0.25
 _SHED_S = 0.02
 """How often a queue without a free slot is looked at for requests that have waited too long."""
-_LEAVING_S = 1.0
-"""How long a client that left the queue counts as a sign of overload."""
 _LINGER_S = 2.0
 _BODY_GRACE_S = 10.0
 """An upload may be slower than body_min_rate for this long before it is given up."""
-_DIGITS = b"0123456789"
-_ROUTES_MAX = 4096
-_BLOCKING_NS = 1_000_000
+_STARVED_TURN_NS = 30_000_000
+"""A leader that takes so long to read what is there waits for the interpreter lock most of the time."""
+_STARVED_SWITCH_S = 0.0005
+_COMPUTES_LONG_NS = 250_000_000
+"""A request that has computed for so long is no short one, and keeps short ones no longer from computing."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
 _LAST_BUCKET = HISTOGRAM_BUCKETS - 1
 
@@ -137,9 +140,13 @@ class Reactor:
         self._stop_accepting = False
         self._idle_s = NEVER
         self._next_sweep = 0.0
-        self._slow_routes: dict[bytes, int] = {}
-        self._queue_empty_at = time.monotonic()
-        self._client_left_at = float("-inf")
+        self.routes = RouteCosts()
+        self._meter: admission.Meter | None = None
+        self._compute_limit = admission.ComputeLimit(settings.threads)
+        self._starved_until = 0.0
+        self._leavers = [0, 0, 0]
+        """Clients that left a queue in this second, and in the two before."""
+        self._next_second = 0.0
         self._header_timeout_s = settings.header_timeout_s
         self._keepalive_s = settings.keepalive_s
         self._body_min_rate = settings.body_min_rate
@@ -153,11 +160,12 @@ class Reactor:
 
         All that is ready is read before anything is run. To run each request as soon as it is read would keep it in
         the processor's cache, but reading, running, reading took 10 % more time: code has caches, too."""
-        queue, pool = self.pool.queue, self.pool
+        pool = self.pool
+        queue, heavy = pool.queue, pool.compute_queue
         handed_over = self._handed_over
         if handed_over:
             timeout = 0.0
-        elif queue:
+        elif queue or heavy:
             timeout = _SHED_S
         else:
             timeout = _SWEEP_S
@@ -193,10 +201,12 @@ class Reactor:
         if now >= self._next_sweep:
             self._sweep(now)
         if queue and not pool.has_free_slot:
-            self._shed_waiting(now)
+            self._shed_waiting(queue, now)
         else:
-            self._queue_empty_at = now
-            pool.newest_first = False
+            queue.empty_at = now
+            queue.newest_first = False
+        if heavy:
+            self._watch_computing(heavy, now)
 
     @property
     def polled_at_ns(self) -> int:
@@ -428,13 +438,21 @@ class Reactor:
             self._answer_reserved(connection, request, responder)
             return
         exchange = Exchange(self, connection, request, now_ns)
-        if self._slow_routes:
-            exchange.blocks = self._slow_routes.get(_route(request.path), 0) > _BLOCKING_NS
         pool = self.pool
-        if len(pool.queue) >= self.settings.queue_length and not pool.has_free_slot:
+        queue = pool.queue
+        if self.routes:
+            cost = self.routes.get(request.path)
+            if cost is not None:
+                exchange.blocks = cost.blocks
+                if cost.computes and pool.size > 1:
+                    exchange.computes = True
+                    queue = pool.compute_queue
+        if pool.waiting >= self.settings.queue_length and not (
+            pool.can_compute if exchange.computes else pool.has_free_slot
+        ):
             self.refuse(exchange, "queue_length")
             return
-        pool.queue.append(exchange)
+        queue.append(exchange)
 
     def _client_closed(self, connection: Connection) -> None:
         if connection.outbound is not None and connection.outbound.pending and not connection.lingering:
@@ -506,8 +524,10 @@ class Reactor:
         """Why a queued request is not to be run after all; None to run it."""
         if exchange.connection.gone:
             return "gone"
-        if queued_ns > 50_000_000 and queued_ns > self._queue_deadline_s(time.monotonic()) * 1e9:
-            return "queue_deadline"
+        if queued_ns > 50_000_000:
+            queue = self.pool.compute_queue if exchange.computes else self.pool.queue
+            if queued_ns > self._queue_deadline_s(queue, time.monotonic()) * 1e9:
+                return "queue_deadline"
         return None
 
     def refuse(self, exchange: Exchange, reason: str) -> None:
@@ -515,7 +535,7 @@ class Reactor:
         connection = exchange.connection
         if reason == "gone":
             self.statistics.abandoned += 1
-            self._client_left_at = time.monotonic()
+            self._leavers[0] += 1
             self.finished(connection, keep_alive=False)
             return
         self.statistics.shed[reason] += 1
@@ -534,24 +554,48 @@ class Reactor:
         else:
             self.finished(connection, exchange.keep_alive)
 
-    def _queue_deadline_s(self, now: float) -> float:
+    def _queue_deadline_s(self, queue: TaskQueue, now: float) -> float:
         """CoDel's idea (Nichols and Jacobson): a queue that is never empty is no buffer but a delay."""
         settings = self.settings
-        standing = now - self._queue_empty_at > settings.queue_standing_deadline_s
+        standing = now - queue.empty_at > settings.queue_standing_deadline_s
         return settings.queue_standing_deadline_s if standing else settings.queue_deadline_s
 
-    def _shed_waiting(self, now: float) -> None:
-        """With every slot taken: give up what has waited too long, and serve the young first when that happens."""
-        queue = self.pool.queue
-        if len(queue) > self.statistics.queue_max:
-            self.statistics.queue_max = len(queue)
-        deadline_ns = int((now - self._queue_deadline_s(now)) * 1e9)
+    def _watch_computing(self, queue: TaskQueue, now: float) -> None:
+        """Requests that compute are queued: see that their permits go round, and that the leader gets its turn."""
+        pool = self.pool
+        if time.monotonic_ns() - self._now_ns > _STARVED_TURN_NS:
+            # Each system call of the leader's has cost it a whole switch interval, and clients time out meanwhile.
+            self._starved_until = now + 1.0
+            sys.setswitchinterval(min(_STARVED_SWITCH_S, self.settings.switch_interval_ms / 1000))
+        pool.overdue(self._now_ns - _COMPUTES_LONG_NS)
+        if pool.can_compute:
+            queue.empty_at = now
+            queue.newest_first = False
+        else:
+            self._shed_waiting(queue, now)
+
+    def _adapt_compute_limit(self) -> None:
+        """Four times a second, once there is a route that computes."""
+        pool, chosen = self.pool, self.settings.compute_threads
+        if chosen or not admission.gil_enabled():
+            pool.compute_limit = min(chosen or pool.size, pool.size)
+        elif self._meter is None:
+            self._meter = admission.Meter()
+            pool.compute_limit = self._compute_limit.limit
+        else:
+            pool.compute_limit = self._compute_limit.adjust(self._meter.load(), len(pool.compute_queue))
+
+    def _shed_waiting(self, queue: TaskQueue, now: float) -> None:
+        """Nothing of `queue` can be run: give up what has waited too long, and serve the young first then."""
+        if self.pool.waiting > self.statistics.queue_max:
+            self.statistics.queue_max = self.pool.waiting
+        deadline_ns = int((now - self._queue_deadline_s(queue, now)) * 1e9)
         half_ns = int((now - self.settings.queue_standing_deadline_s / 2) * 1e9)
         try:
-            # Clients that leave the queue are the sign that first come, first served now serves nobody in time. Where
-            # all are patient, as in a closed loop of more clients than threads, order is kept.
-            clients_leave = now - self._client_left_at < _LEAVING_S
-            self.pool.newest_first = clients_leave or queue[0].ready_ns < half_ns  # type: ignore[attr-defined]
+            # Clients that go on leaving the queue are the sign that first come, first served now serves nobody in time.
+            # Where all are patient, as in a closed loop of more clients than threads, order is kept.
+            clients_leave = sum(map(bool, self._leavers)) > 1
+            queue.newest_first = clients_leave or queue[0].ready_ns < half_ns  # type: ignore[attr-defined]
             while queue:
                 exchange: Any = queue[0]
                 gone: bool = exchange.connection.gone
@@ -567,8 +611,8 @@ class Reactor:
 
     # -- the end of an exchange
 
-    def record(self, exchange: Exchange, slot: Slot, queued_ns: int, ended_ns: int) -> None:
-        """Count a request that was run. In the thread that ran it."""
+    def record(self, exchange: Exchange, slot: Slot, queued_ns: int, ended_ns: int, cpu_ns: int = -1) -> None:
+        """Count a request that was run; `cpu_ns` is the processor time it took, -1 unknown. In its own thread."""
         took_ns = ended_ns - slot.started_ns
         self.finished_at_ns = ended_ns
         slot.requests += 1
@@ -578,28 +622,12 @@ class Reactor:
         slot.statuses[exchange.code // 100] += 1
         slot.queue_histogram[min((queued_ns // 1000).bit_length(), _LAST_BUCKET)] += 1
         slot.service_histogram[min((took_ns // 1000).bit_length(), _LAST_BUCKET)] += 1
-        if took_ns > _BLOCKING_NS or exchange.blocks:
-            self._learn(_route(exchange.request.path), took_ns)
+        if is_slow(took_ns) or exchange.blocks:
+            self.routes.learn(exchange.request.path, took_ns, cpu_ns, self.pool.busy)
         if self.access_log is not None:
             self.access_log(exchange, slot, queued_ns, took_ns)
         if self.on_request is not None:
             self.on_request()
-
-    def _learn(self, route: bytes, took_ns: int) -> None:
-        """Remember what keeps its thread for long: the next such request calls the standby before it begins."""
-        routes = self._slow_routes
-        usual_ns = routes.get(route, 0)
-        if took_ns >= usual_ns:
-            # Slow to rise: a short page that had to wait for the interpreter lock once is still a short page.
-            usual_ns += (took_ns - usual_ns) >> 3
-        else:
-            usual_ns = (took_ns + usual_ns) >> 1
-        if usual_ns > _BLOCKING_NS >> 3:
-            if len(routes) >= _ROUTES_MAX:
-                routes.clear()
-            routes[route] = usual_ns
-        else:
-            routes.pop(route, None)
 
     def finished(self, connection: Connection, keep_alive: bool) -> None:
         """The response was handed to the connection; give it back to the leader. Any thread."""
@@ -765,6 +793,9 @@ class Reactor:
     def _sweep(self, now: float) -> None:
         """Look at every connection's deadline; four times a second, 10,000 connections cost a millisecond or so."""
         self._next_sweep = now + _SWEEP_S
+        if now >= self._next_second:
+            self._next_second = now + 1.0
+            self._leavers[:] = 0, self._leavers[0], self._leavers[1]
         if self._accept_again_at and now >= self._accept_again_at and not self._stop_accepting:
             self._accept_again_at = 0.0
             self.accept(True)
@@ -772,6 +803,11 @@ class Reactor:
             self._accept_the_rest()
         if self.on_sweep is not None:
             self.on_sweep()
+        if self.routes:
+            self._adapt_compute_limit()
+        if self._starved_until and now > self._starved_until:
+            self._starved_until = 0.0
+            sys.setswitchinterval(self.settings.switch_interval_ms / 1000)
         if self._idle_s != NEVER:
             self._keepalive_s = min(self._keepalive_s, self._idle_s)
             soon, self._idle_s = now + self._idle_s, NEVER
@@ -829,7 +865,7 @@ class Reactor:
 
     def unfinished(self) -> str:
         """What shut_down() would cut off, in words."""
-        requests = sum(slot.task is not None for slot in self.pool.slots) + len(self.pool.queue)
+        requests = sum(slot.task is not None for slot in self.pool.slots) + self.pool.waiting
         connections = list(self.connections.values())
         responses = sum(not c.busy and c.outbound is not None for c in connections)
         incoming = sum(not c.busy and (bool(c.inbox) or c.body is not None) for c in connections)
@@ -845,15 +881,8 @@ class Reactor:
             os.close(self._wake_out)
 
 
-def _route(path: bytes) -> bytes:
-    """Requests that differ in digits only are taken for the same page when it comes to how long they take."""
-    return path.translate(None, _DIGITS)
-
-
 def base_environ(settings: ServerSettings, sock: socket.socket, *, tls: bool, multiprocess: bool) -> dict[str, Any]:
     """The part of the environ that does not change from request to request (PEP 3333)."""
-    import sys
-
     name = sock.getsockname()
     host, port = (name[0], str(name[1])) if isinstance(name, tuple) else ("localhost", "")
     return {

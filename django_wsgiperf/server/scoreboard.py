@@ -146,7 +146,7 @@ class Scoreboard:
             "polled_ms": reactor.polled_at_ns // 1_000_000,
             "threads": pool.size,
             "busy": pool.busy,
-            "queued": len(pool.queue),
+            "queued": pool.waiting,
             "queue_max": statistics.queue_max,
             "connections": len(reactor.connections),
             "connections_max": statistics.open_max,

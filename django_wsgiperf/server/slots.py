@@ -19,6 +19,7 @@ class Slot:
 
     __slots__ = (
         "abandoned",
+        "computes",
         "detached",
         "guard",
         "in_application",
@@ -45,6 +46,8 @@ class Slot:
         self.thread_id = 0
         self.detached = False
         """The task keeps its thread beside the pool; another slot has taken this one's place."""
+        self.computes = False
+        """The task has one of the pool's permits to compute."""
         self.worn_out = False
         """The task was interrupted: its thread is to end, for nobody knows what was left half done in it."""
         # -- interruption: see deadlines.py

@@ -13,11 +13,13 @@ The invariants, and what keeps each:
    before it looks at the queue, and the leader looks at the slots after it has queued.
 4. While the leader runs a task, the standby watches; after `patience_s`, or at once when the task is known to
    block, it takes the baton and polls in the leader's place. No standby watches while nobody runs a task.
+5. At most `compute_limit` tasks that compute run, but for those that have done so for long (`overdue`). They wait in
+   a queue of their own, so that no other task waits behind them; 3 holds for it with a permit beside the slot.
 
 list.append, list.pop, deque.append and deque.popleft are atomic, with the interpreter lock and without; the two
 places where a flag is set and another is read after it (dozing and baton, slot and queue) are Dekker's pattern.
 `_lock` guards the number of threads and slots, which change only when a thread is started, lost or let go, and the
-counters of slots that are gone.
+counters of slots that are gone. `_permits` guards `computing` and the slots' `computes`.
 """
 
 from __future__ import annotations
@@ -40,11 +42,27 @@ _RELAXED_TICKS = 5
 
 
 class Task(Protocol):
-    """Something a thread can run; `blocks` says that it is known to keep its thread for long."""
+    """Something a thread can run; `blocks` says that it is known to keep its thread for long, `computes` that it is
+    known to keep the interpreter lock for long."""
 
     blocks: bool
+    computes: bool
 
     def run(self, slot: Slot) -> None: ...
+
+
+class TaskQueue(deque[Task]):
+    """Tasks that wait for a thread. `empty_at` is when none did last, by time.monotonic()."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.newest_first = False
+        """Take tasks from the young end: under overload the old ones have been given up by their clients."""
+        self.empty_at = time.monotonic()
+
+    def take(self) -> Task:
+        """The next task. Raises IndexError."""
+        return self.pop() if self.newest_first else self.popleft()
 
 
 class Source(Protocol):
@@ -63,7 +81,8 @@ class _Follower(threading.Thread):
     """A pool thread and the lock it sleeps on; the lock is held except for the moment of a wake-up."""
 
     def __init__(self, pool: ThreadPool, number: int) -> None:
-        super().__init__(name=f"wsgiperf-{number}", daemon=True)
+        # Not a daemon: threads inherit that, and those that a view starts would be cut off when the process ends.
+        super().__init__(name=f"wsgiperf-{number}", daemon=False)
         self.pool = pool
         self.ending = False
         """Set by the thread itself when a task has left it unfit for another."""
@@ -94,9 +113,10 @@ class ThreadPool:
         on_thread_end: Callable[[], None] = _nothing,
     ) -> None:
         self.size = size
-        self.queue: deque[Task] = deque()
-        self.newest_first = False
-        """Take tasks from the queue's young end: under overload the old ones have been given up by their clients."""
+        self.queue = TaskQueue()
+        self.compute_queue = TaskQueue()
+        self.compute_limit = size
+        self.computing = 0
         self.promotions = 0
         self.slots: list[Slot] = [Slot(number) for number in range(size)]
         """All slots in use, those of detached and lost threads too."""
@@ -116,6 +136,7 @@ class ThreadPool:
         self._call_started_ns = 0
         self._stopping = False
         self._lock = threading.Lock()
+        self._permits = threading.Lock()
         self._threads: set[_Follower] = set()
         self._wanted_threads = size + 1
         self._thread_numbers = 0
@@ -130,6 +151,24 @@ class ThreadPool:
     @property
     def has_free_slot(self) -> bool:
         return bool(self._free)
+
+    @property
+    def can_compute(self) -> bool:
+        """Whether a task that computes would be run now."""
+        return bool(self._free) and self.computing < self.compute_limit
+
+    @property
+    def waiting(self) -> int:
+        """Tasks in both queues."""
+        return len(self.queue) + len(self.compute_queue)
+
+    def overdue(self, started_before_ns: int) -> None:
+        """Let tasks that have computed since `started_before_ns` go on without a permit: short ones wait for it.
+
+        Any thread; times are of time.monotonic_ns()."""
+        for slot in self.slots[:]:
+            if slot.computes and slot.started_ns < started_before_ns:
+                self._give_permit_back(slot)
 
     def counters(self) -> list[Slot]:
         """Every slot there is, and one for those there were: their sums never fall."""
@@ -172,6 +211,8 @@ class ThreadPool:
             self._wanted_threads += 1
             self._start_thread()
             self._free.append(replacement)
+        if slot.computes:
+            self._give_permit_back(slot)
         # Tasks may be waiting for just this slot, and a blocked leader needs a successor.
         self._urgent = True
         self._call_standby()
@@ -277,12 +318,12 @@ class ThreadPool:
 
     def _lead(self, me: _Follower) -> None:
         """Poll and run tasks until another thread has taken over, or the pool stops."""
-        queue, baton, free, poll = self.queue, self._baton, self._free, self._source.poll
+        queue, heavy, baton, free, poll = self.queue, self.compute_queue, self._baton, self._free, self._source.poll
         while not self._stopping:
-            while queue and free:
+            while free and (queue or (heavy and self.computing < self.compute_limit)):
                 slot = free.pop()
                 try:
-                    task = queue.pop() if self.newest_first else queue.popleft()
+                    task = queue.take() if queue else self._take_computing(slot)
                 except IndexError:
                     free.append(slot)
                     break
@@ -322,19 +363,35 @@ class ThreadPool:
 
     def _follow_up(self, me: _Follower) -> None:
         """Another thread leads by now: run what waits for a slot, then rest."""
-        queue, free = self.queue, self._free
-        while queue and not self._stopping and not me.ending:
+        queue, heavy, free = self.queue, self.compute_queue, self._free
+        while (queue or (heavy and self.computing < self.compute_limit)) and not self._stopping and not me.ending:
             try:
                 slot = free.pop()
             except IndexError:
                 return
             try:
-                task = queue.pop() if self.newest_first else queue.popleft()
+                task = queue.take() if queue else self._take_computing(slot)
             except IndexError:
                 free.append(slot)
                 continue
             slot.started_ns = time.monotonic_ns()
             self._run(me, slot, task)
+
+    def _take_computing(self, slot: Slot) -> Task:
+        """The next task that computes, with a permit for it in `slot`. Raises IndexError."""
+        with self._permits:
+            if self.computing >= self.compute_limit:
+                raise IndexError
+            task = self.compute_queue.take()
+            self.computing += 1
+            slot.computes = True
+        return task
+
+    def _give_permit_back(self, slot: Slot) -> None:
+        with self._permits:
+            if slot.computes:
+                slot.computes = False
+                self.computing -= 1
 
     def _run(self, me: _Follower, slot: Slot, task: Task) -> None:
         """Run `task`, then give the slot back. No exception leaves: a pool thread outlives every task."""
@@ -345,6 +402,8 @@ class ThreadPool:
         except BaseException:
             logger.critical("A task failed outside the application; this is a bug in django-wsgiperf", exc_info=True)
         slot.task = None
+        if slot.computes:
+            self._give_permit_back(slot)
         if slot.worn_out:
             slot.worn_out = False
             self._replace(me)

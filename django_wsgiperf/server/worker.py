@@ -120,6 +120,10 @@ class PooledWorker(Worker):  # type: ignore[misc]
                 if not self.retiring:
                     self._consider_retirement(ends_at)
             self._drain()
+        except BaseException:
+            # Python waits for the pool's threads, and nobody will tell them to end.
+            self._leave_after_hooks()
+            raise
         finally:
             self.board.set(self.place, "state", ENDED)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -59,6 +60,7 @@ class Task:
     def __init__(self, work: Any = None, blocks: bool = False) -> None:
         self.work = work or (lambda slot: None)
         self.blocks = blocks
+        self.computes = False
         self.done = threading.Event()
         self.thread = ""
 
@@ -217,7 +219,7 @@ def test_young_first_under_overload(pool_of: Any) -> None:
     eventually(lambda: Task.running == 1, "it runs")
     tasks = [running.submit(Task(lambda slot, n=n: order.append(n))) for n in range(4)]
     eventually(lambda: len(running.pool.queue) == 4, "all are queued")
-    running.pool.newest_first = True
+    running.pool.queue.newest_first = True
     gate.set()
     assert all(task.done.wait(20) for task in tasks)
     assert order == [3, 2, 1, 0]
@@ -258,3 +260,97 @@ def test_random_schedules_lose_no_task_no_slot_and_no_thread(pool_of: Any, force
         assert task.done.wait(20), "a task waits for ever"
     eventually(running.is_whole, "slots and threads are as at the start")
     assert sum(slot.requests for slot in running.pool.counters()) == 300, "what detached slots counted is kept"
+
+
+class TestComputing:
+    """Tasks that compute wait for a permit beside the slot."""
+
+    def submit(self, running: Running, tasks: list[Task]) -> None:
+        for task in tasks:
+            task.blocks = task.computes = True
+            running.pool.compute_queue.append(task)
+        running.source.wake()
+
+    def test_no_more_than_the_limit_run_at_once(self, pool_of: Any) -> None:
+        running = pool_of(8)
+        running.pool.compute_limit = 2
+        seen: list[int] = []
+        tasks = [Task(lambda slot: seen.append(running.pool.computing)) for _ in range(200)]
+        self.submit(running, tasks)
+        eventually(lambda: all(task.done.is_set() for task in tasks), "all have run")
+        assert max(seen) <= 2
+        eventually(lambda: running.pool.computing == 0, "every permit is back")
+
+    def test_others_do_not_wait_behind_them(self, pool_of: Any) -> None:
+        running = pool_of(4)
+        running.pool.compute_limit = 1
+        gate = threading.Event()
+        held = [Task(lambda slot: gate.wait(10)) for _ in range(3)]
+        self.submit(running, held)
+        other = Task()
+        running.source.submit(other)
+        try:
+            assert other.done.wait(5)
+            assert not any(task.done.is_set() for task in held)
+            assert running.pool.computing == 1
+        finally:
+            gate.set()
+        eventually(lambda: all(task.done.is_set() for task in held), "all have run in the end")
+
+    def test_one_that_computes_for_long_keeps_short_ones_no_longer(self, pool_of: Any) -> None:
+        running = pool_of(4)
+        running.pool.compute_limit = 1
+        gate = threading.Event()
+        long, short = Task(lambda slot: gate.wait(10)), Task()
+        self.submit(running, [long])
+        eventually(lambda: running.pool.computing == 1, "it runs")
+        self.submit(running, [short])
+        assert not short.done.wait(0.05)
+        running.pool.overdue(time.monotonic_ns())
+        running.source.wake()
+        try:
+            assert short.done.wait(5)
+            assert not long.done.is_set()
+        finally:
+            gate.set()
+        eventually(lambda: running.pool.computing == 0, "no permit is given back twice")
+
+    def test_permit_of_a_detached_task_is_free_again(self, pool_of: Any) -> None:
+        running = pool_of(2)
+        running.pool.compute_limit = 1
+        gate = threading.Event()
+
+        def stream(slot: Slot) -> None:
+            running.pool.detach(slot)
+            gate.wait(10)
+
+        streaming, other = Task(stream), Task()
+        self.submit(running, [streaming, other])
+        try:
+            assert other.done.wait(5)
+        finally:
+            gate.set()
+        eventually(lambda: running.pool.computing == 0, "no permit is given back twice")
+
+    @pytest.mark.usefixtures("forced_switches")
+    def test_permits_hold_under_a_storm_of_switches(self, pool_of: Any) -> None:
+        running = pool_of(6)
+        over: list[int] = []
+        chance = random.Random(7)
+
+        def work(slot: Slot) -> None:
+            if running.pool.computing > 4:
+                over.append(running.pool.computing)
+            sum(range(chance.randrange(200)))
+
+        running.pool.compute_limit = 3
+        heavy, light = [Task(work) for _ in range(300)], [Task() for _ in range(300)]
+        for number, (one, other) in enumerate(zip(heavy, light, strict=True)):
+            self.submit(running, [one])
+            running.source.submit(other)
+            if number % 25 == 0:
+                running.pool.compute_limit = 2 + number % 3
+        eventually(lambda: all(task.done.is_set() for task in heavy + light), "all have run")
+        assert not over
+        eventually(lambda: running.pool.computing == 0, "every permit is back")
+        eventually(running.is_whole, "all slots are free")

@@ -1,0 +1,79 @@
+"""What is known of each route's requests: how long they keep their thread, and how much of that they compute.
+
+Learnt from requests that took a millisecond or more, by the thread that ran them; read by the leader for each request.
+A route is a path without its digits. Updates are not atomic: two threads that learn at once lose one lesson.
+"""
+
+from __future__ import annotations
+
+_BLOCKING_NS = 1_000_000
+_COMPUTING_NS = 1_000_000
+_ROUTES_MAX = 4096
+_DIGITS = b"0123456789"
+
+
+class RouteCost:
+    """One route. `usual_ns` is the wall time of a request, `cpu_ns` its thread's processor time, both averaged."""
+
+    __slots__ = ("computes", "cpu_ns", "share", "usual_ns")
+
+    def __init__(self) -> None:
+        self.usual_ns = 0
+        self.cpu_ns = 0
+        self.share = 0.0
+        """How much of the processor a request took, by what it would have got if all that ran had only computed."""
+        self.computes = False
+        """Its requests want the interpreter lock most of the time: to run many at once makes all of them slower."""
+
+    @property
+    def blocks(self) -> bool:
+        """A leader that runs such a request is to be replaced at once."""
+        return self.usual_ns > _BLOCKING_NS
+
+
+class RouteCosts:
+    """All routes that were ever slow."""
+
+    __slots__ = ("_routes",)
+
+    def __init__(self) -> None:
+        self._routes: dict[bytes, RouteCost] = {}
+
+    def __bool__(self) -> bool:
+        return bool(self._routes)
+
+    def get(self, path: bytes) -> RouteCost | None:
+        """What is known; None of a route that was never slow."""
+        return self._routes.get(path.translate(None, _DIGITS))
+
+    def learn(self, path: bytes, took_ns: int, cpu_ns: int, runners: int) -> None:
+        """A request took `took_ns`, of it `cpu_ns` of processor time (-1: unknown), beside `runners` - 1 others."""
+        routes = self._routes
+        route = path.translate(None, _DIGITS)
+        cost = routes.get(route)
+        if cost is None:
+            if len(routes) >= _ROUTES_MAX:
+                routes.clear()
+            cost = routes[route] = RouteCost()
+        if took_ns >= cost.usual_ns:
+            # Slow to rise: a short page that had to wait for the interpreter lock once is still a short page.
+            cost.usual_ns += (took_ns - cost.usual_ns) >> 3
+        else:
+            cost.usual_ns = (took_ns + cost.usual_ns) >> 1
+        if cpu_ns >= 0:
+            share = min(1.0, cpu_ns * max(1, runners) / max(1, took_ns))
+            if cost.cpu_ns:
+                cost.cpu_ns += (cpu_ns - cost.cpu_ns) >> 2
+                cost.share += (share - cost.share) / 4
+            else:
+                cost.cpu_ns, cost.share = cpu_ns, share
+            # Leaving takes more than entering, so that a page in between does not go to and fro.
+            least = 0.35 if cost.computes else 0.5
+            cost.computes = cost.cpu_ns >= _COMPUTING_NS and cost.share >= least
+        if cost.usual_ns <= _BLOCKING_NS >> 3:
+            routes.pop(route, None)
+
+
+def is_slow(took_ns: int) -> bool:
+    """Whether a request took so long that its route is worth learning about."""
+    return took_ns > _BLOCKING_NS
