@@ -96,7 +96,7 @@ sets for a service called `wsgiperf`, such as `WSGIPERF_SERVICE_HOST` and `WSGIP
 SECTION_INTRO = {
     "SERVER": "What `manage.py serve` listens on, and how it runs requests.",
     "POOL": """\
-How the pools of database connections behave. It holds
+How the pools of database connections behave: [Database connection pool](database-pool.md) has the reasons. It holds
 for every database whose `ENGINE` is one of `django_wsgiperf.db.backends`. The same keys in `DATABASES[alias]["POOL"]`
 are for that database only, and win over the section and its environment variables; `False` turns the pool off:
 
