@@ -41,7 +41,6 @@ class EarlyRelease(_Base):
             and not self.in_atomic_block
             and not pooling.pins
             and not pooling.cursors
-            and not pooling.connecting
             and not self.run_on_commit
             and self.autocommit == self.settings_dict["AUTOCOMMIT"]
             and not self._thread_sharing_count

@@ -29,5 +29,10 @@ def make_pooled(
         "pool_adapter_class": adapter or adapter_for(base),
         "creation_class": pooled_creation(base.creation_class),
     }
+    mixin: type[PooledMixin] = PooledMixin
+    if base.vendor == "postgresql":
+        from .native import NativePooledMixin
+
+        mixin = NativePooledMixin
     # Django's tests and others expect the name.
-    return cast("type[BaseDatabaseWrapper]", type("DatabaseWrapper", (PooledMixin, base), attributes))
+    return cast("type[BaseDatabaseWrapper]", type("DatabaseWrapper", (mixin, base), attributes))

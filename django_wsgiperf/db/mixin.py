@@ -77,16 +77,17 @@ class PooledMixin(EarlyRelease):
     @async_unsafe
     def connect(self) -> None:
         pooling = self._pooling
-        if self.pool_of is None:
-            super().connect()
-            return
         if pooling.lease is not None:
             # Somebody has set `connection` to None without closing it.
             self._give_back(pooling.lease, "abandoned")
-        pooling.connecting = True
+        of = self.pool_of
+        pooling.connecting = of is not None and not of.is_djangos
+        # Signals are sent and statements run in there, after which the connection must still be at hand.
+        pooling.pins += 1
         try:
             super().connect()
         finally:
+            pooling.pins -= 1
             pooling.connecting = False
 
     def get_connection_params(self) -> dict[str, Any]:
@@ -139,13 +140,13 @@ class PooledMixin(EarlyRelease):
         of = self._pooling.of
         assert of is not None
         try:
-            return of.pool.acquire(label=current_label(), owner=self)
+            return of.adapter.pool.acquire(label=current_label(), owner=self)
         except errors.PoolClosed:
             # Closed between two looks, as tests do to drop a database. There may be a new one.
             again = self.pool_of
             if again is None or again is of:
                 raise
-            return again.pool.acquire(label=current_label(), owner=self)
+            return again.adapter.pool.acquire(label=current_label(), owner=self)
 
     # -- a lease ends
 
@@ -182,21 +183,25 @@ class PooledMixin(EarlyRelease):
         of = pooling.of
         assert of is not None
         pooling.lease = None
-        open_cursors, pooling.cursors = pooling.cursors, {}
-        adapter = of.adapter
+        # An exception from outside may come in any line, and what is not settled is not fit for another.
+        reason = "interrupted"
         try:
-            if not discard and open_cursors:
-                discard = self._settle_cursors(adapter, open_cursors)
-            if not discard and self.errors_occurred and not adapter.is_alive(lease.raw):
-                discard = BROKEN
-            if not discard:
-                discard = adapter.settle(lease.raw, dirty=lease.dirty)
+            reason = discard or self._settle(of.adapter, lease)
         except Exception as error:
-            discard = BROKEN
+            reason = BROKEN
             logger.info("Pool %s closes a connection whose session could not be cleaned: %s", of.pool.name, error)
         finally:
-            of.pool.release(lease, discard=discard)
-        return discard
+            of.adapter.pool.release(lease, discard=reason)
+        return reason
+
+    def _settle(self, adapter: Adapter, lease: Lease[Any]) -> str:
+        pooling = self._pooling
+        open_cursors, pooling.cursors = pooling.cursors, {}
+        if open_cursors and (reason := self._settle_cursors(adapter, open_cursors)):
+            return reason
+        if self.errors_occurred and not adapter.is_alive(lease.raw):
+            return BROKEN
+        return adapter.settle(lease.raw, dirty=lease.dirty)
 
     def _settle_cursors(self, adapter: Adapter, open_cursors: dict[int, weakref.ref[Any]]) -> str:
         """Rows that are still on the server are lost with the connection, as without a pool."""

@@ -23,6 +23,7 @@ from django.dispatch import receiver
 if TYPE_CHECKING:
     from .adapters.base import Adapter
     from .mixin import PooledMixin
+    from .native import NativePool
     from .pool import Pool
     from .settings import AliasPool
 
@@ -37,9 +38,11 @@ _MOST_WARNINGS = 200
 class PoolOf:
     """One pool, what it connects with, and how its database was told to behave."""
 
-    pool: Pool[Any]
+    pool: Pool[Any] | NativePool
     adapter: Adapter
     settings: AliasPool
+    is_djangos: bool
+    """Whether OPTIONS["pool"] is set, and Django's own pool lends the connections."""
     warned: set[str] = field(default_factory=set)
 
     def is_news(self, text: str) -> bool:
@@ -65,7 +68,7 @@ def epoch() -> int:
     return _epoch
 
 
-def pools() -> list[Pool[Any]]:
+def pools() -> list[Pool[Any] | NativePool]:
     """Every pool of this process, by name."""
     with _lock:
         known = [each.pool for each in _known.values()]
@@ -91,8 +94,14 @@ def find(wrapper: PooledMixin) -> PoolOf | None:
         if found is None:
             name = _name(wrapper, {each.pool.name for each in _known.values()})
             adapter = adapter_class(type(wrapper), wrapper.alias, wrapper.settings_dict, settings)
-            found = PoolOf(Pool(name, adapter, settings.config), adapter, settings)
-            adapter.pool = found.pool
+            is_djangos = adapter_class.has_djangos_pool(wrapper)
+            if is_djangos:
+                from .native import NativePool
+
+                found = PoolOf(NativePool(name, wrapper, adapter), adapter, settings, True)
+            else:
+                adapter.pool = Pool(name, adapter, settings.config)
+                found = PoolOf(adapter.pool, adapter, settings, False)
             _known[key] = found
     # The same database with a new password: from now on that one is used.
     found.adapter.settings_dict = wrapper.settings_dict
@@ -127,7 +136,7 @@ def prewarm() -> None:
             continue
         try:
             found = find(wrapper)
-            if found is not None and found.settings.prewarm:
+            if found is not None and (found.settings.prewarm or found.is_djangos):
                 opened = found.pool.prewarm(found.settings.prewarm)
                 logger.info("Pool %s: %d connections opened ahead", found.pool.name, opened)
         except Exception as error:
@@ -139,6 +148,7 @@ def _key(wrapper: PooledMixin, settings: AliasPool) -> Hashable:
     given = wrapper.settings_dict
     return (
         type(wrapper),
+        wrapper.alias if type(wrapper).pool_adapter_class.has_djangos_pool(wrapper) else None,
         *(given.get(name) for name in ("NAME", "USER", "HOST", "PORT")),
         _frozen(given.get("OPTIONS")),
         wrapper.timezone_name,

@@ -414,6 +414,18 @@ class TransactionPolicyContract:
 
         self.check(work)
 
+    def test_signal_receiver_that_queries_does_not_take_the_connection_away(self, served: Database) -> None:
+        from django.db.backends.signals import connection_created
+
+        def receive(*, connection: Any, **_: object) -> None:
+            value(connection, "SELECT 1")
+
+        connection_created.connect(receive)
+        try:
+            self.check(lambda: value(connection, "SELECT 2"))
+        finally:
+            connection_created.disconnect(receive)
+
     def test_session_state_outside_of_pin_is_warned_of(
         self, served: Database, caplog: pytest.LogCaptureFixture
     ) -> None:

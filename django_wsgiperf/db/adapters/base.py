@@ -8,6 +8,7 @@ is used. What connecting left on that wrapper (isolation level and the like) is 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -67,6 +68,11 @@ class Adapter:
     def can_pool(cls, wrapper: PooledMixin) -> bool:
         """Whether this wrapper's connections may be pooled at all."""
         return wrapper.alias != NO_DB_ALIAS and bool(wrapper.settings_dict.get("NAME"))
+
+    @classmethod
+    def has_djangos_pool(cls, wrapper: PooledMixin) -> bool:
+        """Whether the settings ask for the pool that Django itself has for this database."""
+        return False
 
     # -- the pool's Driver
 
@@ -190,3 +196,8 @@ class Adapter:
     def _close_quietly(self, raw: Any) -> None:
         with contextlib.suppress(Exception):
             raw.close()
+
+
+def keep_for_ever(thing: object) -> None:
+    """See that an object is never collected, not even when the interpreter ends: in a child, its end would do harm."""
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))

@@ -61,10 +61,12 @@ class PostgreSQLAdapter(Adapter):
     @classmethod
     def can_pool(cls, wrapper: PooledMixin) -> bool:
         given = wrapper.settings_dict
-        if given["OPTIONS"].get("pool"):
-            return False  # Django's own pool is in charge.
         # A service file may name the database.
         return super().can_pool(wrapper) or bool(given["NAME"] == "" and given["OPTIONS"].get("service"))
+
+    @classmethod
+    def has_djangos_pool(cls, wrapper: PooledMixin) -> bool:
+        return bool(wrapper.settings_dict["OPTIONS"].get("pool"))
 
     def state(self, raw: Any) -> str:
         return _STATES.get(raw.pgconn.transaction_status, "unknown")

@@ -5,11 +5,10 @@ A pool saves the opening of the file, the functions that Django registers and th
 
 from __future__ import annotations
 
-import ctypes
 import re
 from typing import TYPE_CHECKING, Any
 
-from .base import Adapter
+from .base import Adapter, keep_for_ever
 from .statements import Statements, harmless, only_if
 
 if TYPE_CHECKING:
@@ -74,6 +73,6 @@ class SQLiteAdapter(Adapter):
         raw.execute("SELECT 1").close()
 
     def abandon(self, raw: Any) -> None:
-        # SQLite forbids even closing a connection in a child. One more reference than there are keeps it for ever.
+        # SQLite forbids even closing a connection in a child.
         self._memories.pop(id(raw), None)
-        ctypes.pythonapi.Py_IncRef(ctypes.py_object(raw))
+        keep_for_ever(raw)
