@@ -82,6 +82,8 @@ class Connection:
     def begin_tls(self) -> None:
         """From here on the socket speaks TLS, beginning with a handshake that is still to be done. Raises OSError."""
         assert self.listener.tls is not None
+        # Raises for a client that has left, whose socket wrap_socket() would take and, failing, leave open.
+        self.sock.getpeername()
         self.sock = self.listener.tls.wrap_socket(
             self.sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=True
         )

@@ -304,7 +304,8 @@ class Reactor:
             try:
                 connection.begin_tls()
             except OSError:
-                return  # It has left already.
+                sock.close()  # The client has left already.
+                return
         self.connections[connection.fd] = connection
         self._poller.add(connection.fd)
         statistics = self.statistics

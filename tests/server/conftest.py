@@ -9,6 +9,7 @@ import faulthandler
 import http.client
 import io
 import socket
+import ssl
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -32,8 +33,8 @@ DEADLINE_S = 20.0
 class Client:
     """A raw connection that reads responses one by one."""
 
-    def __init__(self, port: int) -> None:
-        self.sock = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S)
+    def __init__(self, port: int, sock: socket.socket | None = None) -> None:
+        self.sock = sock or socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S)
         self._file = self.sock.makefile("rb")
 
     def send(self, data: bytes) -> None:
@@ -102,13 +103,14 @@ class Response:
 
 
 class Server:
-    """A running reactor and pool."""
+    """A running reactor and pool; `port` is 0 on a unix socket."""
 
     def __init__(self, reactor: Reactor, pool: ThreadPool, listening: socket.socket) -> None:
         self.reactor = reactor
         self.pool = pool
         self.supervisor = DeadlineSupervisor(reactor, grace_s=0.2)
-        self.port: int = listening.getsockname()[1]
+        address = listening.getsockname()
+        self.port: int = address[1] if isinstance(address, tuple) else 0
         self._listening = listening
         self._clients: list[Client] = []
 
@@ -142,17 +144,25 @@ def eventually(condition: Callable[[], bool], what: str) -> None:
 
 @pytest.fixture(params=[EpollPoller, SelectorPoller], ids=["epoll", "selector"])
 def serve_app(request: pytest.FixtureRequest) -> Iterator[Callable[..., Server]]:
-    """Start servers; `validate=False` leaves wsgiref.validate out, for applications that misbehave on purpose."""
+    """Start servers; `validate=False` leaves wsgiref.validate out, for applications that misbehave on purpose.
+
+    `listening` is an open socket to serve instead of a free port, `tls` what to speak on it."""
     servers: list[Server] = []
 
-    def start(app: Any, threads: int = 2, validate: bool = True, **options: Any) -> Server:
+    def start(
+        app: Any,
+        threads: int = 2,
+        validate: bool = True,
+        listening: socket.socket | None = None,
+        tls: ssl.SSLContext | None = None,
+        **options: Any,
+    ) -> Server:
         settings = ServerSettings(threads=threads, **options)
-        listening = socket.create_server(("127.0.0.1", 0), backlog=512)
+        listening = listening or socket.create_server(("127.0.0.1", 0), backlog=512)
         listening.setblocking(False)
-        environ = base_environ(settings, listening, tls=False, multiprocess=False)
-        reactor = Reactor(
-            settings, validator(app) if validate else app, [Listener(listening, environ)], request.param()
-        )
+        environ = base_environ(settings, listening, tls=tls is not None, multiprocess=False)
+        listener = Listener(listening, environ, tls, unix=listening.family == socket.AF_UNIX)
+        reactor = Reactor(settings, validator(app) if validate else app, [listener], request.param())
         pool = reactor.pool = ThreadPool(reactor, threads)
         pool.start()
         server = Server(reactor, pool, listening)

@@ -19,7 +19,7 @@ from gunicorn.config import Config
 
 from django_wsgiperf import conf
 from django_wsgiperf.conf import ConfigurationError, ServerSettings
-from django_wsgiperf.server.gunicorn_options import settings_from
+from django_wsgiperf.server.gunicorn_options import proxy_trust, settings_from
 
 from .processes import Load, Serve, amend, eventually, get, stats, workers
 
@@ -113,6 +113,67 @@ class TestOptions:
         assert values.proxy_protocol
         assert values.trusted_proxies == ("10.0.0.1", "unix")
         assert settings(monkeypatch, proxy_allow_ips="10.0.0.1").trusted_proxies == ()
+
+    def test_proxy_protocol_alone_is_gunicorns_own_default(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        assert settings(monkeypatch, proxy_protocol="auto").trusted_proxies == ("127.0.0.1", "::1", "unix")
+        listed = settings(monkeypatch, {"WSGIPERF_TRUSTED_PROXIES": "10.0.0.1"}, proxy_protocol="auto")
+        assert listed.trusted_proxies == ("10.0.0.1",)
+
+    def test_addresses_that_are_written_count_even_if_they_are_the_default(
+        self, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        trusted = ("127.0.0.1", "::1", "unix")
+        monkeypatch.setenv("GUNICORN_CMD_ARGS", "--forwarded-allow-ips='127.0.0.1,::1' --threads 4")
+        assert settings(monkeypatch).trusted_proxies == trusted
+        monkeypatch.delenv("GUNICORN_CMD_ARGS")
+        monkeypatch.setattr(sys, "argv", ["gunicorn", "--forwarded-allow-ips", "127.0.0.1,::1", "site_wsgi"])
+        assert settings(monkeypatch).trusted_proxies == trusted
+        monkeypatch.setattr(sys, "argv", ["gunicorn", "site_wsgi"])
+        assert settings(monkeypatch).trusted_proxies == ()
+
+    @pytest.mark.parametrize(
+        ("protocol", "given", "opening", "believed"),
+        [
+            ("off", {}, [], []),
+            ("off", {"forwarded_allow_ips": "10.0.0.1"}, [], ["10.0.0.1"]),
+            ("auto", {}, ["127.0.0.1"], ["127.0.0.1"]),
+            ("auto", {"forwarded_allow_ips": "10.0.0.1"}, ["127.0.0.1"], ["10.0.0.1"]),
+            ("auto", {"proxy_allow_ips": "10.0.0.2"}, ["10.0.0.2"], ["10.0.0.2"]),
+            ("v2", {"proxy_allow_ips": "10.0.0.2", "forwarded_allow_ips": "10.0.0.1"}, ["10.0.0.2"], ["10.0.0.1"]),
+        ],
+    )
+    def test_who_may_open_and_who_may_forward(
+        self,
+        monkeypatch: pytest.MonkeyPatch,
+        protocol: str,
+        given: dict[str, str],
+        opening: list[str],
+        believed: list[str],
+    ) -> None:
+        cfg = Config()
+        for name, value in {"proxy_protocol": protocol, **given}.items():
+            cfg.set(name, value)
+        trust = proxy_trust(cfg, settings(monkeypatch, proxy_protocol=protocol, **given))
+        asked = ["127.0.0.1", "10.0.0.1", "10.0.0.2"]
+        assert (trust is None) == (not believed)
+        if trust is not None:
+            assert [address for address in asked if address in trust.opening] == opening
+            assert [address for address in asked if address in trust.trusted] == believed
+            assert trust.versions == ((2,) if protocol == "v2" else (1, 2))
+
+    @pytest.mark.parametrize(
+        ("name", "value"),
+        [
+            ("limit_request_field_size", 100),
+            ("secure_scheme_headers", {"X-SSL": "on"}),
+            ("forwarder_headers", "REMOTE_USER"),
+        ],
+    )
+    def test_option_that_is_not_used_is_told(
+        self, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str, value: Any
+    ) -> None:
+        settings(monkeypatch, **{name: value})
+        assert [message.partition(":")[0] for message in caplog.messages] == [f"{name} is not used"]
 
     def test_value_that_is_out_of_range_is_refused(self, monkeypatch: pytest.MonkeyPatch) -> None:
         with pytest.raises(ConfigurationError, match="THREADS"):
