@@ -84,17 +84,18 @@ class PooledMixin(EarlyRelease):
         pooling.connecting = of is not None and not of.is_djangos
         # Signals are sent and statements run in there, after which the connection must still be at hand.
         pooling.pins += 1
+        attributes = vars(self)
+        if pooling.connecting:
+            # They may be costly (a token from another server), and are needed only to open a connection. On the
+            # instance, it also stands before the method of a class that was derived from ours.
+            attributes["get_connection_params"] = _no_parameters
         try:
             super().connect()
         finally:
             pooling.pins -= 1
-            pooling.connecting = False
-
-    def get_connection_params(self) -> dict[str, Any]:
-        # They may be costly (a token from another server), and are needed only to open a connection.
-        if self._pooling.connecting:
-            return {}
-        return super().get_connection_params()
+            if pooling.connecting:
+                pooling.connecting = False
+                del attributes["get_connection_params"]
 
     @async_unsafe
     def get_new_connection(self, conn_params: Any) -> Any:
@@ -314,3 +315,7 @@ class PooledMixin(EarlyRelease):
             # As after close(): what was begun cannot go on with another connection.
             self.closed_in_transaction = True
             self.needs_rollback = True
+
+
+def _no_parameters() -> dict[str, Any]:
+    return {}

@@ -236,6 +236,21 @@ class RecoveryContract:
         assert [pool.config.max_size for pool in registry.pools()] == [10, 3]
         assert len({pool.name for pool in registry.pools()}) == 2
 
+    def test_parameters_are_asked_for_once_for_each_physical_connection(self, database: Database) -> None:
+        asked = []
+        base = type(database.wrapper())
+
+        class WithToken(base):  # type: ignore[misc, valid-type]
+            def get_connection_params(self) -> Any:
+                asked.append("token")
+                return super().get_connection_params()
+
+        wrapper = WithToken(database.entry(), "default")
+        for _ in range(3):
+            value(wrapper, "SELECT 1")
+            wrapper.close()
+        assert asked == ["token"]
+
     def test_connection_created_is_sent_for_each_lease(self, database: Database) -> None:
         from django.db.backends.signals import connection_created
 
