@@ -50,6 +50,22 @@ class TestSummary:
         assert "\x1b" not in server.text, "no colours into a pipe"
         assert "gunicorn" not in server.text.lower()
 
+    def test_says_how_many_database_connections_there_may_be(self, serve: Start, project: Path) -> None:
+        with (project / "site_settings.py").open("a") as file:
+            file.write(
+                "ENGINE = 'django_wsgiperf.db.backends.sqlite3'\n"
+                "DATABASES = {\n"
+                "    'default': {'ENGINE': ENGINE, 'NAME': 'shop.sqlite3', 'POOL': {'MAX_SIZE': 4}},\n"
+                "    'archive': {'ENGINE': ENGINE, 'NAME': 'archive.sqlite3'},\n"
+                "    'scratch': {'ENGINE': ENGINE, 'NAME': ':memory:'},\n"
+                "}\n"
+            )
+        server = serve("--threads", "3", "--workers", "2")
+        server.says("stop")
+        assert "database  default: at most 4 connections in each process, 8 in all\n" in server.text
+        assert "          archive: at most 3 connections in each process, 6 in all\n" in server.text
+        assert "scratch: at most" not in server.text
+
     def test_warns_of_debug(self, serve: Start, project: Path) -> None:
         amend(project / "site_settings.py", "ROOT_URLCONF", "DEBUG = True\nROOT_URLCONF")
         serve().says("DEBUG is on")
