@@ -99,10 +99,14 @@ class TestNativePool:
         database(OPTIONS={"pool": True}, POOL=True)
         assert numbers() == {"E008"}
 
-    @pytest.mark.parametrize("pool", [{}, {"RELEASE": "request", "LEAK_THRESHOLD_S": 5}, False])
+    @pytest.mark.parametrize("pool", [{}, {"RELEASE": "request", "EVICT_ON": ["25006"]}])
     def test_keys_that_django_s_pool_has_no_word_for_go_with_it(self, pool: Any) -> None:
         database(OPTIONS={"pool": {"max_size": 4}}, POOL=pool)
         assert numbers(THREADS=12) == set()
+
+    def test_without_ours_it_is_as_with_djangos_engine(self) -> None:
+        database(OPTIONS={"pool": {"max_size": 4}}, POOL=False)
+        assert numbers(THREADS=12) == {"W002"}
 
     def test_it_may_be_smaller_than_the_threads_unless_requests_are_atomic(self) -> None:
         database(OPTIONS={"pool": {"max_size": 4}}, ATOMIC_REQUESTS=True)

@@ -26,7 +26,7 @@ OUTSIDE = ("RequestTimingMiddleware", "ResponseCacheMiddleware")
 #: The engines of Django that have a counterpart with a pool.
 COUNTERPARTS = ("postgresql", "postgis", "mysql", "sqlite3")
 #: Keys of POOL that also mean something for Django's own pool.
-ALSO_NATIVE = {"RELEASE", "LEAK_THRESHOLD_S"}
+ALSO_NATIVE = {"RELEASE", "EVICT_ON"}
 
 
 def connections_belong_to_the_pool(values: ServerSettings) -> Iterator[Finding]:
@@ -47,8 +47,8 @@ def connections_belong_to_the_pool(values: ServerSettings) -> Iterator[Finding]:
 def one_pool_is_enough(values: ServerSettings) -> Iterator[Finding]:
     """A database has the pool of `POOL`, or Django's own in `OPTIONS["pool"]`, and not both.
 
-    With an ENGINE of ours and `OPTIONS["pool"]`, Django's pool is in charge; of the keys of `POOL` it takes `RELEASE`
-    and `LEAK_THRESHOLD_S`.
+    With an ENGINE of ours and `OPTIONS["pool"]`, Django's pool is in charge; of the keys of `POOL`, only `RELEASE` and
+    `EVICT_ON` mean something for it.
     """
     for pooled in pooled_databases():
         given = pooled.database.get("POOL")

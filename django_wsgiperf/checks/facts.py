@@ -56,8 +56,7 @@ def pooled_databases() -> Iterator[PooledDatabase]:
     """The databases that have a pool, ours or, with an ENGINE of ours, Django's. Raises `ConfigurationError`."""
     for alias, database in databases():
         native = bool((database.get("OPTIONS") or {}).get("pool"))
-        wanted = native or (pool_settings.is_on(database) and not is_in_memory(database))
-        if wanted and can_pool(str(database["ENGINE"])):
+        if pool_settings.is_on(database) and not is_in_memory(database) and can_pool(str(database["ENGINE"])):
             yield PooledDatabase(alias, database, pool_settings.resolve(alias, database), native)
 
 

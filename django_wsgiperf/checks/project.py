@@ -11,6 +11,7 @@ from django.conf import settings
 
 from django_wsgiperf.checks.facts import Finding, can_pool, cannot_be_imported, databases, native_size
 from django_wsgiperf.conf import ServerSettings
+from django_wsgiperf.db.settings import is_on
 
 
 def wsgi_application_is_found(values: ServerSettings) -> Iterator[Finding]:
@@ -49,7 +50,7 @@ def native_pool_is_large_enough(values: ServerSettings) -> Iterator[Finding]:
     """
     for alias, database in databases():
         engine = str(database["ENGINE"])
-        if not (database.get("OPTIONS") or {}).get("pool") or can_pool(engine):
+        if not (database.get("OPTIONS") or {}).get("pool") or (is_on(database) and can_pool(engine)):
             continue
         size = native_size(database)
         if size is not None and size < values.threads and ("postgresql" in engine or "postgis" in engine):
