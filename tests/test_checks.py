@@ -211,12 +211,20 @@ class TestProxies:
 
     @pytest.mark.parametrize(
         "settings",
-        [{"SECURE_PROXY_SSL_HEADER": ("HTTP_X_FORWARDED_PROTO", "https")}, {"USE_X_FORWARDED_HOST": True}],
+        [
+            {"SECURE_PROXY_SSL_HEADER": ("HTTP_X_FORWARDED_PROTO", "https")},
+            {"USE_X_FORWARDED_HOST": True},
+            {"USE_X_FORWARDED_PORT": True},
+        ],
     )
     def test_a_forwarding_header_from_anyone(self, settings: dict[str, Any]) -> None:
         with override_settings(**settings):
             assert numbers() == {"W020"}
             assert numbers(TRUSTED_PROXIES=["10.0.0.0/8"]) == set()
+
+    def test_a_forwarding_header_that_is_not_removed(self) -> None:
+        with override_settings(SECURE_PROXY_SSL_HEADER=("HTTP_X_SCHEME", "https")):
+            assert numbers() == numbers(TRUSTED_PROXIES=["10.0.0.0/8"]) == {"W020"}
 
 
 def test_no_request_deadline() -> None:

@@ -149,16 +149,24 @@ def workers_share_a_cache(values: ServerSettings) -> Iterator[Finding]:
 
 
 def forwarding_headers_have_a_source(values: ServerSettings) -> Iterator[Finding]:
-    """`SECURE_PROXY_SSL_HEADER` and `USE_X_FORWARDED_HOST` make Django believe a header of the request.
+    """`SECURE_PROXY_SSL_HEADER`, `USE_X_FORWARDED_HOST` and `USE_X_FORWARDED_PORT` make Django believe a header.
 
-    Only a proxy may set such a header. Without `TRUSTED_PROXIES` nothing tells the proxy's from one that a
+    Only a proxy may set such a header. With `TRUSTED_PROXIES`, `X-Forwarded-*` and `Forwarded` are removed from
+    everybody else's requests. Without it, and for headers of other names, nothing tells the proxy's from one that a
     client made up.
     """
-    if values.trusted_proxies:
-        return
-    for name in ("SECURE_PROXY_SSL_HEADER", "USE_X_FORWARDED_HOST"):
-        if getattr(settings, name):
+    if not values.trusted_proxies:
+        for name in ("SECURE_PROXY_SSL_HEADER", "USE_X_FORWARDED_HOST", "USE_X_FORWARDED_PORT"):
+            if getattr(settings, name):
+                yield (
+                    f"{name} is set, but TRUSTED_PROXIES is empty: clients can make the header up.",
+                    f"List your proxies in WSGIPERF['SERVER']['TRUSTED_PROXIES'], or remove {name}.",
+                )
+    elif settings.SECURE_PROXY_SSL_HEADER:
+        header = settings.SECURE_PROXY_SSL_HEADER[0]
+        if not header.startswith("HTTP_X_FORWARDED_"):
             yield (
-                f"{name} is set, but TRUSTED_PROXIES is empty: clients can make the header up.",
-                f"List your proxies in WSGIPERF['SERVER']['TRUSTED_PROXIES'], or remove {name}.",
+                f"SECURE_PROXY_SSL_HEADER names {header}, which TRUSTED_PROXIES leaves in everybody's requests.",
+                "Have the proxy send X-Forwarded-Proto or Forwarded, and remove SECURE_PROXY_SSL_HEADER: the scheme "
+                "of a request is then known without it.",
             )
