@@ -46,6 +46,7 @@ class Connection:
         "served",
         "sock",
         "told",
+        "write_began_ns",
     )
 
     def __init__(self, sock: socket.socket, peer: str, peer_port: str, listener: Listener, deadline: float) -> None:
@@ -76,6 +77,8 @@ class Connection:
         """A PROXY protocol header or a TLS handshake is still to come."""
         self.preamble = False
         """A PROXY protocol header is still to come."""
+        self.write_began_ns = 0
+        """When the thread left the rest of a response to the leader; 0 while nothing is left."""
         self.told: dict[str, Any] | None = None
         """What a PROXY protocol header said of the client: variables for the environ of each request."""
 

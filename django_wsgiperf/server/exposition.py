@@ -19,8 +19,10 @@ _GAUGES = {
     "busy": "Threads that run a request now.",
     "queued": "Complete requests that wait for a thread.",
     "queue_max": "The most requests that have waited at once.",
+    "queue_peak": "The most requests that have waited at once in the last second.",
     "connections": "Open connections.",
     "connections_max": "The most connections that were open at once.",
+    "connections_peak": "The most connections that were open at once in the last second.",
     "rss_bytes": "Resident memory.",
 }
 _COUNTERS = {
@@ -41,7 +43,9 @@ _LABELLED = {
 _HISTOGRAMS = {
     "queue": "Time that requests waited for a thread.",
     "service": "Time that requests took, from their start to the last byte handed over.",
+    "write": "Time that clients took for the rest of responses that their sockets did not take at once.",
 }
+_SUMS = {"queue": "queued_ns", "service": "served_ns", "write": "written_ns"}
 _FIRST_BUCKET, _LAST_BUCKET = 6, 26
 """From 64 us to 67 s; what is beyond is counted in the first, and in +Inf."""
 
@@ -99,7 +103,7 @@ class _BoardCollector:
                     family.add_metric([key.removeprefix(f"{name}_")], value)
             yield family
         for name, help_text in _HISTOGRAMS.items():
-            seconds = counters["queued_ns" if name == "queue" else "served_ns"] / 1e9
+            seconds = counters[_SUMS[name]] / 1e9
             buckets = _buckets(histograms[f"{name}_histogram"])
             yield HistogramMetricFamily(
                 f"wsgiperf_server_{name}_seconds", help_text, buckets=buckets, sum_value=seconds

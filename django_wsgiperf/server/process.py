@@ -30,6 +30,24 @@ def close_django_connections() -> None:
             logger.warning("A database connection could not be closed", exc_info=True)
 
 
+def close_database_pools() -> None:
+    """In the master before a fork: what pools opened while the application was loaded is of no use to anybody."""
+    if "django_wsgiperf.db.registry" in sys.modules:
+        from django_wsgiperf.db import registry
+
+        registry.close_all()
+
+
+def begin_with_databases() -> None:
+    """In a worker before it accepts: have the pools of database connections warmed."""
+    from django.conf import settings
+
+    if settings.configured:
+        from django_wsgiperf.db import serving
+
+        serving.begin()
+
+
 def warn_of_threads() -> None:
     """In the master before the first fork: name the threads that will be missing in the workers."""
     names = sorted(thread.name for thread in threading.enumerate() if thread is not threading.current_thread())

@@ -50,6 +50,8 @@ _SHED_S = 0.02
 _LINGER_S = 2.0
 _BODY_GRACE_S = 10.0
 """An upload may be slower than body_min_rate for this long before it is given up."""
+_WAITED_NS = 5_000_000
+"""A request that was begun sooner has not been in the queue: its client may have shut its sending side only."""
 _STARVED_TURN_NS = 30_000_000
 """A leader that takes so long to read what is there waits for the interpreter lock most of the time."""
 _STARVED_SWITCH_S = 0.0005
@@ -81,7 +83,10 @@ class ReactorStatistics:
 
     accepted: int = 0
     open_max: int = 0
+    open_peak: int = 0
+    """As open_max, since whoever samples it has set it to 0; so is queue_peak."""
     queue_max: int = 0
+    queue_peak: int = 0
     reserved: int = 0
     bad_requests: int = 0
     abandoned: int = 0
@@ -98,6 +103,10 @@ class ReactorStatistics:
         }
     )
     received_bytes: int = 0
+    written_ns: int = 0
+    """Time that clients took for what their sockets did not take at once, after the thread was free again."""
+    write_histogram: list[int] = field(default_factory=lambda: [0] * HISTOGRAM_BUCKETS)
+    """Of responses that were left to the leader: durations as in Slot."""
 
 
 class Reactor:
@@ -310,8 +319,9 @@ class Reactor:
         self._poller.add(connection.fd)
         statistics = self.statistics
         statistics.accepted += 1
-        if len(self.connections) > statistics.open_max:
-            statistics.open_max = len(self.connections)
+        if len(self.connections) > statistics.open_peak:
+            statistics.open_peak = len(self.connections)
+            statistics.open_max = max(statistics.open_max, statistics.open_peak)
 
     # -- reading
 
@@ -523,7 +533,7 @@ class Reactor:
 
     def refuses(self, exchange: Exchange, queued_ns: int) -> str | None:
         """Why a queued request is not to be run after all; None to run it."""
-        if exchange.connection.gone:
+        if exchange.connection.gone and queued_ns > _WAITED_NS:
             return "gone"
         if queued_ns > 50_000_000:
             queue = self.pool.compute_queue if exchange.computes else self.pool.queue
@@ -588,8 +598,10 @@ class Reactor:
 
     def _shed_waiting(self, queue: TaskQueue, now: float) -> None:
         """Nothing of `queue` can be run: give up what has waited too long, and serve the young first then."""
-        if self.pool.waiting > self.statistics.queue_max:
-            self.statistics.queue_max = self.pool.waiting
+        statistics = self.statistics
+        if self.pool.waiting > statistics.queue_peak:
+            statistics.queue_peak = self.pool.waiting
+            statistics.queue_max = max(statistics.queue_max, statistics.queue_peak)
         deadline_ns = int((now - self._queue_deadline_s(queue, now)) * 1e9)
         half_ns = int((now - self.settings.queue_standing_deadline_s / 2) * 1e9)
         try:
@@ -634,8 +646,11 @@ class Reactor:
         """The response was handed to the connection; give it back to the leader. Any thread."""
         self._release_request(connection)
         outbound = connection.outbound
-        if outbound is not None and not outbound.pending:
-            connection.outbound = outbound = None
+        if outbound is not None:
+            if outbound.pending:
+                connection.write_began_ns = time.monotonic_ns()
+            else:
+                connection.outbound = outbound = None
         if keep_alive and self._keepalive_s and outbound is None:
             connection.deadline = time.monotonic() + self._keepalive_s
             connection.busy = False
@@ -770,11 +785,19 @@ class Reactor:
             connection.deadline = NEVER
         else:
             connection.outbound = None
+            if connection.write_began_ns:
+                self._count_write(connection)
             if connection.lingering:
                 self._shut(connection)
             else:
                 connection.deadline = time.monotonic() + self._keepalive_s
                 self._handed_over.append(connection)
+
+    def _count_write(self, connection: Connection) -> None:
+        took_ns = time.monotonic_ns() - connection.write_began_ns
+        connection.write_began_ns = 0
+        self.statistics.written_ns += took_ns
+        self.statistics.write_histogram[min((took_ns // 1000).bit_length(), _LAST_BUCKET)] += 1
 
     def close(self, connection: Connection) -> None:
         """Forget a connection that no thread has. Leader only."""

@@ -28,7 +28,18 @@ TIMEOUTS = ("header", "body", "write", "keepalive", "request", "handshake")
 
 _STATUS = ("state", "pid", "age", "retiring", "started_s", "seen_s", "polled_ms", "open", "full")
 """`open` (connections) and `full` (no free thread) are written at each turn of the reactor, the others each second."""
-GAUGES = ("threads", "busy", "queued", "queue_max", "connections", "connections_max", "rss_bytes")
+GAUGES = (
+    "threads",
+    "busy",
+    "queued",
+    "queue_max",
+    "queue_peak",
+    "connections",
+    "connections_max",
+    "connections_peak",
+    "rss_bytes",
+)
+"""`_max` is since the worker's start, `_peak` in the second before it published."""
 COUNTERS = (
     "requests",
     "accepted",
@@ -40,11 +51,12 @@ COUNTERS = (
     "sent_bytes",
     "queued_ns",
     "served_ns",
+    "written_ns",
     *(f"responses_{digit}xx" for digit in range(1, 6)),
     *(f"shed_{reason}" for reason in SHED),
     *(f"timeouts_{kind}" for kind in TIMEOUTS),
 )
-HISTOGRAMS = ("queue_histogram", "service_histogram")
+HISTOGRAMS = ("queue_histogram", "service_histogram", "write_histogram")
 
 _NAMES = (*_STATUS, *GAUGES, *COUNTERS)
 _INDEX = {name: index for index, name in enumerate(_NAMES)}
@@ -148,8 +160,10 @@ class Scoreboard:
             "busy": pool.busy,
             "queued": pool.waiting,
             "queue_max": statistics.queue_max,
+            "queue_peak": max(statistics.queue_peak, pool.waiting),
             "connections": len(reactor.connections),
             "connections_max": statistics.open_max,
+            "connections_peak": max(statistics.open_peak, len(reactor.connections)),
             "lost_threads": lost_threads,
             "rss_bytes": rss_bytes,
             "requests": sum(slot.requests for slot in slots),
@@ -161,7 +175,9 @@ class Scoreboard:
             "sent_bytes": sum(slot.sent_bytes for slot in slots),
             "queued_ns": sum(slot.queued_ns for slot in slots),
             "served_ns": sum(slot.served_ns for slot in slots),
+            "written_ns": statistics.written_ns,
         }
+        statistics.queue_peak = statistics.open_peak = 0
         for digit in range(1, 6):
             values[f"responses_{digit}xx"] = sum(slot.statuses[digit] for slot in slots)
         for reason in SHED:
@@ -172,7 +188,8 @@ class Scoreboard:
             self.set(row, name, value)
         start = _ROWS_AT + row * _ROW_WORDS
         for name, offset in _HISTOGRAM_AT.items():
-            counts = array("q", map(sum, zip(*(getattr(slot, name) for slot in slots), strict=True)))
+            parts = [statistics.write_histogram] if name == "write_histogram" else [getattr(s, name) for s in slots]
+            counts = array("q", map(sum, zip(*parts, strict=True)))
             self._words[start + offset : start + offset + HISTOGRAM_BUCKETS] = memoryview(counts)
 
     # -- everybody's

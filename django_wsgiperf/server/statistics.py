@@ -50,6 +50,8 @@ def statistics(reactor: Reactor, board: Scoreboard, place: int, *, stacks: bool)
         "queue_seconds": sum(slot.queued_ns for slot in slots) / 1e9,
         "service_seconds": sum(slot.served_ns for slot in slots) / 1e9,
         "queue_histogram_us": merged([slot.queue_histogram for slot in slots]),
+        "write_seconds": counters.written_ns / 1e9,
+        "write_histogram_us": merged([counters.write_histogram]),
         "service_histogram_us": merged([slot.service_histogram for slot in slots]),
         "promotions": pool.promotions,
         "running": running(list(pool.slots), stacks=stacks),

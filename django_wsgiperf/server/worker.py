@@ -64,6 +64,7 @@ class PooledWorker(Worker):  # type: ignore[misc]
         if self.age == 1:
             process.warn_of_threads()
         process.close_django_connections()
+        process.close_database_pools()
 
     @property
     def under_serve(self) -> bool:
@@ -111,6 +112,7 @@ class PooledWorker(Worker):  # type: ignore[misc]
         self.booted = True
         settings = self.settings
         ends_at = settings.max_requests and settings.max_requests + random.randint(0, settings.max_requests_jitter)
+        process.begin_with_databases()
         self.pool.start()
         self._publish()
         self.board.set(self.place, "state", SERVING)
