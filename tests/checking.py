@@ -40,7 +40,11 @@ def run(
 ) -> dict[str, checks.CheckMessage]:
     """What the checks say with this WSGIPERF["SERVER"] and WSGIPERF["POOL"], by number."""
     with override_settings(WSGIPERF={"SERVER": server, "POOL": pool or {}}):
-        found = checks.run_checks(tags=["wsgiperf"], include_deployment_checks=deploy, databases=databases)
+        found = checks.run_checks(
+            tags=["wsgiperf", *(["database"] if databases else [])],
+            include_deployment_checks=deploy,
+            databases=databases,
+        )
     return {str(message.id): message for message in found}
 
 

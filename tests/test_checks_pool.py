@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
+from io import StringIO
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -12,6 +13,7 @@ import dj_database_url
 import pytest
 from asgiref.local import Local
 from django.core import checks
+from django.core.management import call_command
 from django.db import connections
 from django.db.backends.sqlite3 import base as sqlite3_base
 from django.test import override_settings
@@ -326,6 +328,15 @@ class TestCapacity:
         message = run(databases=["default"])["wsgiperf.W021"]
         assert "could not be asked" in message.msg
         assert "hunter2" not in message.msg
+
+    @pytest.mark.parametrize("options", [{}, {"tags": ["wsgiperf"]}])
+    def test_manage_py_check_asks_only_when_it_is_told_whom(self, real: Real, options: dict[str, Any]) -> None:
+        real("postgres://shop@127.0.0.1:1/shop", "postgresql", OPTIONS={"connect_timeout": 2})
+        said = StringIO()
+        call_command("check", stderr=said, **options)
+        assert "W021" not in said.getvalue()
+        call_command("check", databases=["default"], stderr=said)
+        assert "wsgiperf.W021" in said.getvalue()
 
     def test_sqlite_has_no_such_limit(self, real: Real, tmp_path: Path) -> None:
         real(f"sqlite:///{tmp_path}/shop.sqlite3", "sqlite3", POOL={"MAX_SIZE": 9999})

@@ -124,7 +124,8 @@ Those marked *deploy* run with `manage.py check --deploy` only, and those marked
 server, with `manage.py check --database default` and before `migrate`. To run these and no others:
 
 ```console
-$ python manage.py check --tag wsgiperf --deploy --database default
+$ python manage.py check --tag wsgiperf --deploy
+$ python manage.py check --tag database --database default
 ```
 
 Errors stop `serve`. A warning that does not apply to you is silenced by its number:
