@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("django_wsgiperf.db")
 
 _SETTINGS_THAT_MATTER = frozenset({"DATABASES", "USE_TZ", "TIME_ZONE", "WSGIPERF"})
-_EXIT_S = 2.0
+_EXIT_S = 1.0
 _MOST_WARNINGS = 200
 
 
@@ -131,14 +131,14 @@ def prewarm() -> None:
     from .mixin import PooledMixin
 
     for alias in connections:
-        wrapper = connections[alias]
-        if not isinstance(wrapper, PooledMixin):
-            continue
         try:
-            found = find(wrapper)
+            wrapper = connections[alias]
+            found = find(wrapper) if isinstance(wrapper, PooledMixin) else None
             if found is not None and (found.settings.prewarm or found.is_djangos):
-                opened = found.pool.prewarm(found.settings.prewarm)
-                logger.info("Pool %s: %d connections opened ahead", found.pool.name, opened)
+                wanted = found.pool.config.min_idle if found.is_djangos else found.settings.prewarm
+                opened = found.pool.prewarm(wanted)
+                # Why one could not be opened is in the pool's own message.
+                logger.info("Pool %s: %d of %d connections opened ahead", found.pool.name, opened, wanted)
         except Exception as error:
             # The server starts all the same: its readiness checks say that the database is missing.
             logger.warning("The pool of database %r could not be warmed: %s", alias, error)
