@@ -18,14 +18,12 @@ C = TypeVar("C")
 class Entry(Generic[C]):
     """A place in the pool. It counts towards the maximum from before its connection is opened until it is closed.
 
-    Times are the pool's clock, in nanoseconds. All but `data` is guarded by the pool's lock."""
+    Times are the pool's clock, in nanoseconds. Guarded by the pool's lock."""
 
     generation: int
     """Pool.evict_all() begins a new one; a connection of an older one is closed when it comes back."""
     raw: C | None = None
     """None while it is being opened."""
-    data: dict[str, Any] = field(default_factory=dict)
-    """For the holder: what it wants to remember of this connection from one lease to the next."""
     created_ns: int = 0
     expires_ns: int = 0
     used_ns: int = 0

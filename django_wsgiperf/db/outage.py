@@ -13,6 +13,13 @@ _FEW = 8
 """Attempts at a time that show a server well again; each success after an outage doubles how many are allowed."""
 
 
+def is_refusal(error: Exception) -> bool:
+    """Whether an error on connecting tells of the server, by its name in PEP 249, and not of a mistake in a program."""
+    return isinstance(error, OSError) or any(
+        kind.__name__ in ("OperationalError", "InterfaceError") for kind in type(error).__mro__
+    )
+
+
 class Outage:
     """Healthy, failing (one attempt at a time, ever further apart), or recovering (few at a time). Pool's lock held.
 
@@ -23,18 +30,19 @@ class Outage:
         "_last_failure_ns",
         "_limit",
         "_patience_ns",
-        "_reached",
         "error",
         "failures",
+        "reached",
         "retry_at_ns",
         "since_ns",
     )
 
     def __init__(self, patience_s: float) -> None:
         self._patience_ns = int(patience_s * 1e9)
-        self._reached = False
         self._limit = 0
         self._last_failure_ns = 0
+        self.reached = False
+        """An attempt has succeeded once."""
         self.error: Exception | None = None
         """The last refusal; None while the server is not known to refuse."""
         self.failures = 0
@@ -47,7 +55,7 @@ class Outage:
 
     def gives_up(self, now_ns: int) -> bool:
         """Whether whoever has no other hope than a new connection should be told so now."""
-        return self.error is not None and (not self._reached or now_ns - self.since_ns >= self._patience_ns)
+        return self.error is not None and (not self.reached or now_ns - self.since_ns >= self._patience_ns)
 
     def failed(self, error: Exception, started_ns: int, now_ns: int) -> bool:
         """An attempt begun at `started_ns` failed. True when this is news: the server was thought well until now."""
@@ -71,7 +79,7 @@ class Outage:
     def succeeded(self) -> bool:
         """An attempt succeeded. True when this is news: the server was refusing until now."""
         news = self.error is not None
-        self._reached = True
+        self.reached = True
         self.error = None
         if self._limit:
             self._limit = self._limit * 2 if self._limit < _FEW else 0

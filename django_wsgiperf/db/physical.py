@@ -14,7 +14,7 @@ from typing import Generic
 
 from .config import Driver, PoolConfig
 from .lease import C, Entry
-from .outage import Outage
+from .outage import Outage, is_refusal
 from .statistics import PoolStatistics
 
 logger = logging.getLogger("django_wsgiperf.db")
@@ -54,7 +54,7 @@ class Physical(Generic[C]):
         except Exception as error:
             with self._lock:
                 self._statistics.connect_failures += 1
-                news = self.outage.failed(error, started_ns, self._clock())
+                news = is_refusal(error) and self.outage.failed(error, started_ns, self._clock())
             if news:
                 logger.warning("Pool %s could not open a connection: %s", self._name, error)
             raise

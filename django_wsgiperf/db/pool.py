@@ -37,6 +37,7 @@ from .errors import PoolClosed, PoolError, PoolOverloaded, PoolTimeout, PoolUnav
 from .holders import Holder, describe
 from .housekeeper import Housekeeper
 from .lease import C, Entry, Lease
+from .outage import is_refusal
 from .physical import Physical
 from .statistics import PoolStatistics
 
@@ -46,6 +47,10 @@ logger = logging.getLogger("django_wsgiperf.db")
 
 BROKEN = "broken"
 """The reason to discard a connection that failed. The idle ones are in doubt then, and asked before they are lent."""
+
+_FIRST_LOOK_S = 0.05
+_LAST_LOOK_S = 1.0
+"""Whoever waits for longer looks ever more seldom whether a holder has died."""
 
 
 class _Waiter(Generic[C]):
@@ -224,8 +229,10 @@ class Pool(Generic[C]):
                 # What proved useless is given up and replaced in one step, or the place in line would be lost.
                 if useless is not None:
                     self._entries.discard(useless)
-                waiter = self._claim(lease, first=useless is not None)
-                self._serve()
+                try:
+                    waiter = self._claim(lease, first=useless is not None)
+                finally:
+                    self._serve()
             if waiter is not None:
                 self._wait(waiter, deadline_ns)
             entry = lease.entry
@@ -240,9 +247,10 @@ class Pool(Generic[C]):
                     self._open(entry)
                     lease.is_new = True
                     break
-                except Exception:
-                    if self.clock() >= deadline_ns or self._is_hopeless():
-                        raise
+                except Exception as error:
+                    with self._lock:
+                        if not is_refusal(error) or self.clock() >= deadline_ns or self._is_hopeless():
+                            raise
             useless, lease.entry = entry, None
         with self._lock:
             assert entry.raw is not None
@@ -278,24 +286,37 @@ class Pool(Generic[C]):
         """Sleep until served; raises when that does not come in time, or cannot come."""
         if self._physical.outage.error is not None:
             self.housekeeper.wake()
-        remaining_s = min((deadline_ns - self.clock()) / 1e9, threading.TIMEOUT_MAX)
-        if remaining_s <= 0 or not waiter.alarm.acquire(timeout=remaining_s):
-            self.housekeeper.close_lost()
+        look_s = _FIRST_LOOK_S
+        while True:
+            remaining_s = (deadline_ns - self.clock()) / 1e9
+            if remaining_s <= 0 or not waiter.alarm.acquire(timeout=min(remaining_s, look_s)):
+                self.housekeeper.close_lost()
+                look_s = min(look_s * 2, _LAST_LOOK_S)
+            with self._lock:
+                if waiter.lease.entry is not None:
+                    return
+                if waiter.error is not None:
+                    raise waiter.error
+                if self.clock() >= deadline_ns:
+                    self._waiters.remove(waiter)
+                    break
+        raise self._timed_out(waiter.lease)
+
+    def _timed_out(self, lease: Lease[C]) -> PoolError:
+        """Why there was nothing for `lease`, in full."""
+        outage, holders = self._physical.outage, self.holders()
         with self._lock:
-            if waiter.lease.entry is not None:
-                return
-            if waiter.error is not None:
-                raise waiter.error
-            self._waiters.remove(waiter)
+            if not holders and outage.error is not None:
+                return self._unavailable()
             self.statistics.timeouts += 1
-            waiting, refusal = len(self._waiters), self._physical.outage.error
-        holders = self.holders()
-        raise PoolTimeout(
-            f"Pool {self.name!r} had no connection free for {(self.clock() - waiter.lease.acquired_ns) / 1e9:.1f} s: "
-            f"{len(holders)} of at most {self.config.max_size} in use, {waiting} more threads waiting. "
+        error = PoolTimeout(
+            f"Pool {self.name!r} had no connection free for {(self.clock() - lease.acquired_ns) / 1e9:.1f} s: "
+            f"{len(holders)} of at most {self.config.max_size} in use, {len(self._waiters)} more threads waiting. "
             f"In use by:\n{describe(holders)}",
             holders,
-        ) from refusal
+        )
+        error.__cause__ = outage.error
+        return error
 
     def _withdraw(self, lease: Lease[C]) -> None:
         """acquire() failed or was interrupted, in whatever line: give up its place in line, or what it was lent."""
@@ -380,8 +401,10 @@ class Pool(Generic[C]):
         waiter.alarm.release()
 
     def _is_hopeless(self) -> bool:
-        """Whether no connection is left that could come back, and the server has refused for too long."""
-        return self._physical.outage.gives_up(self.clock()) and all(entry.raw is None for entry in self._entries)
+        """Whether the server has refused for too long and there is nothing else to hope for: no connection that could
+        come back, nor, as long as the server has never answered, an attempt of somebody else."""
+        outage = self._physical.outage
+        return outage.gives_up(self.clock()) and all(entry.raw is None and outage.reached for entry in self._entries)
 
     def _outdated(self, entry: Entry[C]) -> str:
         """Why a connection that comes back is not to be lent again; empty when it is."""

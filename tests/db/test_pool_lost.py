@@ -47,6 +47,25 @@ def test_a_thread_that_died_holding_one_costs_nobody_a_timeout(
     assert not lease.raw.closed
 
 
+def test_a_thread_that_dies_while_others_wait_does_not_cost_them_their_whole_time(driver: FakeDriver) -> None:
+    pool = make_pool(driver, max_size=1)
+    held, go_on = threading.Event(), threading.Event()
+    kept: list[Any] = []
+
+    def die_holding() -> None:
+        kept.append(pool.acquire())
+        held.set()
+        assert go_on.wait(20)
+
+    holder = Worker(die_holding)
+    assert held.wait(20)
+    waiting = Worker(lambda: pool.acquire(timeout_s=3600))
+    eventually(lambda: pool._waiters)
+    go_on.set()
+    holder.result()
+    assert waiting.result().is_new
+
+
 def test_what_was_taken_back_goes_to_the_oldest_waiter(driver: FakeDriver) -> None:
     pool = make_pool(driver, max_size=1)
     held, go_on = threading.Event(), threading.Event()

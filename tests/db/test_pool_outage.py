@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import logging
+import sqlite3
 import threading
 
+import MySQLdb
+import psycopg
 import pytest
 
 from django_wsgiperf.db import PoolTimeout, PoolUnavailable
-from django_wsgiperf.db.outage import Outage
+from django_wsgiperf.db.outage import Outage, is_refusal
 from django_wsgiperf.db.pool import BROKEN
 
 from .fakes import ConnectionRefused, FakeClock, FakeDriver, Worker, consistent, eventually, make_pool
@@ -212,6 +215,63 @@ def test_a_dead_server_costs_the_line_one_refusal_not_one_each(driver: FakeDrive
     consistent(pool, driver)
 
 
+def test_a_mistake_in_a_program_is_no_outage(driver: FakeDriver) -> None:
+    driver.refuses = TypeError("connect() got an unexpected keyword argument 'hots'")
+    pool = make_pool(driver)
+    for _ in range(5):
+        with pytest.raises(TypeError, match="hots"):
+            pool.acquire()
+    assert driver.attempts == 5
+    assert pool.snapshot()["outage"] == ""
+    consistent(pool, driver)
+
+
+@pytest.mark.parametrize("error", [psycopg.OperationalError(), MySQLdb.InterfaceError(), sqlite3.OperationalError()])
+def test_what_drivers_call_operational_is_the_servers_doing(error: Exception) -> None:
+    assert is_refusal(error)
+    assert not is_refusal(psycopg.ProgrammingError())
+
+
+def test_a_cold_pool_hopes_as_long_as_one_attempt_is_under_way(driver: FakeDriver) -> None:
+    """A server that is nearly full: to refuse takes it less time than to let somebody in."""
+    pool = make_pool(driver, max_size=4, acquire_timeout_s=20, background=True)
+    all_there, refused = threading.Barrier(4), threading.Event()
+    admitted = threading.Semaphore(1)
+
+    def admit_one() -> None:
+        all_there.wait(20)
+        if not admitted.acquire(blocking=False):
+            driver.while_connecting = refuse
+            refuse()
+        assert refused.wait(20)
+
+    def refuse() -> None:
+        raise ConnectionRefused("too many clients already")
+
+    driver.while_connecting = admit_one
+    workers = [Worker(lambda: pool.release(pool.acquire())) for _ in range(4)]
+    eventually(lambda: pool.snapshot()["connect_failures"] == 3)
+    late = Worker(lambda: pool.release(pool.acquire()))
+    eventually(lambda: len(pool._waiters) == 4)
+    refused.set()
+    for worker in [*workers, late]:
+        worker.result()
+    assert driver.open == 1
+    pool.close()
+
+
+def test_when_the_last_attempt_of_a_cold_pool_fails_all_are_told(driver: FakeDriver) -> None:
+    pool = make_pool(driver, max_size=4)
+    together = threading.Barrier(4)
+    driver.while_connecting = lambda: driver.attempts <= 4 and together.wait(20)
+    driver.refuses = REFUSED
+    workers = [Worker(lambda: pool.acquire(timeout_s=1e6)) for _ in range(12)]
+    for worker in workers:
+        with pytest.raises((ConnectionRefused, PoolUnavailable)):
+            worker.result()
+    consistent(pool, driver)
+
+
 def test_a_full_server_leaves_us_what_we_have(driver: FakeDriver) -> None:
     """max_connections is reached: whoever finds no new connection waits for one of ours."""
     pool = make_pool(driver, max_size=10, background=True)
@@ -236,7 +296,11 @@ def test_a_timeout_tells_what_the_server_said(driver: FakeDriver, clock: FakeClo
     with pytest.raises(PoolTimeout) as caught:
         pool.acquire(timeout_s=0)
     assert caught.value.__cause__ is REFUSED
-    pool.release(lease)
+    # Without holders there is nobody to name.
+    pool.release(lease, discard=BROKEN)
+    clock.advance(0.01)
+    with pytest.raises(PoolUnavailable, match="It said: connection refused"):
+        pool.acquire(timeout_s=0)
 
 
 def test_the_log_has_one_line_for_the_outage_and_one_for_its_end(

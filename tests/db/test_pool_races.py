@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from django_wsgiperf.db import PoolTimeout
+from django_wsgiperf.db import PoolTimeout, PoolUnavailable
 from django_wsgiperf.db.pool import BROKEN, Lease
 
 from .fakes import ConnectionRefused, FakeConnection, FakeDriver, Worker, consistent, eventually, make_pool
@@ -62,7 +62,7 @@ def test_no_connection_is_lent_twice_or_lost(driver: FakeDriver, max_size: int) 
 
 def test_time_outs_hand_offs_and_refusals_at_once_add_up(driver: FakeDriver) -> None:
     pool = make_pool(driver, max_size=2, background=True, bypass_window_s=0)
-    outcomes = {"lent": 0, "timeout": 0, "refused": 0}
+    outcomes = {"lent": 0, "timeout": 0, "unavailable": 0, "refused": 0}
     guard = threading.Lock()
 
     def count(outcome: str) -> None:
@@ -83,6 +83,9 @@ def test_time_outs_hand_offs_and_refusals_at_once_add_up(driver: FakeDriver) -> 
             except PoolTimeout:
                 count("timeout")
                 continue
+            except PoolUnavailable:
+                count("unavailable")
+                continue
             except ConnectionRefused:
                 count("refused")
                 continue
@@ -98,6 +101,7 @@ def test_time_outs_hand_offs_and_refusals_at_once_add_up(driver: FakeDriver) -> 
     assert numbers["db.client.connection.wait_time"]["count"] == outcomes["lent"]
     assert numbers["db.client.connection.use_time"]["count"] == outcomes["lent"]
     assert numbers["db.client.connection.timeouts"] == outcomes["timeout"]
+    assert numbers["unavailable"] == outcomes["unavailable"]
     assert sum(outcomes.values()) == 800
     assert driver.open_max <= 2
     pool.close()
