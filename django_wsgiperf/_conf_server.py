@@ -92,10 +92,11 @@ class ServerSettings(Section):
         format=Format.NETWORK,
     )
     proxy_hops: int = option(1, "how many trusted proxies a request passes at most", min=1, max=32)
-    proxy_headers: str = option(
-        "x-forwarded",
-        "which headers trusted proxies set; the others are removed",
-        choices=("x-forwarded", "forwarded"),
+    proxy_headers: tuple[str, ...] = option(
+        ("x-forwarded-for", "x-forwarded-proto"),
+        "which headers trusted proxies set, every one of them on each request; the others are removed",
+        choices=("x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port", "forwarded"),
+        min=1,
     )
     proxy_protocol: bool = option(False, "trusted proxies open each connection with a PROXY protocol header, v1 or v2")
 
@@ -156,6 +157,12 @@ class ServerSettings(Section):
                 ("proxy_protocol", "trusted_proxies"),
                 "the PROXY protocol is believed from trusted proxies only, and there are none",
                 "list the proxies' addresses in TRUSTED_PROXIES",
+            )
+        if "forwarded" in self.proxy_headers and len(set(self.proxy_headers)) > 1:
+            yield Conflict(
+                ("proxy_headers",),
+                "two headers that tell the client could tell two",
+                "list 'forwarded' alone, or the 'x-forwarded' ones that the proxies set",
             )
         pages = ("live_path", "ready_path", "metrics_path", "stats_path")
         for index, first in enumerate(pages):

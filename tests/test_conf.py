@@ -442,6 +442,11 @@ class TestConflicts:
         assert "TRUSTED_PROXIES is empty, default" in found.message
         assert str(found.origin) == "command line (--proxy-protocol)"
 
+    def test_two_kinds_of_forwarding_headers(self) -> None:
+        found = server_problem(PROXY_HEADERS=["forwarded", "x-forwarded-for"])
+        assert (found.kind, found.key) == (ProblemKind.CONFLICT, "PROXY_HEADERS")
+        assert loaded(server={"PROXY_HEADERS": ["forwarded"]}).values.proxy_headers == ("forwarded",)
+
     def test_the_option_that_was_set_is_blamed_not_the_default(self) -> None:
         found = problem(environ={"WSGIPERF_QUEUE_DEADLINE_S": "500ms"})
         assert (found.key, found.value) == ("QUEUE_DEADLINE_S", "0.5 s")
@@ -626,7 +631,7 @@ def values_of(entry: conf.Option) -> st.SearchStrategy[Any]:
     if entry.kind in (Kind.TIME, Kind.FLOAT):
         return st.floats(low, high)
     if entry.choices and entry.kind is Kind.LIST:
-        return st.lists(st.sampled_from(entry.choices), max_size=4).map(tuple)
+        return st.lists(st.sampled_from(entry.choices), min_size=int(low), max_size=4).map(tuple)
     if entry.choices:
         return st.sampled_from(entry.choices)
     if entry.name == "bind":

@@ -31,6 +31,8 @@ were there, but from somebody who is not believed, so that they were removed."""
 
 _X_FORWARDED = "HTTP_X_FORWARDED_"
 _FORWARDED = "HTTP_FORWARDED"
+_READ = frozenset({_FORWARDED, *(_X_FORWARDED + name for name in ("FOR", "PROTO", "HOST", "PORT"))})
+"""The fields that are understood here. Others that begin like them are only kept from those who are not trusted."""
 _COMPLAIN_EVERY_S = 10.0
 
 
@@ -38,14 +40,15 @@ class ProxyTrust:
     """The proxies that are believed. One for a worker, used by its leader only.
 
     `trusted` may name their clients in header fields; `opening` begin each connection with a PROXY protocol header of
-    one of `versions`. `hops` proxies at most are passed on the way from us to the client, all of them in `trusted`."""
+    one of `versions`. `hops` proxies at most are passed on the way from us to the client, all of them in `trusted`.
+    `headers` are the fields that the proxies set: what they do not set, they may have passed on from the client."""
 
     def __init__(
         self,
         trusted: Iterable[str],
         *,
         hops: int = 1,
-        headers: str = "x-forwarded",
+        headers: Iterable[str] = ("x-forwarded-for", "x-forwarded-proto"),
         opening: Iterable[str] = (),
         versions: tuple[int, ...] = (1, 2),
     ) -> None:
@@ -54,7 +57,9 @@ class ProxyTrust:
         self.versions = versions
         self.complain = Complaints()
         self._hops = hops
-        self._uses_forwarded = headers == "forwarded"
+        named = {f"HTTP_{name.upper().replace('-', '_')}" for name in headers}
+        self._not_set = _READ - named
+        self._uses_forwarded = _FORWARDED in named
 
     @classmethod
     def from_settings(cls, settings: ServerSettings) -> ProxyTrust | None:
@@ -117,7 +122,7 @@ class ProxyTrust:
             return
         environ[PROXY_KEY] = peer
         for name in names:
-            if (name == _FORWARDED) is not self._uses_forwarded:
+            if name in self._not_set:
                 del environ[name]
         read = from_forwarded if self._uses_forwarded else from_x_forwarded
         try:
