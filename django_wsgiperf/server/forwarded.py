@@ -8,8 +8,9 @@ environ is in proxy.py.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address
+from typing import NamedTuple
 
 from .addresses import UNIX, AddressList, parse_address
 from .http1 import Environ, HTTPError, split_host
@@ -44,8 +45,7 @@ class Malformed(Exception):
         self.value = value
 
 
-@dataclass(frozen=True, slots=True)
-class Forwarded:
+class Forwarded(NamedTuple):
     """What was said; empty where nothing was. `client` is None when nobody was named, not even as unknown."""
 
     client: Client | None = None
@@ -62,25 +62,21 @@ def from_x_forwarded(environ: Environ, trusted: AddressList, hops: int) -> Forwa
     Raises Malformed, for an entry that counts."""
     client: Client | None = None
     depth = 0
-    entries = _members(environ.get("HTTP_X_FORWARDED_FOR", ""))
-    if entries:
+    if "HTTP_X_FORWARDED_FOR" in environ:
+        entries = _members(environ["HTTP_X_FORWARDED_FOR"])
         for entry in reversed(entries[-hops:]):
             depth += 1
             client = _read_node("X-Forwarded-For", entry, bare_ipv6=True)
-            if client[0] not in trusted:
+            if depth == hops or client[0] not in trusted:
                 break
         environ["HTTP_X_FORWARDED_FOR"] = ", ".join(entries[-depth:])
-    values = {"PROTO": "", "HOST": "", "PORT": ""}
-    for name in values:
-        key = f"HTTP_X_FORWARDED_{name}"
-        members = _members(environ.get(key, ""))
-        if members:
-            values[name] = members[-min(depth or 1, len(members))]
-    scheme, host, port = values.values()
+    scheme = _member_at(depth, environ, "HTTP_X_FORWARDED_PROTO")
     if scheme:
         environ["HTTP_X_FORWARDED_PROTO"] = scheme = _read_scheme("X-Forwarded-Proto", scheme)
+    host = _member_at(depth, environ, "HTTP_X_FORWARDED_HOST")
     if host:
         environ["HTTP_X_FORWARDED_HOST"] = _read_host("X-Forwarded-Host", host)
+    port = _member_at(depth, environ, "HTTP_X_FORWARDED_PORT")
     if port:
         if not _PORT.match(port) or int(port) > 65_535:
             raise Malformed("X-Forwarded-Port", port)
@@ -144,6 +140,7 @@ def parse_forwarded(field: str) -> list[tuple[int, dict[str, str]]]:
         begin = at = at + 1
 
 
+@lru_cache(maxsize=1024)
 def parse_node(node: str, *, bare_ipv6: bool = False) -> Client:
     """The address and port in a node (RFC 7239 section 6), empty where they are unknown or obfuscated.
 
@@ -159,6 +156,14 @@ def parse_node(node: str, *, bare_ipv6: bool = False) -> Client:
     if ipv4 is None and ipv6 is None:
         return "", ""
     return str(parse_address(str(IPv4Address(ipv4) if ipv6 is None else IPv6Address(ipv6)))), port or ""
+
+
+def _member_at(depth: int, environ: Environ, key: str) -> str:
+    """What the proxy said that is `depth` proxies from us; the first there is, where there are fewer."""
+    if key not in environ:
+        return ""
+    members = _members(environ[key])
+    return members[-min(depth or 1, len(members))] if members else ""
 
 
 def _members(field: str) -> list[str]:
