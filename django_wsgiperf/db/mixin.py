@@ -144,6 +144,7 @@ class PooledMixin(EarlyRelease):
             return of.adapter.pool.acquire(label=current_label(), owner=self)
         except errors.PoolClosed:
             # Closed between two looks, as tests do to drop a database. There may be a new one.
+            registry.keep_waiting_at_exit()
             again = self.pool_of
             if again is None or again is of:
                 raise

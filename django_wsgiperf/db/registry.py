@@ -8,6 +8,7 @@ rename a database, and two aliases of the same one, do right. A forked child sta
 from __future__ import annotations
 
 import atexit
+import contextlib
 import logging
 import os
 import threading
@@ -55,10 +56,13 @@ class PoolOf:
         return True
 
 
-_lock = threading.Lock()
-"""Guards _known: who is to make the pool for a key, and what is in it when all are closed."""
+_lock = threading.RLock()
+"""Guards _known: who is to make the pool for a key, and what is in it when all are closed. Reentrant, because the
+collector may run in any line, and with it the end of a generator that queries."""
 _known: dict[Hashable, PoolOf] = {}
 _wrappers: weakref.WeakSet[PooledMixin] = weakref.WeakSet()
+_is_exiting = False
+"""Set as the process ends: whoever still queries then opens a connection for that alone."""
 _epoch = 0
 """Goes up when what wrappers remember of their pool no longer holds."""
 
@@ -83,7 +87,7 @@ def find(wrapper: PooledMixin) -> PoolOf | None:
     from .settings import pool_settings
 
     adapter_class = wrapper.pool_adapter_class
-    if not adapter_class.can_pool(wrapper):
+    if _is_exiting or not adapter_class.can_pool(wrapper):
         return None
     settings = pool_settings(wrapper.alias, wrapper.settings_dict)
     if settings is None:
@@ -94,15 +98,14 @@ def find(wrapper: PooledMixin) -> PoolOf | None:
         if found is None:
             name = _name(wrapper, {each.pool.name for each in _known.values()})
             adapter = adapter_class(type(wrapper), wrapper.alias, wrapper.settings_dict, settings)
-            is_djangos = adapter_class.has_djangos_pool(wrapper)
-            if is_djangos:
+            if adapter_class.has_djangos_pool(wrapper):
                 from .native import NativePool
 
                 found = PoolOf(NativePool(name, wrapper, adapter), adapter, settings, True)
             else:
                 adapter.pool = Pool(name, adapter, settings.config)
                 found = PoolOf(adapter.pool, adapter, settings, False)
-            _known[key] = found
+            found = _known.setdefault(key, found)
     # The same database with a new password: from now on that one is used.
     found.adapter.settings_dict = wrapper.settings_dict
     return found
@@ -122,6 +125,12 @@ def close_all(timeout_s: float = _EXIT_S) -> None:
         _epoch += 1
     for each in closing:
         each.pool.close(timeout_s)
+
+
+def keep_waiting_at_exit() -> None:
+    """A daemon thread that waited for a connection as the process began to end waits on: it ends with the process."""
+    if _is_exiting and threading.current_thread().daemon:
+        threading.Event().wait()
 
 
 def prewarm() -> None:
@@ -187,7 +196,7 @@ def _on_setting_changed(*, setting: str, **_: object) -> None:
 def _after_fork_in_child() -> None:
     """The parent's connections are the parent's: let go of them without a word to the server."""
     global _lock
-    _lock = threading.Lock()
+    _lock = threading.RLock()
     for wrapper in list(_wrappers):
         wrapper.forget_after_fork()
     for each in list(_known.values()):
@@ -195,7 +204,18 @@ def _after_fork_in_child() -> None:
 
 
 def _at_exit() -> None:
-    close_all()
+    """Take leave of the servers: of this thread's connections, which it is done with, and of the idle ones."""
+    global _is_exiting
+    _is_exiting = True
+    closing = [each.pool for each in _known.values()]
+    # First nothing is lent any more, or what this thread gives back would go to one that is about to be cut off.
+    close_all(0)
+    for wrapper in list(_wrappers):
+        # Another thread's, or one that the thread would not give back, ends with the process.
+        with contextlib.suppress(Exception):
+            wrapper.release_early()
+    for pool in closing:
+        pool.close(_EXIT_S)
 
 
 if hasattr(os, "register_at_fork"):

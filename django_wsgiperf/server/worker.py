@@ -61,10 +61,10 @@ class PooledWorker(Worker):  # type: ignore[misc]
         self.pool: ThreadPool
         self.supervisor: DeadlineSupervisor
         self._silent_ticks = 0
-        if self.age == 1:
-            process.warn_of_threads()
         process.close_django_connections()
         process.close_database_pools()
+        if self.age == 1:
+            process.warn_of_threads()
 
     @property
     def under_serve(self) -> bool:

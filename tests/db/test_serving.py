@@ -106,8 +106,9 @@ class ServingContract:
     def test_master_keeps_no_connection_from_loading_the_application(
         self, start: Start, sessions: Callable[[], int]
     ) -> None:
-        _, port = start({"PREWARM": 0}, "--workers", "2")
+        server, port = start({"PREWARM": 0}, "--workers", "2")
         assert sessions() == 0
+        assert "started threads" not in server.text, "the pool's own is gone by then"
         assert get(port, "/query") == (200, "done")
         processes.eventually(lambda: sessions() == 1, "one worker has connected")
 

@@ -82,8 +82,8 @@ class Adapter:
         try:
             with self.maker() as maker:
                 before = dict(vars(maker))
-                parameters = maker.get_connection_params()
-                raw = maker.get_new_connection(parameters)
+                # Not in a variable: error pages show those, and there is a password among them.
+                raw = maker.get_new_connection(maker.get_connection_params())
                 self.set_up(maker, raw)
                 self._memories[id(raw)] = Memory(self._attributes(maker, before), self.baseline(raw))
         except BaseException:
