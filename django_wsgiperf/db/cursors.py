@@ -7,29 +7,46 @@ statement on the lease, for the pool's reports and for the reset when the connec
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from django.db import InterfaceError
 from django.db.backends.utils import CursorWrapper
 
-from .adapters.statements import CLEAN, SETS
+from .adapters.statements import SETS
 
 if TYPE_CHECKING:
+    from .adapters.base import Adapter
     from .lease import Lease
     from .mixin import PooledMixin
+    from .pooling import Pooling
 
 _FETCHED_ALREADY = frozenset({"fetchone", "fetchmany", "fetchall", "rowcount", "description", "lastrowid", "closed"})
+
+Self = TypeVar("Self", bound="WatchedCursor")
 
 
 class WatchedCursor(CursorWrapper):
     """A cursor of one lease. Django's CursorWrapper names its attributes; ours begin with `_pool_`."""
 
     db: PooledMixin
+    _pool: Pooling | None = None
+    _pool_adapter: Adapter
     _pool_lease: Lease[Any]
     _pool_server_side: bool
     """Until it is closed it has something on the server."""
     _pool_fetches: bool
     """Rows come from the connection as they are fetched."""
+
+    def watch(self: Self, pooling: Pooling, adapter: Adapter) -> Self:
+        """Begin to note statements on the lease that is at hand."""
+        assert pooling.lease is not None
+        self._pool = pooling
+        self._pool_adapter = adapter
+        self._pool_lease = pooling.lease
+        self._pool_server_side = server_side = adapter.is_server_side(self.cursor)
+        self._pool_fetches = server_side or adapter.rows_stay_on_server
+        pooling.cursors[id(self)] = weakref.ref(self)
+        return self
 
     def _execute(self, sql: Any, params: Any, *ignored: Any) -> Any:
         self._note(sql)
@@ -56,7 +73,7 @@ class WatchedCursor(CursorWrapper):
 
     def __getattr__(self, name: str) -> Any:
         # COPY, streams and rows that are still to come use the connection itself.
-        if name not in _FETCHED_ALREADY or self.__dict__["_pool_fetches"]:
+        if self._pool_fetches or name not in _FETCHED_ALREADY:
             self._require_lease()
         return super().__getattr__(name)
 
@@ -64,57 +81,56 @@ class WatchedCursor(CursorWrapper):
         try:
             self.cursor.close()
         finally:
-            if self.db.forget_cursor(self):
-                self.db.release_between_transactions()
+            pooling = self._pool
+            if pooling is not None and pooling.cursors.pop(id(self), None) is not None:
+                assert pooling.of is not None
+                if pooling.of.releases_between_transactions:
+                    self.db.release_early()
 
     def __del__(self) -> None:
         # A generator that was never closed, or a cursor that nobody closes: one that still has rows on the server
         # makes its connection unfit for the next holder. Giving it back is not for a destructor.
-        lease = self.__dict__.get("_pool_lease")
-        if lease is not None:
-            self.db.forget_lost_cursor(self, lease, server_side=self._pool_server_side)
+        pooling = self._pool
+        if pooling is None or not pooling.cursors or pooling.cursors.pop(id(self), None) is None:
+            return
+        if self._pool_server_side and pooling.lease is self._pool_lease:
+            pooling.unfit = "open cursor"
 
     def _note(self, sql: Any) -> None:
-        self._require_lease()
         lease = self._pool_lease
+        if lease is not self._pool.lease:  # type: ignore[union-attr]  # It is set together with the lease.
+            self._require_lease()
         if type(sql) is not str:
             sql = self.db.statement_text(sql)
         lease.last_sql = sql
-        adapter = self.db.pool_adapter
-        if adapter is None:
-            return
-        verdict = adapter.statements.verdict(sql)
-        if verdict != CLEAN:
+        statements = self._pool_adapter.statements
+        verdict = statements.known.get(sql)
+        if verdict is None:
+            verdict = statements.verdict(sql)
+        if verdict:
             if verdict == SETS:
                 lease.dirty = True
             self.db.note_session_state(sql, verdict)
 
     def _require_lease(self) -> None:
-        if self.__dict__["_pool_lease"] is not self.db.pool_lease:
+        if self._pool is None or self._pool_lease is not self._pool.lease:
             raise InterfaceError(
                 "This cursor's connection has been closed or given back to the pool. Open the cursor where it is used; "
                 "django_wsgiperf.db.pin() and hold_connection keep a connection longer."
             )
 
 
-_watched: dict[type[CursorWrapper], type[WatchedCursor]] = {CursorWrapper: WatchedCursor}
+_subclasses: dict[type[CursorWrapper], type[WatchedCursor]] = {CursorWrapper: WatchedCursor}
 """The watching subclass of each class seen. Racing threads make the same one twice, and either will do."""
 
 
-def watched(base: type[CursorWrapper]) -> type[WatchedCursor]:
-    """The watching subclass of a cursor wrapper's class, Django's own or another's."""
-    made = _watched.get(base)
+def watched(cursor: CursorWrapper, pooling: Pooling, adapter: Adapter) -> WatchedCursor:
+    """Have a cursor that another class has made note its statements: its class becomes a subclass of what it was."""
+    base = type(cursor)
+    made = _subclasses.get(base)
     if made is None:
         attributes = {"__module__": base.__module__, "__qualname__": base.__qualname__}
-        made = _watched[base] = type(base.__name__, (WatchedCursor, base), attributes)
-    return made
-
-
-def watch(cursor: CursorWrapper, lease: Lease[Any], *, server_side: bool, fetches: bool) -> weakref.ref[CursorWrapper]:
-    """Have a cursor note its statements on the lease."""
-    cursor.__class__ = watched(type(cursor))
-    attributes = cursor.__dict__
-    attributes["_pool_lease"] = lease
-    attributes["_pool_server_side"] = server_side
-    attributes["_pool_fetches"] = fetches
-    return weakref.ref(cursor)
+        made = _subclasses[base] = type(base.__name__, (WatchedCursor, base), attributes)
+    cursor.__class__ = made
+    assert isinstance(cursor, WatchedCursor)
+    return cursor.watch(pooling, adapter)

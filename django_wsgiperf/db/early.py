@@ -57,7 +57,7 @@ class EarlyRelease(_Base):
     def release_between_transactions(self) -> None:
         """A transaction has ended or a cursor was closed: under RELEASE "transaction" the connection goes back."""
         of = self._pooling.of
-        if of is not None and of.settings.release == "transaction":
+        if of is not None and of.releases_between_transactions:
             self.release_early()
 
     @property
@@ -81,7 +81,7 @@ class EarlyRelease(_Base):
         """A statement has set session state, or asks for it: where the next one has another session, say so."""
         pooling = self._pooling
         of = pooling.of
-        if of is None or of.settings.release != "transaction" or pooling.pins or self.in_atomic_block:
+        if of is None or not of.releases_between_transactions or pooling.pins or self.in_atomic_block:
             return
         if self.autocommit and not self._thread_sharing_count and of.is_news(sql):
             does = "asks for" if verdict == READS else "sets"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, cast
 
+from django.db.backends.base.base import BaseDatabaseWrapper
+
 from .adapters import adapter_for
 from .creation import pooled_creation
 from .mixin import PooledMixin
 
 if TYPE_CHECKING:
-    from django.db.backends.base.base import BaseDatabaseWrapper
-
     from .adapters.base import Adapter
 
 
@@ -27,6 +27,7 @@ def make_pooled(
         "__doc__": f"{base.__module__}.{base.__qualname__} with connections from a pool.",
         "__module__": module or base.__module__,
         "pool_adapter_class": adapter or adapter_for(base),
+        "pool_has_plain_cursors": base.make_cursor is BaseDatabaseWrapper.make_cursor,
         "creation_class": pooled_creation(base.creation_class),
     }
     mixin: type[PooledMixin] = PooledMixin

@@ -9,23 +9,20 @@ by the adapter of the database.
 from __future__ import annotations
 
 import logging
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.db.backends.base.base import RAN_DB_VERSION_CHECK
 from django.utils.asyncio import async_unsafe
 
-from . import cursors, errors, registry
+from . import errors, registry
 from .activity import current_label
+from .cursors import WatchedCursor, watched
 from .early import EarlyRelease
 from .failures import as_django
 from .pool import BROKEN
 from .pooling import Pooling
 
 if TYPE_CHECKING:
-    import weakref
-    from collections.abc import Iterator
-
     from django.db.backends.utils import CursorWrapper
 
     from .adapters.base import Adapter
@@ -40,6 +37,10 @@ class PooledMixin(EarlyRelease):
     """Goes before a DatabaseWrapper class; `make_pooled` does so. `pool_adapter_class` knows the raw connections."""
 
     pool_adapter_class: ClassVar[type[Adapter]]
+    health_check_done: bool
+    health_check_enabled: bool
+    pool_has_plain_cursors: ClassVar[bool] = False
+    """Whether Django's own make_cursor() makes the cursors, which saves going through it."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         self._pooling = Pooling()
@@ -53,19 +54,13 @@ class PooledMixin(EarlyRelease):
         """The pool that connections come from, made on first use; None when this wrapper opens its own."""
         pooling = self._pooling
         # Tests and tools change the settings of a wrapper in place.
-        if pooling.epoch != registry.epoch() or pooling.seen != self.settings_dict:
-            pooling.epoch = registry.epoch()
+        if pooling.epoch != registry.epoch or pooling.seen != self.settings_dict:
+            pooling.epoch = registry.epoch
             pooling.of = registry.find(self)
             pooling.seen = {
                 name: dict(value) if isinstance(value, dict) else value for name, value in self.settings_dict.items()
             }
         return pooling.of
-
-    @property
-    def pool_adapter(self) -> Adapter | None:
-        """The adapter of the connection at hand."""
-        of = self._pooling.of
-        return of.adapter if of is not None else None
 
     @property
     def pool_lease(self) -> Lease[Any] | None:
@@ -81,37 +76,58 @@ class PooledMixin(EarlyRelease):
             # Somebody has set `connection` to None without closing it.
             self._give_back(pooling.lease, "abandoned")
         of = self.pool_of
-        pooling.connecting = of is not None and not of.is_djangos
         # Signals are sent and statements run in there, after which the connection must still be at hand.
         pooling.pins += 1
-        attributes = vars(self)
-        if pooling.connecting:
-            # They may be costly (a token from another server), and are needed only to open a connection. On the
-            # instance, it also stands before the method of a class that was derived from ours.
-            attributes["get_connection_params"] = _no_parameters
         try:
-            super().connect()
+            if of is None or of.is_djangos:
+                super().connect()
+                return
+            # On the instance these stand before the methods of every class, those that were derived from ours too.
+            # What is needed to open a connection may be costly, such as a token from another server.
+            attributes = vars(self)
+            attributes["get_connection_params"] = _no_parameters
+            attributes["get_new_connection"] = self._lend
+            pooling.connecting = True
+            try:
+                super().connect()
+            finally:
+                pooling.connecting = False
+                del attributes["get_connection_params"], attributes["get_new_connection"]
         finally:
             pooling.pins -= 1
-            if pooling.connecting:
-                pooling.connecting = False
-                del attributes["get_connection_params"]
 
-    @async_unsafe
-    def get_new_connection(self, conn_params: Any) -> Any:
+    def _lend(self, conn_params: Any) -> Any:
+        """In place of get_new_connection(): the raw connection of a new lease, and what belongs to it on a wrapper."""
         pooling = self._pooling
-        if not pooling.connecting:
-            return super().get_new_connection(conn_params)
-        lease = self._acquire()
-        of = pooling.of
-        assert of is not None
-        vars(self).update(of.adapter.memory(lease.raw).attributes)
-        pooling.cursors = {}
+        assert pooling.of is not None
+        try:
+            lease = pooling.of.adapter.pool.acquire(label=current_label(), owner=self)
+        except errors.PoolError as error:
+            lease = self._acquire_again(error)
+        raw = lease.raw
+        if shared := pooling.of.adapter.memories[id(raw)].attributes:
+            vars(self).update(shared)
+        if pooling.cursors:
+            pooling.cursors = {}
         pooling.unfit = ""
         pooling.lease = lease
         if self._thread_sharing_count:
             lease.thread = None
-        return lease.raw
+        return raw
+
+    def _acquire_again(self, error: errors.PoolError) -> Lease[Any]:
+        """A pool may have been closed between two looks, as tests do to drop a database; then there may be another."""
+        try:
+            if not isinstance(error, errors.PoolClosed):
+                raise error
+            registry.keep_waiting_at_exit()
+            closed = self._pooling.of
+            of = self.pool_of
+            if of is None or of is closed:
+                raise error
+            return of.adapter.pool.acquire(label=current_label(), owner=self)
+        except errors.PoolError as final:
+            raise as_django(final) from final.__cause__
 
     def set_autocommit(self, autocommit: bool, *args: Any, **kwargs: Any) -> None:
         pooling = self._pooling
@@ -131,25 +147,6 @@ class PooledMixin(EarlyRelease):
             self.check_database_version_supported()
             RAN_DB_VERSION_CHECK.add(self.alias)
 
-    def _acquire(self) -> Lease[Any]:
-        try:
-            return self._acquire_from_pool()
-        except errors.PoolError as error:
-            raise as_django(error) from error.__cause__
-
-    def _acquire_from_pool(self) -> Lease[Any]:
-        of = self._pooling.of
-        assert of is not None
-        try:
-            return of.adapter.pool.acquire(label=current_label(), owner=self)
-        except errors.PoolClosed:
-            # Closed between two looks, as tests do to drop a database. There may be a new one.
-            registry.keep_waiting_at_exit()
-            again = self.pool_of
-            if again is None or again is of:
-                raise
-            return again.adapter.pool.acquire(label=current_label(), owner=self)
-
     # -- a lease ends
 
     def _close(self) -> None:
@@ -160,13 +157,12 @@ class PooledMixin(EarlyRelease):
             # Somebody has put another connection in its place.
             self._give_back(lease, "abandoned")
             super()._close()  # type: ignore[misc]  # Not in the stubs.
-        else:
-            discarded = self._give_back(lease, self._why_unfit())
-            if not discarded:
-                # It may be another thread's by now. One that was closed stays, and is found closed, as without a pool.
-                self.connection = None
+        elif not self._give_back(lease, self._why_unfit()):
+            # It may be another thread's by now. One that was closed stays, and is found closed, as without a pool.
+            self.connection = None
 
     def _why_unfit(self) -> str:
+        """Why the connection must not be lent again, as far as the wrapper knows."""
         pooling = self._pooling
         if pooling.unfit:
             return pooling.unfit
@@ -182,31 +178,30 @@ class PooledMixin(EarlyRelease):
     def _give_back(self, lease: Lease[Any], discard: str) -> str:
         """Leave the session as the next holder may find it, or give a reason why it was closed."""
         pooling = self._pooling
-        of = pooling.of
-        assert of is not None
+        assert pooling.of is not None
+        adapter = pooling.of.adapter
         pooling.lease = None
         # An exception from outside may come in any line, and what is not settled is not fit for another.
         reason = "interrupted"
         try:
-            reason = discard or self._settle(of.adapter, lease)
+            if discard:
+                reason = discard
+            elif pooling.cursors and (unsettled := self._settle_cursors(adapter)):
+                reason = unsettled
+            elif self.errors_occurred and not adapter.is_alive(lease.raw):
+                reason = BROKEN
+            else:
+                reason = adapter.settle(lease.raw, dirty=lease.dirty)
         except Exception as error:
             reason = BROKEN
-            logger.info("Pool %s closes a connection whose session could not be cleaned: %s", of.pool.name, error)
+            logger.info("Pool %s closes a connection whose session could not be cleaned: %s", adapter.pool.name, error)
         finally:
-            of.adapter.pool.release(lease, discard=reason)
+            adapter.pool.release(lease, discard=reason)
         return reason
 
-    def _settle(self, adapter: Adapter, lease: Lease[Any]) -> str:
-        pooling = self._pooling
-        open_cursors, pooling.cursors = pooling.cursors, {}
-        if open_cursors and (reason := self._settle_cursors(adapter, open_cursors)):
-            return reason
-        if self.errors_occurred and not adapter.is_alive(lease.raw):
-            return BROKEN
-        return adapter.settle(lease.raw, dirty=lease.dirty)
-
-    def _settle_cursors(self, adapter: Adapter, open_cursors: dict[int, weakref.ref[Any]]) -> str:
+    def _settle_cursors(self, adapter: Adapter) -> str:
         """Rows that are still on the server are lost with the connection, as without a pool."""
+        open_cursors, self._pooling.cursors = self._pooling.cursors, {}
         for reference in open_cursors.values():
             cursor = reference()
             if cursor is None:
@@ -224,8 +219,15 @@ class PooledMixin(EarlyRelease):
         return self.connection is not None and super().is_usable()
 
     def close_if_health_check_failed(self) -> None:
-        with self._closing_what_is_broken():
+        # Called for every cursor, and mostly for nothing.
+        if self.connection is None or self.health_check_done or not self.health_check_enabled:
+            return
+        pooling = self._pooling
+        before, pooling.unfit = pooling.unfit, BROKEN
+        try:
             super().close_if_health_check_failed()
+        finally:
+            pooling.unfit = before
 
     def close_if_unusable_or_obsolete(self) -> None:
         # Django closes a connection here because it is broken, if there were errors and it does not answer; or because
@@ -235,15 +237,6 @@ class PooledMixin(EarlyRelease):
             super().close_if_unusable_or_obsolete()
         finally:
             self._pooling.checking = False
-
-    @contextmanager
-    def _closing_what_is_broken(self) -> Iterator[None]:
-        pooling = self._pooling
-        before, pooling.unfit = pooling.unfit, BROKEN
-        try:
-            yield
-        finally:
-            pooling.unfit = before
 
     def note_error(self, error: BaseException) -> None:
         """An error that tells of a fail-over: this connection and all older ones go."""
@@ -268,31 +261,18 @@ class PooledMixin(EarlyRelease):
     # -- cursors
 
     def make_cursor(self, cursor: Any) -> CursorWrapper:
-        watched: CursorWrapper = self._watched(super().make_cursor(cursor), cursor)
-        return watched
+        pooling = self._pooling
+        if pooling.lease is None or pooling.of is None:
+            plain: CursorWrapper = super().make_cursor(cursor)
+            return plain
+        if self.pool_has_plain_cursors:
+            return WatchedCursor(cursor, self).watch(pooling, pooling.of.adapter)
+        return watched(super().make_cursor(cursor), pooling, pooling.of.adapter)
 
     def make_debug_cursor(self, cursor: Any) -> Any:
-        return self._watched(super().make_debug_cursor(cursor), cursor)
-
-    def _watched(self, wrapped: Any, cursor: Any) -> Any:
         pooling = self._pooling
-        if pooling.lease is not None and pooling.of is not None:
-            adapter = pooling.of.adapter
-            server_side = adapter.is_server_side(cursor)
-            pooling.cursors[id(wrapped)] = cursors.watch(
-                wrapped, pooling.lease, server_side=server_side, fetches=server_side or adapter.rows_stay_on_server
-            )
-        return wrapped
-
-    def forget_cursor(self, cursor: Any) -> bool:
-        """A cursor of ours has been closed; whether it was open until now."""
-        return self._pooling.cursors.pop(id(cursor), None) is not None
-
-    def forget_lost_cursor(self, cursor: Any, lease: Lease[Any], *, server_side: bool) -> None:
-        """A cursor of ours was collected: if it is open on the server, nobody else can close it there."""
-        pooling = self._pooling
-        if pooling.cursors.pop(id(cursor), None) is not None and server_side and pooling.lease is lease:
-            pooling.unfit = "open cursor"
+        made = super().make_debug_cursor(cursor)
+        return made if pooling.lease is None or pooling.of is None else watched(made, pooling, pooling.of.adapter)
 
     # -- threads that share the wrapper
 

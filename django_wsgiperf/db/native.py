@@ -194,29 +194,21 @@ class NativePooledMixin(PooledMixin):
 
     def _give_back(self, lease: Lease[Any], discard: str) -> str:
         of = self._pooling.of
-        if of is None or not isinstance(of.pool, NativePool):
+        if of is None or not of.is_djangos:
             return super()._give_back(lease, discard)
+        assert isinstance(of.pool, NativePool)
         self._pooling.lease = None
-        of.pool.discard(lease)
-        return discard
-
-    def _close(self) -> None:
-        pooling = self._pooling
-        native = pooling.of.pool if pooling.of is not None else None
-        if not isinstance(native, NativePool):
-            super()._close()
-            return
-        lease, pooling.lease = pooling.lease, None
-        pooling.cursors = {}
-        if lease is not None and not native.has(lease):
-            # Taken back already; it may be another's by now.
-            self.connection = None
-            return
-        try:
-            super()._close()
-        finally:
-            if lease is not None:
-                native.returned(lease)
+        self._pooling.cursors = {}
+        if discard == "abandoned":
+            of.pool.discard(lease)
+        elif of.pool.has(lease):
+            try:
+                # With no lease this is Django's own way.
+                self._close()
+            finally:
+                of.pool.returned(lease)
+        # It may be another thread's by now.
+        return ""
 
 
 def _is_timeout(error: BaseException) -> bool:

@@ -44,6 +44,7 @@ class PoolOf:
     settings: AliasPool
     is_djangos: bool
     """Whether OPTIONS["pool"] is set, and Django's own pool lends the connections."""
+    releases_between_transactions: bool
     warned: set[str] = field(default_factory=set)
 
     def is_news(self, text: str) -> bool:
@@ -63,13 +64,8 @@ _known: dict[Hashable, PoolOf] = {}
 _wrappers: weakref.WeakSet[PooledMixin] = weakref.WeakSet()
 _is_exiting = False
 """Set as the process ends: whoever still queries then opens a connection for that alone."""
-_epoch = 0
+epoch = 0
 """Goes up when what wrappers remember of their pool no longer holds."""
-
-
-def epoch() -> int:
-    """A number that changes when a wrapper must look for its pool anew."""
-    return _epoch
 
 
 def pools() -> list[Pool[Any] | NativePool]:
@@ -98,13 +94,14 @@ def find(wrapper: PooledMixin) -> PoolOf | None:
         if found is None:
             name = _name(wrapper, {each.pool.name for each in _known.values()})
             adapter = adapter_class(type(wrapper), wrapper.alias, wrapper.settings_dict, settings)
+            by_transaction = settings.release == "transaction"
             if adapter_class.has_djangos_pool(wrapper):
                 from .native import NativePool
 
-                found = PoolOf(NativePool(name, wrapper, adapter), adapter, settings, True)
+                found = PoolOf(NativePool(name, wrapper, adapter), adapter, settings, True, by_transaction)
             else:
                 adapter.pool = Pool(name, adapter, settings.config)
-                found = PoolOf(adapter.pool, adapter, settings, False)
+                found = PoolOf(adapter.pool, adapter, settings, False, by_transaction)
             found = _known.setdefault(key, found)
     # The same database with a new password: from now on that one is used.
     found.adapter.settings_dict = wrapper.settings_dict
@@ -118,11 +115,11 @@ def watch(wrapper: PooledMixin) -> None:
 
 def close_all(timeout_s: float = _EXIT_S) -> None:
     """Close every pool. Connections in use are closed when they come back; the next use makes new pools."""
-    global _epoch
+    global epoch
     with _lock:
         closing = list(_known.values())
         _known.clear()
-        _epoch += 1
+        epoch += 1
     for each in closing:
         each.pool.close(timeout_s)
 
@@ -188,9 +185,9 @@ def _name(wrapper: PooledMixin, taken: set[str]) -> str:
 
 @receiver(setting_changed, dispatch_uid="django_wsgiperf.db.registry")
 def _on_setting_changed(*, setting: str, **_: object) -> None:
-    global _epoch
+    global epoch
     if setting in _SETTINGS_THAT_MATTER:
-        _epoch += 1
+        epoch += 1
 
 
 def _after_fork_in_child() -> None:

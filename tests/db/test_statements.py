@@ -147,6 +147,6 @@ def test_what_is_remembered_has_a_bound() -> None:
     rules = Statements({"select": None}, {}, {})
     for number in range(5000):
         rules.verdict(f"SELECT {number}")
-    assert len(rules._known) <= 1024
+    assert len(rules.known) <= 1024
     rules.verdict("SELECT " + "x" * 10_000)
-    assert max(map(len, rules._known)) < 5000
+    assert max(map(len, rules.known)) < 5000

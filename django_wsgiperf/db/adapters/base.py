@@ -62,7 +62,8 @@ class Adapter:
         self.watches_session = settings.reset == "auto"
         self._makers: list[PooledMixin] = []
         self._shared: set[str] = set()
-        self._memories: dict[int, Memory] = {}
+        self.memories: dict[int, Memory] = {}
+        """By id() of each open raw connection: drivers' objects take no attributes of ours."""
 
     @classmethod
     def can_pool(cls, wrapper: PooledMixin) -> bool:
@@ -85,7 +86,7 @@ class Adapter:
                 # Not in a variable: error pages show those, and there is a password among them.
                 raw = maker.get_new_connection(maker.get_connection_params())
                 self.set_up(maker, raw)
-                self._memories[id(raw)] = Memory(self._attributes(maker, before), self.baseline(raw))
+                self.memories[id(raw)] = Memory(self._attributes(maker, before), self.baseline(raw))
         except BaseException:
             if raw is not None:
                 self._close_quietly(raw)
@@ -94,7 +95,7 @@ class Adapter:
 
     def close(self, raw: Any) -> None:
         """Close a connection for good. An error of one that is broken already says nothing new."""
-        self._memories.pop(id(raw), None)
+        self.memories.pop(id(raw), None)
         self._close_quietly(raw)
 
     def is_alive(self, raw: Any) -> bool:
@@ -107,7 +108,7 @@ class Adapter:
 
     def abandon(self, raw: Any) -> None:
         """In a forked child: close the connection without a byte reaching the parent's session."""
-        self._memories.pop(id(raw), None)
+        self.memories.pop(id(raw), None)
         # Whatever the driver says on closing is written to nowhere; the parent's copy of the socket stays as it is.
         with contextlib.suppress(Exception):
             nowhere = os.open(os.devnull, os.O_RDWR)
@@ -122,10 +123,6 @@ class Adapter:
         return "unknown"
 
     # -- for the mixin
-
-    def memory(self, raw: Any) -> Memory:
-        """What is remembered of a connection."""
-        return self._memories[id(raw)]
 
     def is_in_transaction(self, raw: Any) -> bool:
         """Whether giving the connection back now would end a transaction that somebody began."""

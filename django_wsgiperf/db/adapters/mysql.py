@@ -81,7 +81,7 @@ class MySQLAdapter(Adapter):
             raw.rollback()
             self.pool.statistics.count_reset("rollback")
             raw.autocommit(True)
-        raw.cursorclass, encoding = self.memory(raw).baseline
+        raw.cursorclass, encoding = self.memories[id(raw)].baseline
         if raw.encoding != encoding:
             return "altered"
         if self.hard or (self.watches_session and dirty):

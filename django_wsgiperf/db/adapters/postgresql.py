@@ -5,6 +5,7 @@ A dirty one is undone by DISCARD ALL. Anything that cannot be put back for certa
 
 from __future__ import annotations
 
+import operator
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,13 @@ _STATES = {
 }
 #: The server tells of every change of these by itself, also of one made inside a function.
 _REPORTED = (b"TimeZone", b"session_authorization", b"DateStyle", b"IntervalStyle", b"client_encoding", b"search_path")
+
+#: What can be set on psycopg's connection and stays there.
+_KEPT_HERE = (
+    *("autocommit", "isolation_level", "read_only", "deferrable"),
+    *("row_factory", "cursor_factory", "server_cursor_factory", "prepare_threshold"),
+)
+_kept_here = operator.attrgetter(*_KEPT_HERE)
 
 _STATEMENTS = Statements(
     {
@@ -78,7 +86,7 @@ class PostgreSQLAdapter(Adapter):
         return isinstance(cursor, psycopg.ServerCursor)
 
     def baseline(self, raw: Any) -> Any:
-        return self._kept_here(raw), self._kept_there(raw)
+        return _kept_here(raw), tuple(map(raw.pgconn.parameter_status, _REPORTED))
 
     def settle(self, raw: Any, *, dirty: bool) -> str:
         pgconn = raw.pgconn
@@ -88,12 +96,15 @@ class PostgreSQLAdapter(Adapter):
                 return BROKEN if pgconn.status != ConnStatus.OK else "unfinished"
             raw.rollback()
             self.pool.statistics.count_reset("rollback")
-        here, there = self.memory(raw).baseline
-        if self._kept_here(raw) != here and not self._put_back(raw, here):
+        here, there = self.memories[id(raw)].baseline
+        if _kept_here(raw) != here and not self._put_back(raw, here):
             return "altered"
-        if self.hard or (self.watches_session and (dirty or self._kept_there(raw) != there)):
+        # psycopg gives handlers no public face; where these are absent there is nothing to see.
+        if getattr(raw, "_notice_handlers", None) or getattr(raw, "_notify_handlers", None):
+            return "altered"
+        if self.hard or (self.watches_session and (dirty or tuple(map(pgconn.parameter_status, _REPORTED)) != there)):
             self._reset(raw)
-            if self._kept_there(raw) != there:
+            if tuple(map(pgconn.parameter_status, _REPORTED)) != there:
                 return "altered"
         return ""
 
@@ -112,38 +123,7 @@ class PostgreSQLAdapter(Adapter):
 
     def _put_back(self, raw: Any, here: tuple[Any, ...]) -> bool:
         """Restore what was set on the driver's connection; False when it is of a kind that has no way back."""
-        (
-            autocommit,
-            isolation_level,
-            raw.read_only,
-            raw.deferrable,
-            raw.row_factory,
-            raw.cursor_factory,
-            raw.server_cursor_factory,
-            raw.prepare_threshold,
-            *_,
-        ) = here
-        if raw.autocommit != autocommit:
-            raw.autocommit = autocommit
-        if raw.isolation_level != isolation_level:
-            raw.isolation_level = isolation_level
-        return self._kept_here(raw) == here
-
-    def _kept_here(self, raw: Any) -> tuple[Any, ...]:
-        return (
-            raw.autocommit,
-            raw.isolation_level,
-            raw.read_only,
-            raw.deferrable,
-            raw.row_factory,
-            raw.cursor_factory,
-            raw.server_cursor_factory,
-            raw.prepare_threshold,
-            # psycopg gives handlers no public face; where these are absent there is nothing to compare.
-            len(getattr(raw, "_notice_handlers", ())),
-            len(getattr(raw, "_notify_handlers", ())),
-        )
-
-    def _kept_there(self, raw: Any) -> tuple[bytes | None, ...]:
-        status = raw.pgconn.parameter_status
-        return tuple([status(name) for name in _REPORTED])
+        for name, value in zip(_KEPT_HERE, here, strict=True):
+            if getattr(raw, name) != value:
+                setattr(raw, name, value)
+        return _kept_here(raw) == here

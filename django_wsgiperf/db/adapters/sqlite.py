@@ -64,7 +64,7 @@ class SQLiteAdapter(Adapter):
             raw.rollback()
             self.pool.statistics.count_reset("rollback")
         kept = raw.isolation_level, raw.row_factory, raw.text_factory
-        baseline = self.memory(raw).baseline
+        baseline = self.memories[id(raw)].baseline
         if kept != baseline:
             raw.isolation_level, raw.row_factory, raw.text_factory = baseline
         return ""
@@ -74,5 +74,5 @@ class SQLiteAdapter(Adapter):
 
     def abandon(self, raw: Any) -> None:
         # SQLite forbids even closing a connection in a child.
-        self._memories.pop(id(raw), None)
+        self.memories.pop(id(raw), None)
         keep_for_ever(raw)

@@ -39,19 +39,19 @@ class Statements:
         self._harmless = dict(harmless)
         self._setting = dict(setting)
         self._reading = dict(reading)
-        # Texts repeat, since values are apart from them. Racing threads can only compute the same twice.
-        self._known: dict[str, int] = {}
+        self.known: dict[str, int] = {}
+        """Verdicts by text: texts repeat, since values are apart. Racing threads can only compute the same twice."""
 
     def verdict(self, sql: str) -> int:
         """CLEAN, SETS or READS."""
-        known = self._known.get(sql)
+        known = self.known.get(sql)
         if known is not None:
             return known
         verdict = self._judge(sql.lower())
         if len(sql) <= _LONGEST_REMEMBERED:
-            if len(self._known) >= _MOST_REMEMBERED:
-                self._known.clear()
-            self._known[sql] = verdict
+            if len(self.known) >= _MOST_REMEMBERED:
+                self.known.clear()
+            self.known[sql] = verdict
         return verdict
 
     def _judge(self, text: str) -> int:
