@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from .outbound import WOULD_BLOCK, ClientGone, Outbound
 
 if TYPE_CHECKING:
+    from .accepting import Listener
     from .bodies import Body
     from .http1 import Request
-    from .reactor import Listener, Reactor
+    from .reactor import Reactor
 
 _COPY_MAX_BYTES = 65_536
 

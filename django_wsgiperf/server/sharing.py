@@ -74,7 +74,7 @@ class Sharing:
         is_full = not reactor.pool.has_free_slot
         # When a request ended last, plus one: 0 is for having a free thread.
         stalled = reactor.finished_at_ns // 1_000_000 + 1 if is_full else 0
-        words[self._open_at] = mine if reactor.is_accepting else _NOBODY
+        words[self._open_at] = mine if reactor.acceptor.is_accepting else _NOBODY
         words[self._full_at] = stalled
         leaves = is_full and any(not words[at] or words[at] > stalled + _STALLED_MS for _, at in self._peers)
         least = self._least()
@@ -83,17 +83,17 @@ class Sharing:
             self._in_vain = 0
         accepted = reactor.statistics.accepted
         took, self._accepted = accepted != self._accepted, accepted
-        if not reactor.is_accepting:
+        if not reactor.acceptor.is_accepting:
             self._yielding = False
         elif self._yielding:
             if not leaves and (not ahead or time.monotonic() >= self._until):
                 self._yielding = False
                 self._in_vain += ahead
-                reactor.listen(True)
+                reactor.acceptor.listen(True)
         elif leaves or (took and ahead):
             self._yielding = True
             self._until = time.monotonic() + _YIELD_S
-            reactor.listen(False)
+            reactor.acceptor.listen(False)
         return min(timeout_s, _YIELD_S) if self._yielding or is_full else timeout_s
 
     def allowance(self, reactor: Reactor, most: int) -> int:

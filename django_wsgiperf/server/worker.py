@@ -25,10 +25,11 @@ from gunicorn.workers.base import Worker
 from django_wsgiperf.conf import ConfigurationError, ServerSettings
 
 from . import gunicorn_options, process
+from .accepting import Listener, base_environ
 from .accesslog import AccessLog
 from .deadlines import DeadlineSupervisor
 from .listening import ListeningError, tls_context
-from .reactor import Listener, Reactor, base_environ
+from .reactor import Reactor
 from .readiness import Readiness
 from .reloader import Reporter
 from .reserved import ReservedPages

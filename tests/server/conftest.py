@@ -20,9 +20,10 @@ from wsgiref.validate import validator
 import pytest
 
 from django_wsgiperf.conf import ServerSettings
+from django_wsgiperf.server.accepting import Listener, base_environ
 from django_wsgiperf.server.deadlines import DeadlineSupervisor
 from django_wsgiperf.server.poller import EpollPoller, SelectorPoller
-from django_wsgiperf.server.reactor import Listener, Reactor, base_environ
+from django_wsgiperf.server.reactor import Reactor
 from django_wsgiperf.server.threadpool import ThreadPool
 
 from .processes import Serve, write_project

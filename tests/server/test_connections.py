@@ -299,7 +299,7 @@ def test_connections_above_the_limit_wait(serve_app: Start) -> None:
     assert (first.get().status, second.get().status) == (200, 200)
     third = server.connect()
     third.send(REQUEST)
-    eventually(lambda: not server.reactor._accepting, "accepting pauses")
+    eventually(lambda: not server.reactor.acceptor.is_accepting, "accepting pauses")
     assert len(server.reactor.connections) == 2
     first.close()
     assert third.response().status == 200

@@ -197,7 +197,7 @@ class TestAccess:
 
     def test_unix_sockets_and_mapped_addresses(self, start: Start) -> None:
         pages = start(stats_allow=("127.0.0.1", "unix"))
-        listener = next(iter(pages.server.reactor.listeners.values()))
+        listener = next(iter(pages.server.reactor.acceptor.listeners.values()))
         for peer, unix, allowed in [
             ("", True, True),
             ("127.0.0.1", False, True),

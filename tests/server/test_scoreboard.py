@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 
 from django_wsgiperf.server import exposition
-from django_wsgiperf.server.reactor import ReactorStatistics
+from django_wsgiperf.server.counters import ReactorStatistics
 from django_wsgiperf.server.scoreboard import (
     COUNTERS,
     DRAINING,

@@ -57,8 +57,7 @@ class Side:
             pool=SimpleNamespace(has_free_slot=True),
             statistics=SimpleNamespace(accepted=0),
             finished_at_ns=0,
-            is_accepting=True,
-            listen=self._listen,
+            acceptor=SimpleNamespace(is_accepting=True, listen=self._listen),
         )
 
     def _listen(self, listening: bool) -> None:
@@ -169,7 +168,7 @@ def test_silent_and_draining_workers_are_not_waited_for(sides: list[Side], clock
     silent.refresh(), healthy.refresh()
     healthy.poll()
     assert not healthy.listens
-    silent.reactor.is_accepting = False
+    silent.reactor.acceptor.is_accepting = False
     silent.reactor.pool.has_free_slot = False
     silent.poll(), healthy.poll()
     assert healthy.listens

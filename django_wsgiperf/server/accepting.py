@@ -1,0 +1,166 @@
+"""From a listening socket to connections: which are accepted, and when none is.
+
+The leader's. What a connection sends is read in intake.py.
+"""
+
+from __future__ import annotations
+
+import errno
+import logging
+import os
+import socket
+import ssl
+import sys
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from django_wsgiperf.conf import ServerSettings
+
+from .connection import Connection
+from .gateway import FileWrapper
+from .poller import Poller
+
+if TYPE_CHECKING:
+    from .reactor import Reactor
+
+logger = logging.getLogger("django_wsgiperf.server")
+
+_ACCEPTS_IN_A_ROW = 64
+_PAUSE_S = 0.5
+
+
+@dataclass(slots=True)
+class Listener:
+    """A listening socket, and the part of the environ that its requests share."""
+
+    sock: socket.socket
+    base_environ: dict[str, Any]
+    tls: ssl.SSLContext | None = None
+    unix: bool = False
+
+
+class Acceptor:
+    """The listeners of one worker. Begins to accept at once."""
+
+    def __init__(self, reactor: Reactor, listeners: Iterable[Listener], poller: Poller) -> None:
+        self.listeners = {listener.sock.fileno(): listener for listener in listeners}
+        self.stopping = False
+        """Take what the kernel has accepted already, then nothing more."""
+        self._reactor = reactor
+        self._poller = poller
+        self._accepting = False
+        self._again_at = 0.0
+        self._header_timeout_s = reactor.settings.header_timeout_s
+        self.accept(True)
+
+    def sweep(self, now: float) -> None:
+        """About four times a second: go on after a pause, or stop when that was asked for."""
+        if self._again_at and now >= self._again_at and not self.stopping:
+            self._again_at = 0.0
+            self.accept(True)
+        if self.stopping and self.listeners:
+            self.accept_the_rest()
+
+    def accept(self, accepting: bool) -> None:
+        """Begin or stop taking connections from the listeners."""
+        if accepting == self._accepting:
+            return
+        self._accepting = accepting
+        self.listen(accepting)
+
+    @property
+    def is_accepting(self) -> bool:
+        return self._accepting and not self.stopping
+
+    def listen(self, listening: bool) -> None:
+        """Have new connections reported, or leave them to other workers for a while. Leader only."""
+        for fd in self.listeners:
+            if listening:
+                self._poller.add_listener(fd)
+            else:
+                self._poller.remove(fd)
+
+    def take(self, listener: Listener) -> None:
+        reactor = self._reactor
+        most, sharing = reactor.settings.max_connections, reactor.sharing
+        for _ in range(_ACCEPTS_IN_A_ROW if sharing is None else sharing.allowance(reactor, _ACCEPTS_IN_A_ROW)):
+            if len(reactor.connections) >= most:
+                self._pause(f"max_connections ({most}) connections are open")
+                return
+            try:
+                sock, address = listener.sock.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                    self._pause(os.strerror(error.errno))
+                # Otherwise the client left between its SYN and our accept: the next one, please.
+                return
+            self._open(sock, address, listener)
+
+    def accept_the_rest(self) -> None:
+        """Take what the kernel has accepted for us, then close the listeners: who comes later is refused at once.
+
+        A listener that is open and that nobody accepts from would let its clients wait for nothing."""
+        accepted = -1
+        while self._accepting and self._reactor.statistics.accepted != accepted:
+            accepted = self._reactor.statistics.accepted
+            for listener in self.listeners.values():
+                self.take(listener)
+        self.accept(False)
+        listeners, self.listeners = self.listeners, {}
+        for listener in listeners.values():
+            listener.sock.close()
+
+    def _pause(self, reason: str) -> None:
+        if self._again_at == 0.0:
+            logger.warning("New connections wait: %s", reason)
+        self._again_at = time.monotonic() + _PAUSE_S
+        self.accept(False)
+
+    def _open(self, sock: socket.socket, address: Any, listener: Listener) -> None:
+        now, proxies = time.monotonic(), self._reactor.proxies
+        sock.setblocking(False)
+        peer, port = ("", "") if listener.unix else (address[0], str(address[1]))
+        connection = Connection(sock, peer, port, listener, now + self._header_timeout_s)
+        if proxies is not None and proxies.expects_header(connection):
+            connection.preamble = connection.handshaking = True
+        elif listener.tls is not None:
+            connection.handshaking = True
+            try:
+                connection.begin_tls()
+            except OSError:
+                sock.close()  # The client has left already.
+                return
+        connections = self._reactor.connections
+        connections[connection.fd] = connection
+        self._poller.add(connection.fd)
+        statistics = self._reactor.statistics
+        statistics.accepted += 1
+        if len(connections) > statistics.open_peak:
+            statistics.open_peak = len(connections)
+            statistics.open_max = max(statistics.open_max, statistics.open_peak)
+
+
+def base_environ(settings: ServerSettings, sock: socket.socket, *, tls: bool, multiprocess: bool) -> dict[str, Any]:
+    """The part of the environ that does not change from request to request (PEP 3333)."""
+    name = sock.getsockname()
+    host, port = (name[0], str(name[1])) if isinstance(name, tuple) else ("localhost", "")
+    return {
+        "SCRIPT_NAME": "",
+        "SERVER_NAME": host,
+        "SERVER_PORT": port,
+        "SERVER_SOFTWARE": "django-wsgiperf",
+        "REMOTE_ADDR": "",
+        "REMOTE_PORT": "",
+        "wsgi.version": (1, 0),
+        "wsgi.url_scheme": "https" if tls else "http",
+        "wsgi.errors": sys.stderr,
+        "wsgi.multithread": True,
+        "wsgi.multiprocess": multiprocess,
+        "wsgi.run_once": False,
+        "wsgi.file_wrapper": FileWrapper,
+        "wsgi.input_terminated": True,
+    }

@@ -1,0 +1,67 @@
+"""Deadlines of connections: for a head, a body, a pause between two requests, and for taking a response.
+
+Each connection has one deadline, kept by whoever brings it a step further; the leader looks at all of them four times
+a second. Deadlines of requests that run are deadlines.py's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .connection import NEVER, Connection
+from .http1 import HTTPError
+
+if TYPE_CHECKING:
+    from .reactor import Reactor
+
+
+class Timers:
+    """One worker's part in reactor.py."""
+
+    def __init__(self, reactor: Reactor) -> None:
+        self._reactor = reactor
+        self._idle_s = NEVER
+
+    def shorten_idle(self, idle_s: float) -> None:
+        """Give idle connections no more than `idle_s` seconds from the next sweep on, and those that become idle."""
+        self._idle_s = idle_s
+
+    def sweep(self, now: float) -> None:
+        """Look at every deadline; 10,000 connections cost a millisecond or so. Leader only."""
+        reactor = self._reactor
+        if self._idle_s != NEVER:
+            reactor.keepalive_s = min(reactor.keepalive_s, self._idle_s)
+            soon, self._idle_s = now + self._idle_s, NEVER
+            for connection in reactor.connections.values():
+                if connection.idle:
+                    connection.deadline = min(connection.deadline, soon)
+        for connection in [c for c in reactor.connections.values() if c.deadline < now]:
+            self._expire(connection)
+
+    def _expire(self, connection: Connection) -> None:
+        timeouts = self._reactor.statistics.timeouts
+        outbound = connection.outbound
+        if outbound is not None and outbound.pending:
+            timeouts["write"] += 1
+            connection.gone = True
+            outbound.close()
+            if connection.busy:
+                connection.deadline = NEVER
+            else:
+                self._reactor.close(connection)
+        elif connection.busy:
+            connection.deadline = NEVER
+        elif connection.lingering:
+            self._reactor.close(connection)
+        elif connection.handshaking:
+            timeouts["handshake"] += 1
+            self._reactor.close(connection)
+        elif connection.body is not None:
+            timeouts["body"] += 1
+            self._reactor.intake.bad_request(connection, HTTPError(408, "the request body did not come in time"))
+        elif connection.inbox:
+            timeouts["header"] += 1
+            self._reactor.intake.bad_request(connection, HTTPError(408, "the request head did not come in time"))
+        else:
+            timeouts["keepalive" if connection.served else "header"] += 1
+            self._reactor.close(connection)
