@@ -1,0 +1,117 @@
+"""Requests and responses as the cache's rules see them: plain data, no Django, no sockets, no clock.
+
+The doors (wsgi.py, middleware.py) fill these from what they are given; policy and key read them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+Headers = Iterable[tuple[str, str]]
+"""Field lines in order, spelled as the application spelled them."""
+
+_NAMELESS: Final = {"CONTENT_TYPE": "content-type", "CONTENT_LENGTH": "content-length"}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """A request. `path` is decoded as PEP 3333 has it (each character a byte), `query` is as it came."""
+
+    method: str
+    scheme: str
+    host: str
+    path: str
+    query: str
+    fields: Mapping[str, str]
+    """Field name in lower case -> value; several lines of one field are joined by commas."""
+
+    @classmethod
+    def from_environ(cls, environ: Mapping[str, Any], *, scheme: str | None = None, host: str | None = None) -> Request:
+        """The request in a WSGI environ (PEP 3333). `scheme` and `host` stand in where a trusted proxy knows better."""
+        fields = {
+            name[5:].lower().replace("_", "-"): value for name, value in environ.items() if name.startswith("HTTP_")
+        }
+        for name, field in _NAMELESS.items():
+            if environ.get(name):
+                fields[field] = environ[name]
+        return cls(
+            environ["REQUEST_METHOD"],
+            scheme or environ.get("wsgi.url_scheme", "http"),
+            host if host is not None else environ_host(environ),
+            environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""),
+            environ.get("QUERY_STRING", ""),
+            fields,
+        )
+
+
+def environ_host(environ: Mapping[str, Any]) -> str:
+    """The authority asked for: Host, else the server's own name and port (PEP 3333, URL reconstruction)."""
+    host = environ.get("HTTP_HOST")
+    if host is not None:
+        return str(host)
+    return f"{environ.get('SERVER_NAME', '')}:{environ.get('SERVER_PORT', '')}"
+
+
+@dataclass(frozen=True, slots=True)
+class Response:
+    """A response with its whole body, or with none yet."""
+
+    status: int
+    reason: str
+    headers: tuple[tuple[str, str], ...]
+    body_bytes: int | None
+    """The length of the body that the application gave; None when it is not known because it streams."""
+
+    def index(self) -> dict[str, str]:
+        """Field name in lower case -> value, several lines joined by commas (RFC 9110, 5.3)."""
+        return index(self.headers)
+
+
+@dataclass(frozen=True, slots=True)
+class Signals:
+    """What the doors know of how a response was made and the message itself does not show. Each forbids storing."""
+
+    csrf_used: bool = False
+    """The page holds a CSRF token, or the token was rotated."""
+    session_used: bool = False
+    """The session was read or written."""
+    csp_nonce: bool = False
+    """A nonce was handed out for this one response."""
+    streaming: bool = False
+    """The body is produced while it is sent, or is a file."""
+    debug: bool = False
+    """A page made for developers."""
+    excluded: bool = False
+    """An address that is never cached: the admin, or one that the settings name."""
+    failed: bool = False
+    """The application raised, or its body ended early."""
+
+
+@dataclass(frozen=True, slots=True)
+class Annotation:
+    """What a view told this cache, and only this cache. None leaves the choice to the response's own fields.
+
+    A lifetime here goes before those of Cache-Control and Expires, which stay for browsers; `no-store` and `private`
+    are still obeyed."""
+
+    never: bool = False
+    lifetime_s: float | None = None
+    swr_s: float | None = None
+    sie_s: float | None = None
+    keep_s: float | None = None
+    tags: tuple[str, ...] = ()
+
+
+NO_SIGNALS: Final = Signals()
+NO_ANNOTATION: Final = Annotation()
+
+
+def index(headers: Headers) -> dict[str, str]:
+    """Field name in lower case -> value, several lines joined by commas (RFC 9110, 5.3)."""
+    fields: dict[str, str] = {}
+    for name, value in headers:
+        name = name.lower()
+        fields[name] = f"{fields[name]}, {value}" if name in fields else value
+    return fields
