@@ -7,7 +7,7 @@ statement on the lease, for the pool's reports and for the reset when the connec
 from __future__ import annotations
 
 import weakref
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 from django.db import InterfaceError
 from django.db.backends.utils import CursorWrapper
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 
 _FETCHED_ALREADY = frozenset({"fetchone", "fetchmany", "fetchall", "rowcount", "description", "lastrowid", "closed"})
 
-Self = TypeVar("Self", bound="WatchedCursor")
-
 
 class WatchedCursor(CursorWrapper):
     """A cursor of one lease. Django's CursorWrapper names its attributes; ours begin with `_pool_`."""
@@ -37,16 +35,16 @@ class WatchedCursor(CursorWrapper):
     _pool_fetches: bool
     """Rows come from the connection as they are fetched."""
 
-    def watch(self: Self, pooling: Pooling, adapter: Adapter) -> Self:
+    def watch(self, pooling: Pooling, adapter: Adapter) -> None:
         """Begin to note statements on the lease that is at hand."""
         assert pooling.lease is not None
         self._pool = pooling
         self._pool_adapter = adapter
         self._pool_lease = pooling.lease
-        self._pool_server_side = server_side = adapter.is_server_side(self.cursor)
+        drivers_cursor = self.cursor.cursor if adapter.wraps_cursors else self.cursor
+        self._pool_server_side = server_side = isinstance(drivers_cursor, adapter.server_side_cursors)
         self._pool_fetches = server_side or adapter.rows_stay_on_server
         pooling.cursors[id(self)] = weakref.ref(self)
-        return self
 
     def _execute(self, sql: Any, params: Any, *ignored: Any) -> Any:
         self._note(sql)
@@ -97,6 +95,7 @@ class WatchedCursor(CursorWrapper):
             pooling.unfit = "open cursor"
 
     def _note(self, sql: Any) -> None:
+        """Before a statement: what it is, and what it will leave behind."""
         lease = self._pool_lease
         if lease is not self._pool.lease:  # type: ignore[union-attr]  # It is set together with the lease.
             self._require_lease()
@@ -120,6 +119,33 @@ class WatchedCursor(CursorWrapper):
             )
 
 
+class PlainWatchedCursor(WatchedCursor):
+    """A watched cursor that is otherwise Django's own CursorWrapper. Rows are fetched with fewer calls than there."""
+
+    def __init__(self, cursor: Any, db: PooledMixin, pooling: Pooling, adapter: Adapter) -> None:
+        self.cursor = cursor
+        self.db = db
+        self.watch(pooling, adapter)
+
+    def fetchone(self) -> Any:
+        if self._pool_fetches:
+            self._require_lease()
+        with self.db.wrap_database_errors:
+            return self.cursor.fetchone()
+
+    def fetchmany(self, *args: Any, **kwargs: Any) -> Any:
+        if self._pool_fetches:
+            self._require_lease()
+        with self.db.wrap_database_errors:
+            return self.cursor.fetchmany(*args, **kwargs)
+
+    def fetchall(self) -> Any:
+        if self._pool_fetches:
+            self._require_lease()
+        with self.db.wrap_database_errors:
+            return self.cursor.fetchall()
+
+
 _subclasses: dict[type[CursorWrapper], type[WatchedCursor]] = {CursorWrapper: WatchedCursor}
 """The watching subclass of each class seen. Racing threads make the same one twice, and either will do."""
 
@@ -133,4 +159,5 @@ def watched(cursor: CursorWrapper, pooling: Pooling, adapter: Adapter) -> Watche
         made = _subclasses[base] = type(base.__name__, (WatchedCursor, base), attributes)
     cursor.__class__ = made
     assert isinstance(cursor, WatchedCursor)
-    return cursor.watch(pooling, adapter)
+    cursor.watch(pooling, adapter)
+    return cursor

@@ -8,6 +8,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 from .adapters import adapter_for
 from .creation import pooled_creation
+from .lending import IS_KNOWN
 from .mixin import PooledMixin
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ def make_pooled(
         "__module__": module or base.__module__,
         "pool_adapter_class": adapter or adapter_for(base),
         "pool_has_plain_cursors": base.make_cursor is BaseDatabaseWrapper.make_cursor,
+        "pool_has_plain_connect": IS_KNOWN and base.connect is BaseDatabaseWrapper.connect,
         "creation_class": pooled_creation(base.creation_class),
     }
     mixin: type[PooledMixin] = PooledMixin

@@ -11,14 +11,9 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from django.db.backends.base.base import RAN_DB_VERSION_CHECK
-from django.utils.asyncio import async_unsafe
-
-from . import errors, registry
-from .activity import current_label
-from .cursors import WatchedCursor, watched
-from .early import EarlyRelease
-from .failures import as_django
+from . import registry
+from .cursors import PlainWatchedCursor, watched
+from .lending import Lending
 from .pool import BROKEN
 from .pooling import Pooling
 
@@ -27,18 +22,15 @@ if TYPE_CHECKING:
 
     from .adapters.base import Adapter
     from .lease import Lease
-    from .registry import PoolOf
 
 
 logger = logging.getLogger("django_wsgiperf.db")
 
 
-class PooledMixin(EarlyRelease):
+class PooledMixin(Lending):
     """Goes before a DatabaseWrapper class; `make_pooled` does so. `pool_adapter_class` knows the raw connections."""
 
     pool_adapter_class: ClassVar[type[Adapter]]
-    health_check_done: bool
-    health_check_enabled: bool
     pool_has_plain_cursors: ClassVar[bool] = False
     """Whether Django's own make_cursor() makes the cursors, which saves going through it."""
 
@@ -46,106 +38,6 @@ class PooledMixin(EarlyRelease):
         self._pooling = Pooling()
         super().__init__(*args, **kwargs)
         registry.watch(self)
-
-    # -- the pool
-
-    @property
-    def pool_of(self) -> PoolOf | None:
-        """The pool that connections come from, made on first use; None when this wrapper opens its own."""
-        pooling = self._pooling
-        # Tests and tools change the settings of a wrapper in place.
-        if pooling.epoch != registry.epoch or pooling.seen != self.settings_dict:
-            pooling.epoch = registry.epoch
-            pooling.of = registry.find(self)
-            pooling.seen = {
-                name: dict(value) if isinstance(value, dict) else value for name, value in self.settings_dict.items()
-            }
-        return pooling.of
-
-    @property
-    def pool_lease(self) -> Lease[Any] | None:
-        """The lease of the connection at hand."""
-        return self._pooling.lease
-
-    # -- a lease begins
-
-    @async_unsafe
-    def connect(self) -> None:
-        pooling = self._pooling
-        if pooling.lease is not None:
-            # Somebody has set `connection` to None without closing it.
-            self._give_back(pooling.lease, "abandoned")
-        of = self.pool_of
-        # Signals are sent and statements run in there, after which the connection must still be at hand.
-        pooling.pins += 1
-        try:
-            if of is None or of.is_djangos:
-                super().connect()
-                return
-            # On the instance these stand before the methods of every class, those that were derived from ours too.
-            # What is needed to open a connection may be costly, such as a token from another server.
-            attributes = vars(self)
-            attributes["get_connection_params"] = _no_parameters
-            attributes["get_new_connection"] = self._lend
-            pooling.connecting = True
-            try:
-                super().connect()
-            finally:
-                pooling.connecting = False
-                del attributes["get_connection_params"], attributes["get_new_connection"]
-        finally:
-            pooling.pins -= 1
-
-    def _lend(self, conn_params: Any) -> Any:
-        """In place of get_new_connection(): the raw connection of a new lease, and what belongs to it on a wrapper."""
-        pooling = self._pooling
-        assert pooling.of is not None
-        try:
-            lease = pooling.of.adapter.pool.acquire(label=current_label(), owner=self)
-        except errors.PoolError as error:
-            lease = self._acquire_again(error)
-        raw = lease.raw
-        if shared := pooling.of.adapter.memories[id(raw)].attributes:
-            vars(self).update(shared)
-        if pooling.cursors:
-            pooling.cursors = {}
-        pooling.unfit = ""
-        pooling.lease = lease
-        if self._thread_sharing_count:
-            lease.thread = None
-        return raw
-
-    def _acquire_again(self, error: errors.PoolError) -> Lease[Any]:
-        """A pool may have been closed between two looks, as tests do to drop a database; then there may be another."""
-        try:
-            if not isinstance(error, errors.PoolClosed):
-                raise error
-            registry.keep_waiting_at_exit()
-            closed = self._pooling.of
-            of = self.pool_of
-            if of is None or of is closed:
-                raise error
-            return of.adapter.pool.acquire(label=current_label(), owner=self)
-        except errors.PoolError as final:
-            raise as_django(final) from final.__cause__
-
-    def set_autocommit(self, autocommit: bool, *args: Any, **kwargs: Any) -> None:
-        pooling = self._pooling
-        if pooling.connecting and autocommit and not self.run_commit_hooks_on_set_autocommit_on:
-            # Connections of a pool are in this mode already.
-            self.autocommit = True
-            return
-        super().set_autocommit(autocommit, *args, **kwargs)
-        if autocommit and not pooling.connecting:
-            self.release_between_transactions()
-
-    def init_connection_state(self) -> None:
-        if not self._pooling.connecting:
-            super().init_connection_state()
-        elif self.alias not in RAN_DB_VERSION_CHECK:
-            # The connection is set up; what Django does once for each alias is left.
-            self.check_database_version_supported()
-            RAN_DB_VERSION_CHECK.add(self.alias)
 
     # -- a lease ends
 
@@ -171,16 +63,18 @@ class PooledMixin(EarlyRelease):
         if self.in_atomic_block:
             # The wrapper keeps it until the block ends, and must find it closed.
             return "closed in transaction"
-        if self.autocommit != self.settings_dict["AUTOCOMMIT"]:
-            return "autocommit"
-        return ""
+        return "" if self.autocommit == self.settings_dict["AUTOCOMMIT"] else "autocommit"
 
     def _give_back(self, lease: Lease[Any], discard: str) -> str:
         """Leave the session as the next holder may find it, or give a reason why it was closed."""
         pooling = self._pooling
-        assert pooling.of is not None
-        adapter = pooling.of.adapter
+        of = pooling.of
+        assert of is not None
         pooling.lease = None
+        if of.is_djangos:
+            self._give_back_to_django(lease, discard)
+            return ""
+        adapter = of.adapter
         # An exception from outside may come in any line, and what is not settled is not fit for another.
         reason = "interrupted"
         try:
@@ -198,6 +92,9 @@ class PooledMixin(EarlyRelease):
         finally:
             adapter.pool.release(lease, discard=reason)
         return reason
+
+    def _give_back_to_django(self, lease: Lease[Any], discard: str) -> None:
+        raise NotImplementedError  # Engines that have such a pool derive from NativePooledMixin.
 
     def _settle_cursors(self, adapter: Adapter) -> str:
         """Rows that are still on the server are lost with the connection, as without a pool."""
@@ -266,7 +163,7 @@ class PooledMixin(EarlyRelease):
             plain: CursorWrapper = super().make_cursor(cursor)
             return plain
         if self.pool_has_plain_cursors:
-            return WatchedCursor(cursor, self).watch(pooling, pooling.of.adapter)
+            return PlainWatchedCursor(cursor, self, pooling, pooling.of.adapter)
         return watched(super().make_cursor(cursor), pooling, pooling.of.adapter)
 
     def make_debug_cursor(self, cursor: Any) -> Any:
@@ -296,7 +193,3 @@ class PooledMixin(EarlyRelease):
             # As after close(): what was begun cannot go on with another connection.
             self.closed_in_transaction = True
             self.needs_rollback = True
-
-
-def _no_parameters() -> dict[str, Any]:
-    return {}

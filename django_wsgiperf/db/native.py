@@ -192,12 +192,10 @@ class NativePooledMixin(PooledMixin):
         pooling.lease = lease
         return raw
 
-    def _give_back(self, lease: Lease[Any], discard: str) -> str:
+    def _give_back_to_django(self, lease: Lease[Any], discard: str) -> None:
         of = self._pooling.of
-        if of is None or not of.is_djangos:
-            return super()._give_back(lease, discard)
+        assert of is not None
         assert isinstance(of.pool, NativePool)
-        self._pooling.lease = None
         self._pooling.cursors = {}
         if discard == "abandoned":
             of.pool.discard(lease)
@@ -207,8 +205,6 @@ class NativePooledMixin(PooledMixin):
                 self._close()
             finally:
                 of.pool.returned(lease)
-        # It may be another thread's by now.
-        return ""
 
 
 def _is_timeout(error: BaseException) -> bool:

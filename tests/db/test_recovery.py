@@ -251,6 +251,36 @@ class RecoveryContract:
             wrapper.close()
         assert asked == ["token"]
 
+    def test_known_steps_of_connect_leave_what_djangos_own_leave(
+        self, database: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def state(wrapper: Any) -> dict[str, Any]:
+            # What a manual transaction, closed in the middle, has left is all to be put right.
+            wrapper.in_atomic_block = wrapper.needs_rollback = wrapper.closed_in_transaction = True
+            wrapper.savepoint_ids, wrapper.atomic_blocks, wrapper.run_on_commit = ["s1"], [None], [None]
+            wrapper.errors_occurred, wrapper.health_check_done = True, False
+            wrapper.connect()
+            found = {
+                name: value
+                for name, value in vars(wrapper).items()
+                if isinstance(value, (bool, int, str, list, type(None)))
+                and name not in ("_thread_ident", "timezone_name", "isolation_level")
+            }
+            found["close_at"] = wrapper.close_at is None
+            wrapper.close()
+            return found
+
+        for settings in ({}, {"CONN_MAX_AGE": None, "CONN_HEALTH_CHECKS": True}, {"AUTOCOMMIT": False}):
+            short = database.wrapper(**settings)
+            assert short.pool_has_plain_connect, "Django's connect() has changed: compare lending.py with it"
+            by_known_steps = state(short)
+            long = database.wrapper(**settings)
+            monkeypatch.setattr(type(long), "pool_has_plain_connect", False)
+            assert state(long) == by_known_steps
+            monkeypatch.undo()
+            stock = database.wrapper(stock=True, **settings)
+            assert state(stock) == by_known_steps
+
     def test_connection_created_is_sent_for_each_lease(self, database: Database) -> None:
         from django.db.backends.signals import connection_created
 

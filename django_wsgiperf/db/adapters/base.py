@@ -45,6 +45,10 @@ class Adapter:
 
     statements: ClassVar[Statements]
     """What a statement leaves behind."""
+    server_side_cursors: ClassVar[tuple[type, ...]] = ()
+    """The driver's classes of cursors whose rows come from the server while they are fetched."""
+    wraps_cursors: ClassVar[bool] = False
+    """Whether Django's create_cursor() gives the driver's cursor inside of another one."""
     rows_stay_on_server: ClassVar[bool] = False
     """Whether an ordinary cursor that is still open may fetch from the connection."""
 
@@ -127,10 +131,6 @@ class Adapter:
     def is_in_transaction(self, raw: Any) -> bool:
         """Whether giving the connection back now would end a transaction that somebody began."""
         return self.state(raw) != "idle"
-
-    def is_server_side(self, cursor: Any) -> bool:
-        """Whether the cursor's rows are still to come from the server."""
-        return False
 
     def settle(self, raw: Any, *, dirty: bool) -> str:
         """Leave nothing of a session's state for the next holder; why the connection must be closed, or ""."""

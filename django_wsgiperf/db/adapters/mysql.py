@@ -53,6 +53,8 @@ class MySQLAdapter(Adapter):
     """mysqlclient's connections."""
 
     statements = _STATEMENTS
+    server_side_cursors = (CursorUseResultMixIn,)
+    wraps_cursors = True
 
     @classmethod
     def can_pool(cls, wrapper: PooledMixin) -> bool:
@@ -69,9 +71,6 @@ class MySQLAdapter(Adapter):
 
     def is_in_transaction(self, raw: Any) -> bool:
         return not raw.get_autocommit()
-
-    def is_server_side(self, cursor: Any) -> bool:
-        return isinstance(getattr(cursor, "cursor", cursor), CursorUseResultMixIn)
 
     def baseline(self, raw: Any) -> Any:
         return raw.cursorclass, raw.encoding

@@ -36,6 +36,12 @@ _KEPT_HERE = (
     *("row_factory", "cursor_factory", "server_cursor_factory", "prepare_threshold"),
 )
 _kept_here = operator.attrgetter(*_KEPT_HERE)
+#: The same where psycopg 3.2 and 3.3 have it, read in one call instead of one for each property.
+_kept_here_quickly = operator.attrgetter(
+    *("_autocommit", "_isolation_level", "_read_only", "_deferrable"),
+    *("row_factory", "cursor_factory", "server_cursor_factory", "_prepared.prepare_threshold"),
+    *("_notice_handlers", "_notify_handlers"),
+)
 
 _STATEMENTS = Statements(
     {
@@ -65,6 +71,7 @@ class PostgreSQLAdapter(Adapter):
     """psycopg's connections."""
 
     statements = _STATEMENTS
+    server_side_cursors = (psycopg.ServerCursor,)
 
     @classmethod
     def can_pool(cls, wrapper: PooledMixin) -> bool:
@@ -82,11 +89,8 @@ class PostgreSQLAdapter(Adapter):
     def is_in_transaction(self, raw: Any) -> bool:
         return bool(raw.pgconn.transaction_status != TransactionStatus.IDLE)
 
-    def is_server_side(self, cursor: Any) -> bool:
-        return isinstance(cursor, psycopg.ServerCursor)
-
     def baseline(self, raw: Any) -> Any:
-        return _kept_here(raw), tuple(map(raw.pgconn.parameter_status, _REPORTED))
+        return Baseline(raw)
 
     def settle(self, raw: Any, *, dirty: bool) -> str:
         pgconn = raw.pgconn
@@ -96,15 +100,14 @@ class PostgreSQLAdapter(Adapter):
                 return BROKEN if pgconn.status != ConnStatus.OK else "unfinished"
             raw.rollback()
             self.pool.statistics.count_reset("rollback")
-        here, there = self.memories[id(raw)].baseline
-        if _kept_here(raw) != here and not self._put_back(raw, here):
+        baseline: Baseline = self.memories[id(raw)].baseline
+        if (baseline.quick is None or _kept_here_quickly(raw) != baseline.quick) and not baseline.put_back(raw):
             return "altered"
-        # psycopg gives handlers no public face; where these are absent there is nothing to see.
-        if getattr(raw, "_notice_handlers", None) or getattr(raw, "_notify_handlers", None):
-            return "altered"
-        if self.hard or (self.watches_session and (dirty or tuple(map(pgconn.parameter_status, _REPORTED)) != there)):
+        if self.hard or (
+            self.watches_session and (dirty or tuple(map(pgconn.parameter_status, _REPORTED)) != baseline.reported)
+        ):
             self._reset(raw)
-            if tuple(map(pgconn.parameter_status, _REPORTED)) != there:
+            if tuple(map(pgconn.parameter_status, _REPORTED)) != baseline.reported:
                 return "altered"
         return ""
 
@@ -121,9 +124,30 @@ class PostgreSQLAdapter(Adapter):
         with self.maker() as maker:
             self.set_up(maker, raw)
 
-    def _put_back(self, raw: Any, here: tuple[Any, ...]) -> bool:
+
+class Baseline:
+    """What a connection was like when it had been set up."""
+
+    __slots__ = ("handlers", "here", "quick", "reported")
+
+    def __init__(self, raw: Any) -> None:
+        self.here = _kept_here(raw)
+        self.handlers = _handlers(raw)
+        self.reported = tuple(map(raw.pgconn.parameter_status, _REPORTED))
+        try:
+            *plain, notice, notify = _kept_here_quickly(raw)
+            self.quick: tuple[Any, ...] | None = (*plain, list(notice), list(notify))
+        except AttributeError:
+            self.quick = None
+
+    def put_back(self, raw: Any) -> bool:
         """Restore what was set on the driver's connection; False when it is of a kind that has no way back."""
-        for name, value in zip(_KEPT_HERE, here, strict=True):
+        for name, value in zip(_KEPT_HERE, self.here, strict=True):
             if getattr(raw, name) != value:
                 setattr(raw, name, value)
-        return _kept_here(raw) == here
+        return _kept_here(raw) == self.here and _handlers(raw) == self.handlers
+
+
+def _handlers(raw: Any) -> int:
+    # psycopg gives handlers no public face; where these are absent there is nothing to see.
+    return len(getattr(raw, "_notice_handlers", ())) + len(getattr(raw, "_notify_handlers", ()))
