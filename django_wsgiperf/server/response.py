@@ -38,6 +38,7 @@ _SPECIAL = {
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+\Z")
 _STATUS = re.compile(r"[2-9][0-9][0-9](?: .*)?\Z")
 _KNOWN_MAX = 1024
+_DIGITS_MAX = 18
 
 
 class ResponseError(Exception):
@@ -79,41 +80,49 @@ class HeadWriter:
         word. Raises ResponseError."""
         try:
             code = self._statuses[status]
-        except KeyError:
+        except (KeyError, TypeError):
             code = self._check_status(status)
         kinds = self._kinds
-        lines = [f"HTTP/1.1 {status}\r\n"]
+        # RFC 9112 section 4: the reason may be missing, the space before it may not.
+        lines = [f"HTTP/1.1 {status}\r\n" if len(status) > 3 else f"HTTP/1.1 {status} \r\n"]
         declared = -1
         dated = False
-        for name, value in headers:
-            kind = kinds.get(name)
-            if kind is None:
-                kind = self._learn(name)
-            if kind:
-                if kind == _LENGTH:
-                    declared = _content_length(value, declared)
-                    continue
-                if kind == _CONNECTION:
-                    if "close" in value.lower():
-                        keep_alive = False
-                    continue
-                if kind == _DATE:
-                    dated = True
-                elif kind == _DROPPED:
-                    continue
-                else:
-                    raise ResponseError(f"the header {name} is the server's to set (PEP 3333)")
-            lines.append(name + ": " + value + "\r\n")
+        try:
+            for name, value in headers:
+                kind = kinds.get(name)
+                if kind is None:
+                    kind = self._learn(name)
+                if kind:
+                    if kind == _LENGTH:
+                        declared = _content_length(value, declared)
+                        continue
+                    if kind == _CONNECTION:
+                        if "close" in value.lower():
+                            keep_alive = False
+                        continue
+                    if kind == _DATE:
+                        dated = True
+                    elif kind == _DROPPED:
+                        continue
+                    else:
+                        raise ResponseError(f"the header {name} is the server's to set (PEP 3333)")
+                lines.append(name + ": " + value + "\r\n")
+        except (TypeError, ValueError, AttributeError):
+            raise ResponseError(_misfit(headers)) from None
         count = len(lines)
         if not dated:
             lines.append(self.date())
             count += 1
 
         if code == 204 or code == 304:
-            bodiless = True
-        if bodiless:
+            # No length either: it is forbidden in 204, and in 304 unless it is that of the 200, which frameworks that
+            # measure the empty body do not know (RFC 9110 section 8.6).
             framing = NONE
-            if declared >= 0 and code != 204:
+        elif bodiless:
+            framing = NONE
+            if declared < 0 and length:  # An empty body may be one that was not made for HEAD.
+                declared = length
+            if declared >= 0:
                 lines.append(f"Content-Length: {declared}\r\n")
                 count += 1
         elif declared >= 0 or length is not None:
@@ -163,12 +172,30 @@ class HeadWriter:
 
 
 def _content_length(value: str, earlier: int) -> int:
-    if not (value.isascii() and value.isdigit()):
+    if not isinstance(value, str):
+        raise TypeError
+    if not (value.isascii() and value.isdigit()) or len(value) > _DIGITS_MAX:
         raise ResponseError(f"Content-Length must be a number, not {value!r}")
     length = int(value)
     if earlier >= 0 and earlier != length:
         raise ResponseError("two Content-Length headers that differ")
     return length
+
+
+def _misfit(headers: Headers) -> str:
+    """What is wrong with headers that are no list of pairs of text; a value may be a secret, its type is none."""
+    try:
+        for item in headers:
+            if not isinstance(item, tuple) or len(item) != 2:
+                return f"each header must be a tuple (name, value), not {type(item).__name__}"
+            name, value = item
+            if not isinstance(name, str):
+                return f"{name!r} is no header name"
+            if not isinstance(value, str):
+                return f"the value of the header {name} must be str, not {type(value).__name__}"
+    except TypeError:
+        pass
+    return f"the headers must be a list of (name, value), not {type(headers).__name__}"
 
 
 def _culprit(status: str, headers: Headers) -> str:
