@@ -47,7 +47,7 @@ class Overload:
         """A request is complete: queue it, or refuse it. Leader only."""
         pool = self._reactor.pool
         queue = pool.queue
-        if self.routes:
+        if self.routes.known:
             cost = self.routes.get(exchange.request.path)
             if cost is not None:
                 exchange.blocks = cost.blocks
@@ -78,7 +78,7 @@ class Overload:
         if now >= self._next_second:
             self._next_second = now + 1.0
             self._leavers[:] = 0, self._leavers[0], self._leavers[1]
-        if self.routes:
+        if self.routes.known:
             self._adapt_compute_limit()
         if self._starved_until and now > self._starved_until:
             self._starved_until = 0.0

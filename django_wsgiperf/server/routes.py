@@ -34,21 +34,19 @@ class RouteCost:
 class RouteCosts:
     """All routes that were ever slow."""
 
-    __slots__ = ("_routes",)
+    __slots__ = ("known",)
 
     def __init__(self) -> None:
-        self._routes: dict[bytes, RouteCost] = {}
-
-    def __bool__(self) -> bool:
-        return bool(self._routes)
+        self.known: dict[bytes, RouteCost] = {}
+        """By route. Empty, as on most sites, it costs a request nothing to look."""
 
     def get(self, path: bytes) -> RouteCost | None:
         """What is known; None of a route that was never slow."""
-        return self._routes.get(path.translate(None, _DIGITS))
+        return self.known.get(path.translate(None, _DIGITS))
 
     def learn(self, path: bytes, took_ns: int, cpu_ns: int, runners: int) -> None:
         """A request took `took_ns`, of it `cpu_ns` of processor time (-1: unknown), beside `runners` - 1 others."""
-        routes = self._routes
+        routes = self.known
         route = path.translate(None, _DIGITS)
         cost = routes.get(route)
         if cost is None:
