@@ -209,6 +209,7 @@ class Housekeeper(Generic[C]):
         try:
             pool._open(entry)
         except Exception:
+            pool._drop(entry)
             return False
         self._give_back(chore, "")
         return True

@@ -5,6 +5,7 @@ Decides only; no lock, no thread, no clock of its own. Pool tells it how each at
 
 from __future__ import annotations
 
+import copy
 import random
 
 _FIRST_DELAY_S = 0.05
@@ -18,6 +19,14 @@ def is_refusal(error: Exception) -> bool:
     return isinstance(error, OSError) or any(
         kind.__name__ in ("OperationalError", "InterfaceError") for kind in type(error).__mro__
     )
+
+
+def _without_frames(error: Exception) -> Exception:
+    """A copy without the traceback, which would keep alive all that was going on, connections included."""
+    try:
+        return copy.copy(error)
+    except Exception:  # Not every class can be made anew from its arguments.
+        return OSError(f"{type(error).__name__}: {error}")
 
 
 class Outage:
@@ -44,7 +53,7 @@ class Outage:
         self.reached = False
         """An attempt has succeeded once."""
         self.error: Exception | None = None
-        """The last refusal; None while the server is not known to refuse."""
+        """The last refusal, a copy; None while the server is not known to refuse."""
         self.failures = 0
         self.since_ns = 0
         self.retry_at_ns = 0
@@ -63,11 +72,10 @@ class Outage:
         if news:
             self.since_ns = started_ns
             self.failures = 0
-        elif started_ns < self._last_failure_ns:
+        self.error = _without_frames(error)
+        if not news and started_ns < self._last_failure_ns:
             # Begun before the last failure was known: many that fail together are one refusal, not many.
-            self.error = error
             return False
-        self.error = error
         self.failures += 1
         self._limit = 1
         self._last_failure_ns = now_ns

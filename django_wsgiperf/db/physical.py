@@ -56,7 +56,7 @@ class Physical(Generic[C]):
                 self._statistics.connect_failures += 1
                 news = is_refusal(error) and self.outage.failed(error, started_ns, self._clock())
             if news:
-                logger.warning("Pool %s could not open a connection: %s", self._name, error)
+                logger.warning("Pool %s could not open a connection: %s", self._name, self.outage.error)
             raise
         lifetime_s = self._config.max_lifetime_s * (1 - random.random() * self._config.lifetime_jitter)
         with self._lock:

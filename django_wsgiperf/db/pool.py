@@ -249,7 +249,7 @@ class Pool(Generic[C]):
                     break
                 except Exception as error:
                     with self._lock:
-                        if not is_refusal(error) or self.clock() >= deadline_ns or self._is_hopeless():
+                        if not is_refusal(error) or self.clock() >= deadline_ns or self._is_hopeless(entry):
                             raise
             useless, lease.entry = entry, None
         with self._lock:
@@ -400,11 +400,13 @@ class Pool(Generic[C]):
         waiter.error = error
         waiter.alarm.release()
 
-    def _is_hopeless(self) -> bool:
+    def _is_hopeless(self, failed: Entry[C] | None = None) -> bool:
         """Whether the server has refused for too long and there is nothing else to hope for: no connection that could
-        come back, nor, as long as the server has never answered, an attempt of somebody else."""
+        come back, nor, as long as the server has never answered, another attempt than the one that `failed`."""
         outage = self._physical.outage
-        return outage.gives_up(self.clock()) and all(entry.raw is None and outage.reached for entry in self._entries)
+        return outage.gives_up(self.clock()) and all(
+            entry is failed or (entry.raw is None and outage.reached) for entry in self._entries
+        )
 
     def _outdated(self, entry: Entry[C]) -> str:
         """Why a connection that comes back is not to be lent again; empty when it is."""
@@ -425,13 +427,8 @@ class Pool(Generic[C]):
     # -- without the lock: these speak to the server
 
     def _open(self, entry: Entry[C]) -> None:
-        """Connect, in this thread. When that fails the entry is gone and what the driver raised is raised."""
-        try:
-            self._physical.open(entry)
-        except BaseException:
-            self._drop(entry)
-            self.housekeeper.wake()  # It has the next attempt made, for those who wait.
-            raise
+        """Connect, in this thread. Raises what the driver raises; the entry is the caller's to drop then."""
+        self._physical.open(entry)
         if self._waiters:
             with self._lock:
                 self._serve()  # A server that has answered may be asked for more.
@@ -450,5 +447,5 @@ class Pool(Generic[C]):
         with self._lock:
             self._entries.discard(entry)
             self._serve()
-        if self._closed:
-            self.housekeeper.wake()
+        if self._closed or self._physical.outage.error is not None:
+            self.housekeeper.wake()  # It ends with the last entry; it has the next attempt made.

@@ -93,7 +93,7 @@ class FakeDriver:
         try:
             self.while_connecting()
             if self.refuses is not None:
-                raise self.refuses
+                raise type(self.refuses)(*self.refuses.args)
             raw = FakeConnection(next(self._numbers))
             self.connections.append(raw)
         except BaseException:
@@ -168,9 +168,12 @@ class Worker(threading.Thread):
     def result(self) -> Any:
         self.join(WAIT_S)
         assert not self.is_alive(), f"{self.name} has not ended"
-        if self._error is not None:
-            raise self._error
-        return self._result
+        # Handed over: a lease must not live on here.
+        error, self._error = self._error, None
+        result, self._result = self._result, None
+        if error is not None:
+            raise error
+        return result
 
 
 def consistent(pool: Pool[FakeConnection], driver: FakeDriver) -> None:

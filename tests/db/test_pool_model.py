@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import itertools
 from typing import Any
 
 from hypothesis import settings
@@ -34,10 +35,11 @@ class PoolMachine(RuleBasedStateMachine):
         self.leases: list[Lease[FakeConnection]] = []
         self.old: list[Lease[FakeConnection]] = []
         self.line: list[Worker] = []
+        self.arrivals = itertools.count()
         self.lent = self.given_back = self.timeouts = self.unavailable = self.forgotten = 0
 
-    def _acquire(self, timeout_s: float) -> Lease[FakeConnection]:
-        lease = self.pool.acquire(timeout_s=timeout_s)
+    def _acquire(self, timeout_s: float, label: str = "") -> Lease[FakeConnection]:
+        lease = self.pool.acquire(timeout_s=timeout_s, label=label)
         lease.thread = None
         return lease
 
@@ -74,9 +76,11 @@ class PoolMachine(RuleBasedStateMachine):
     @precondition(lambda self: len(self.line) < 4)
     @rule()
     def get_in_line(self) -> None:
-        waiting = len(self.pool._waiters)
-        worker = Worker(lambda: self._acquire(timeout_s=1e6))
-        eventually(lambda: not worker.is_alive() or len(self.pool._waiters) == waiting + 1)
+        label = f"arrival {next(self.arrivals)}"
+        worker = Worker(lambda: self._acquire(timeout_s=1e6, label=label))
+        eventually(
+            lambda: not worker.is_alive() or label in [waiter.lease.label for waiter in list(self.pool._waiters)]
+        )
         self.line.append(worker)
         self._settle()
 

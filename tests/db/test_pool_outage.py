@@ -82,6 +82,28 @@ def test_a_server_that_has_never_answered_is_given_none() -> None:
     assert outage.gives_up(1)
 
 
+class Awkward(OSError):
+    def __init__(self, host: str, port: int) -> None:
+        super().__init__(f"{host}:{port}")
+
+
+def test_an_error_that_cannot_be_copied_is_told_in_words() -> None:
+    outage = Outage(patience_s=5)
+    outage.failed(Awkward("db", 5432), 0, 0)
+    assert str(outage.error) == "Awkward: db:5432"
+
+
+def test_a_drivers_own_refusal_is_remembered_without_its_frames() -> None:
+    outage = Outage(patience_s=5)
+    with pytest.raises(psycopg.OperationalError) as caught:
+        psycopg.connect("host=127.0.0.1 port=1 connect_timeout=2")
+    outage.failed(caught.value, 0, 0)
+    assert isinstance(outage.error, psycopg.OperationalError)
+    assert str(outage.error) == str(caught.value)
+    assert outage.error.__traceback__ is None
+    assert "It said: " in outage.describe(0)
+
+
 # -- the pool
 
 
@@ -112,7 +134,7 @@ def test_a_lasting_refusal_is_passed_on_without_asking_again(driver: FakeDriver,
     for _ in range(100):
         with pytest.raises(PoolUnavailable, match="It said: connection refused") as caught:
             pool.acquire()
-        assert caught.value.__cause__ is REFUSED
+        assert str(caught.value.__cause__) == str(REFUSED)
     assert driver.attempts == 2
     assert pool.snapshot()["unavailable"] == 100
     assert pool.snapshot()["outage"] == "connection refused"
@@ -286,6 +308,30 @@ def test_a_full_server_leaves_us_what_we_have(driver: FakeDriver) -> None:
     pool.close()
 
 
+def test_a_lease_that_followed_a_refusal_can_still_be_found_lost(driver: FakeDriver) -> None:
+    """The refusal is remembered, but not with the frames, and so the lease, of the one that was refused."""
+    pool = make_pool(driver, max_size=2, background=True)
+    lease = pool.acquire()
+    driver.refuses = ConnectionRefused("too many clients already")
+    done = threading.Event()
+
+    def lose() -> None:
+        pool.acquire(timeout_s=20)
+        done.set()
+        assert leave.wait(20)
+
+    leave = threading.Event()
+    loser = Worker(lose)
+    eventually(lambda: driver.attempts >= 2 and pool._waiters)
+    pool.release(lease)
+    assert done.wait(20)
+    assert pool.snapshot()["outage"]
+    eventually(lambda: pool.snapshot()["reclaimed"] == 1)
+    leave.set()
+    loser.result()
+    pool.close()
+
+
 def test_a_timeout_tells_what_the_server_said(driver: FakeDriver, clock: FakeClock) -> None:
     pool = make_pool(driver, clock=clock, max_size=2)
     lease = pool.acquire()
@@ -295,7 +341,7 @@ def test_a_timeout_tells_what_the_server_said(driver: FakeDriver, clock: FakeClo
             pool.acquire(timeout_s=0)
     with pytest.raises(PoolTimeout) as caught:
         pool.acquire(timeout_s=0)
-    assert caught.value.__cause__ is REFUSED
+    assert str(caught.value.__cause__) == str(REFUSED)
     # Without holders there is nobody to name.
     pool.release(lease, discard=BROKEN)
     clock.advance(0.01)
