@@ -24,7 +24,7 @@ ABOUT = {
     "seconds": 1.0,
     "threads": 12,
     "clients": 32,
-    "command": "python -m tests.benchmarks.database",
+    "commands": ["python -m tests.benchmarks.database"],
 }
 
 
@@ -108,3 +108,13 @@ def test_run_survives_writing_and_reading_and_is_shown_whole(tmp_path: Path) -> 
     ):
         assert text in page
     assert "Slow readers of a page of 1 MB under serve" in report.terminal(run)
+
+
+def test_older_results_are_kept_for_scenarios_that_were_not_measured_again() -> None:
+    older, newer = Run(about=ABOUT | {"commands": ["older"]}), Run(about=ABOUT | {"commands": ["newer"]})
+    older.measurements += measured("one", KEEP, 0, {"rate": 1.0}) + measured("five", KEEP, 0, {"rate": 2.0})
+    newer.measurements += measured("five", KEEP, 0, {"rate": 3.0})
+    newer.keep(older)
+    assert newer.values("one", KEEP, 0, "rate") == {0: 1.0}
+    assert newer.values("five", KEEP, 0, "rate") == {0: 3.0}
+    assert newer.about["commands"] == ["older", "newer"]

@@ -43,6 +43,7 @@ def options(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, default=usual.seconds, help="length of one measurement")
     parser.add_argument("--seed", type=int, default=usual.seed, help="of the order")
     parser.add_argument("--smoke", action="store_true", help="everything once, briefly; fails if a setup does")
+    parser.add_argument("--add", action="store_true", help="keep the last run's results of other scenarios")
     parser.add_argument("--write-docs", action="store_true", help="put the tables into docs/benchmarks.md")
     parser.add_argument("--again", action="store_true", help="report the last run again, without measuring")
     chosen = parser.parse_args(arguments)
@@ -110,7 +111,7 @@ def measure(chosen: argparse.Namespace) -> Run:
             "seconds": effort.seconds,
             "threads": THREADS,
             "clients": effort.clients,
-            "command": shlex.join(["python", "-m", "tests.benchmarks.database", *sys.argv[1:]]),
+            "commands": [shlex.join(["python", "-m", "tests.benchmarks.database", *sys.argv[1:]])],
         }
         print("\n".join(report.facts(run)), flush=True)
         execute(setups, chosen.scenario, effort, Launcher(address, FOLDER / "logs"), run)
@@ -133,6 +134,8 @@ def main() -> int:
         if chosen.smoke:
             failed = [item for item in run.measurements if item.values.get("failed")]
             run.failures += [f"{SETUPS[item.setup].title}, {item.scenario}: requests failed" for item in failed]
+        if chosen.add and results.exists():
+            run.keep(Run.load(results))
         run.save(results)
     print("\n" + report.terminal(run))
     if chosen.write_docs:

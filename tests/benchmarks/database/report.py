@@ -112,11 +112,11 @@ def markdown(run: Run) -> str:
     judged = judge(run)
     parts = ["\n".join(f"- {fact}" for fact in facts(run))]
     rows = [verdict.row() for verdict in judged]
-    parts.append(f"### The pool's targets\n\n{verdicts.tally(judged)}.\n\n{markdown_table(verdicts.HEAD, rows)}")
-    parts += [f"### {TITLES[scenario]}\n\n{markdown_table(*table(run, scenario))}" for scenario in in_order(run)]
+    parts.append(f"#### Targets\n\n{verdicts.tally(judged)}.\n\n{markdown_table(verdicts.HEAD, rows)}")
+    parts += [f"#### {TITLES[scenario]}\n\n{markdown_table(*table(run, scenario))}" for scenario in in_order(run)]
     remarks = [*run.notes, *(f"Failed: {failure}" for failure in run.failures)]
     if remarks:
-        parts.append("### Remarks on this run\n\n" + "\n".join(f"- {remark}" for remark in remarks))
+        parts.append("#### Remarks\n\n" + "\n".join(f"- {remark}" for remark in remarks))
     return "\n\n".join(parts)
 
 
@@ -135,5 +135,5 @@ def facts(run: Run) -> list[str]:
         f"Database: {about['database']}, on the same machine, over TCP.",
         f"{about['rounds']} round{'s' if about['rounds'] > 1 else ''}, interleaved, {about['seconds']:g} s each; "
         f"serve with {about['threads']} threads in one process, {about['clients']} keep-alive connections.",
-        f"Command: `{about['command']}`",
+        "Command: " + ", then ".join(f"`{command}`" for command in about["commands"]),
     ]

@@ -48,6 +48,12 @@ class Run:
             if (item.scenario, item.setup, item.size) == (scenario, setup, size) and key in item.values
         }
 
+    def keep(self, older: Run) -> None:
+        """Take over what an older run has measured of scenarios that this one has not."""
+        mine = set(self.scenarios())
+        self.measurements = [item for item in older.measurements if item.scenario not in mine] + self.measurements
+        self.about["commands"] = [*older.about["commands"], *self.about["commands"]]
+
     def save(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps(dataclasses.asdict(self), indent=1) + "\n", encoding="utf-8")
