@@ -1,0 +1,219 @@
+"""What stored responses are found by: a primary key for the address, a variant key for the nominated request fields.
+
+Each part of a key is framed by its length, so that no two different requests have one key. Keys are digests, which no
+client can make collide. The method is no part: a stored GET answers HEAD too (RFC 9111, 4).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from hashlib import blake2b
+from typing import Any, Final
+
+from .headers import NoVarySearch
+from .messages import Request, environ_host
+from .normalise import Normaliser, cookie_normaliser, cookie_value, normaliser_of, patterns
+
+Language = Callable[[str, str | None, str | None], str]
+"""Path, value of the language cookie and Accept-Language -> the language that the application will choose."""
+
+IGNORED_PARAMETERS: Final = (
+    "utm_*",
+    "gclid",
+    "gbraid",
+    "wbraid",
+    "fbclid",
+    "msclkid",
+    "mc_cid",
+    "mc_eid",
+    "_ga",
+    "_gl",
+)
+IGNORED_COOKIES: Final = (
+    *("_ga*", "_gid", "_gat*", "_gcl*", "__utm*", "_fbp", "_fbc", "_hj*", "_pk_*", "_uet*", "_clck", "_clsk"),
+    *("__hstc", "__hssc", "__hssrc", "hubspotutk", "ajs_*", "amplitude_*", "mp_*", "optimizely*"),
+)
+"""Cookies of analytics scripts, which applications do not read."""
+
+_KEY_BYTES: Final = 20
+_PRIMARY: Final = blake2b(digest_size=_KEY_BYTES, person=b"wsgiperf primary")
+_VARIANT: Final = blake2b(digest_size=_KEY_BYTES, person=b"wsgiperf variant")
+_ADDRESS: Final = blake2b(digest_size=_KEY_BYTES, person=b"wsgiperf address")
+_DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
+_UNPREFIXED: Final = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
+
+SPECIAL: Final = frozenset(
+    f"HTTP_{name}"
+    for name in (
+        *("COOKIE", "AUTHORIZATION", "PROXY_AUTHORIZATION", "CACHE_CONTROL", "PRAGMA", "RANGE", "IF_RANGE", "EXPECT"),
+        *("IF_NONE_MATCH", "IF_MODIFIED_SINCE", "IF_MATCH", "IF_UNMODIFIED_SINCE", "TRANSFER_ENCODING", "UPGRADE"),
+    )
+)
+"""The environ keys of the fields that policy has to look at before a stored response is used."""
+
+_is_plain = SPECIAL.isdisjoint
+
+
+def is_plain(environ: Mapping[str, Any]) -> bool:
+    """Whether nothing about the request but its address and the nominated fields can matter: the fast path.
+
+    A GET with no body, cookie, credentials, conditions, range or wishes about caching."""
+    return environ["REQUEST_METHOD"] == "GET" and _is_plain(environ) and environ.get("CONTENT_LENGTH", "") in ("", "0")
+
+
+@dataclass(frozen=True, slots=True)
+class KeyRules:
+    """What tells requests apart."""
+
+    prefix: str = ""
+    """Of the site, where several share a store."""
+    ignored_parameters: tuple[str, ...] = IGNORED_PARAMETERS
+    """Names of query parameters that change no response; `*` stands for any characters."""
+    sort_query: bool = False
+    """Whether the order of differently named parameters changes no response."""
+    ignored_cookies: tuple[str, ...] = IGNORED_COOKIES
+    """Names of cookies that change no response; `*` stands for any characters."""
+    language_cookie: str | None = None
+    language: Language | None = None
+    """Where given, its answer is part of every key: what Django's LocaleMiddleware chooses depends on a cookie that
+    its Vary does not name."""
+
+
+class Keys:
+    """Makes the keys of one site. Safe to share between threads; what it remembers is bounded."""
+
+    __slots__ = ("_authority", "_cookies", "_nominated", "_query", "_rules", "normalise_query")
+
+    def __init__(self, rules: KeyRules | None = None) -> None:
+        self._rules = rules = rules if rules is not None else KeyRules()
+        self._cookies = cookie_normaliser(rules.ignored_cookies)
+        self._authority = lru_cache(512)(_authority)
+        self._nominated = lru_cache(256)(self._nominate)
+        self._query = _query_normaliser(rules)
+        recall = lru_cache(1024)(self._query)
+        query = self._query
+        self.normalise_query: Callable[[str], str] = lambda text: recall(text) if len(text) <= 512 else query(text)
+        """A query without what changes no response."""
+
+    def primary(self, scheme: str, host: str, path: str, query: str, language: str = "") -> bytes:
+        """The key of an address. `path` as PEP 3333 has it: decoded, each character a byte."""
+        return self._digest(_PRIMARY, scheme, host, path, self.normalise_query(query) if query else "", language)
+
+    def of_environ(self, environ: Mapping[str, Any], scheme: str | None = None, host: str | None = None) -> bytes:
+        """The primary key of a request; `scheme` and `host` stand in where a trusted proxy knows better."""
+        path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+        choose = self._rules.language
+        language = ""
+        if choose is not None:
+            language = self._language(choose, path, environ.get("HTTP_COOKIE"), environ.get("HTTP_ACCEPT_LANGUAGE"))
+        return self.primary(
+            scheme or environ.get("wsgi.url_scheme", "http"),
+            host or environ_host(environ),
+            path,
+            environ.get("QUERY_STRING", ""),
+            language,
+        )
+
+    def of_request(self, request: Request) -> bytes:
+        """The primary key of a request."""
+        choose, fields = self._rules.language, request.fields
+        language = ""
+        if choose is not None:
+            language = self._language(choose, request.path, fields.get("cookie"), fields.get("accept-language"))
+        return self.primary(request.scheme, request.host, request.path, request.query, language)
+
+    def address(self, scheme: str, host: str, path: str) -> bytes:
+        """The key of an address whatever its query: what the No-Vary-Search of its responses is remembered by."""
+        return self._digest(_ADDRESS, scheme, host, path, "", "")
+
+    def searched(self, request: Request, search: NoVarySearch) -> bytes:
+        """The primary key where queries that differ in nothing that matters to `search` are one."""
+        query = search.normalise(self.normalise_query(request.query))
+        return self.of_request(
+            Request(request.method, request.scheme, request.host, request.path, query, request.fields)
+        )
+
+    def variant(self, primary: bytes, nominated: Iterable[tuple[str, str | None]]) -> bytes:
+        """The key of the variant with these normalised values; the primary key itself where nothing is nominated."""
+        parts = [
+            f"{len(name)}:{name}-," if value is None else f"{len(name)}:{name}{len(value)}:{value},"
+            for name, value in nominated
+        ]
+        if not parts:
+            return primary
+        digest = _VARIANT.copy()
+        digest.update(primary)
+        digest.update("".join(parts).encode("utf-8", "surrogatepass"))
+        return digest.digest()
+
+    def values(self, names: tuple[str, ...], environ: Mapping[str, Any]) -> tuple[tuple[str, str | None], ...]:
+        """The nominated fields (lower case, as parse_vary() gives them) with their normalised values."""
+        pairs = []
+        for name, key, normalise in self._nominated(names):
+            value = environ.get(key)
+            pairs.append((name, None if value is None else normalise(value)))
+        return tuple(pairs)
+
+    def values_of(self, names: tuple[str, ...], request: Request) -> tuple[tuple[str, str | None], ...]:
+        """As values(), for a request that is no environ."""
+        pairs = []
+        for name, _, normalise in self._nominated(names):
+            value = request.fields.get(name)
+            pairs.append((name, None if value is None else normalise(value)))
+        return tuple(pairs)
+
+    def _nominate(self, names: tuple[str, ...]) -> tuple[tuple[str, str, Normaliser], ...]:
+        return tuple(
+            (
+                name,
+                _UNPREFIXED.get(name) or f"HTTP_{name.upper().replace('-', '_')}",
+                self._normaliser(name),
+            )
+            for name in names
+        )
+
+    def _normaliser(self, name: str) -> Normaliser:
+        if name == "cookie":
+            return self._cookies
+        if name == "accept-language" and self._rules.language is not None:
+            # The language it leads to is in the primary key.
+            return lambda value: None
+        return normaliser_of(name)
+
+    def _language(self, choose: Language, path: str, cookies: str | None, accepted: str | None) -> str:
+        name = self._rules.language_cookie
+        return choose(path, cookie_value(cookies, name) if cookies and name else None, accepted)
+
+    def _digest(self, kind: blake2b, scheme: str, host: str, path: str, query: str, language: str) -> bytes:
+        host = self._authority(scheme, host)
+        prefix = self._rules.prefix
+        text = (
+            f"{len(prefix)}:{prefix}{len(scheme)}:{scheme}{len(host)}:{host}{len(path)}:{path}{len(query)}:{query}"
+            f"{len(language)}:{language}"
+        )
+        digest = kind.copy()
+        digest.update(text.encode("utf-8", "surrogatepass"))
+        return digest.digest()
+
+
+def _authority(scheme: str, host: str) -> str:
+    """The host in lower case, without the port that the scheme has anyway (RFC 9110, 4.2.3)."""
+    return host.lower().removesuffix(_DEFAULT_PORTS.get(scheme, ":"))
+
+
+def _query_normaliser(rules: KeyRules) -> Callable[[str], str]:
+    pattern = patterns(rules.ignored_parameters, stop="=&")
+    is_ignored = re.compile(rf"(?:{pattern})(?:=.*)?", re.DOTALL).fullmatch if pattern else None
+
+    def normalise(query: str) -> str:
+        parts = query.split("&")
+        if is_ignored is not None:
+            parts = [part for part in parts if not is_ignored(part)]
+        if rules.sort_query:
+            parts = sorted(filter(None, parts), key=lambda part: part.partition("=")[0])
+        return "&".join(parts)
+
+    return normalise

@@ -1,0 +1,123 @@
+"""Request fields reduced to what a response can depend on, so that one stored response serves more requests.
+
+Two requests share a value here only if either could be given the other's response (RFC 9111, 4.1). Values that are not
+understood stay as they are. Nothing here raises; None is an absent field, which is not an empty one.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable
+from functools import lru_cache
+from typing import Final
+
+from .headers.lists import split_list
+from .headers.memo import MAX_REMEMBERED, MAX_REMEMBERED_CHARS, remembered
+
+KNOWN_CODINGS: Final = frozenset({"br", "deflate", "gzip", "zstd"})
+"""What a response may be encoded in for requests to be told apart by them; with other codings it is not stored."""
+
+_LISTS: Final = frozenset(
+    {"accept", "accept-charset", "accept-language", "cache-control", "forwarded", "prefer", "x-forwarded-for"}
+)
+_weight = re.compile(r"[ \t]*q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)[ \t]*", re.IGNORECASE).fullmatch
+
+Normaliser = Callable[[str], str | None]
+
+
+@remembered
+def codings(value: str) -> dict[str, float]:
+    """Coding in lower case -> weight, of an Accept-Encoding (RFC 9110, 12.5.3). What is malformed is left out."""
+    weights: dict[str, float] = {}
+    for member in split_list(value):
+        name, *parameters = member.split(";")
+        found = [_weight(parameter) for parameter in parameters]
+        if all(found):
+            name = name.strip(" \t").lower()
+            weights["gzip" if name == "x-gzip" else name] = float(found[0][1]) if found and found[0] else 1.0
+    return weights
+
+
+@remembered
+def accept_encoding(value: str) -> str:
+    """The known codings that are acceptable, in order of the alphabet; `!identity` where unencoded is not."""
+    weights = codings(value)
+    others = weights.get("*", 0.0)
+    accepted = sorted(name for name in KNOWN_CODINGS if weights.get(name, others) > 0)
+    if weights.get("identity", others if "*" in weights else 1.0) == 0:
+        accepted.append("!identity")
+    return ",".join(accepted)
+
+
+def choose_coding(value: str | None, offered: Iterable[str]) -> str:
+    """The best of the codings on offer, which come in the server's order of preference; `identity` where none will do.
+
+    Without an Accept-Encoding nothing is encoded: whoever does not ask for it may well not read it."""
+    if not value:
+        return "identity"
+    weights = codings(value)
+    others = weights.get("*", 0.0)
+    best, best_weight = "identity", 0.0
+    for name in offered:
+        weight = weights.get(name, others)
+        if weight > best_weight:
+            best, best_weight = name, weight
+    # Unencoded is wanted more only where that was said.
+    return "identity" if weights.get("identity", 0.0) > best_weight else best
+
+
+@remembered
+def spaced_list(value: str) -> str:
+    """A list with one space after each comma."""
+    return ", ".join(split_list(value))
+
+
+def stripped(value: str) -> str:
+    """Without the blanks around it, which are no part of a value (RFC 9110, 5.5)."""
+    return value.strip(" \t")
+
+
+def patterns(names: Iterable[str], *, stop: str) -> str:
+    """An expression for any of the names, in which `*` stands for any characters but those of `stop`."""
+    return "|".join(f"[^{re.escape(stop)}]*".join(map(re.escape, name.split("*"))) for name in names)
+
+
+def cookie_normaliser(ignored: Iterable[str]) -> Normaliser:
+    """A normaliser for Cookie: those that match no name of `ignored`, ordered by name; None where none is left.
+
+    The order of equally named cookies is kept, since the last of them usually wins."""
+    names = tuple(ignored)
+    is_ignored = re.compile(patterns(names, stop=";") or r"(?!)").fullmatch
+
+    def significant(value: str) -> str | None:
+        kept = []
+        for chunk in value.split(";"):
+            chunk = chunk.strip(" \t")
+            name = chunk.partition("=")[0].rstrip(" \t")
+            if chunk and not is_ignored(name):
+                kept.append((name, chunk))
+        if not kept:
+            return None if value.strip(" \t;") else ""
+        kept.sort(key=lambda pair: pair[0])
+        return "; ".join(chunk for _, chunk in kept)
+
+    recall = lru_cache(MAX_REMEMBERED)(significant)
+    return lambda value: recall(value) if len(value) <= MAX_REMEMBERED_CHARS else significant(value)
+
+
+def cookie_value(header: str, name: str) -> str | None:
+    """The value of the last cookie of that name in a Cookie field, as it is written; None where there is none."""
+    found = None
+    if name in header:
+        for chunk in header.split(";"):
+            cookie, equals, value = chunk.strip(" \t").partition("=")
+            if equals and cookie.rstrip(" \t") == name:
+                found = value.strip(" \t")
+    return found
+
+
+def normaliser_of(field: str) -> Normaliser:
+    """How a field (in lower case) is normalised that has no settings: Accept-Encoding, lists, and all others."""
+    if field == "accept-encoding":
+        return accept_encoding
+    return spaced_list if field in _LISTS else stripped
