@@ -36,10 +36,13 @@ class _FileSegment:
         self.growing = growing
 
     def write(self, view: memoryview) -> None:
+        """All of `view` or, raising OSError, nothing."""
+        at = self.end
         while view:
-            written = os.pwrite(self._fd, view, self.end)
-            self.end += written
+            written = os.pwrite(self._fd, view, at)
+            at += written
             view = view[written:]
+        self.end = at
 
     def send(self, sock: socket.socket) -> int:
         count = min(self.end - self.offset, _SEND_PIECE_BYTES)
@@ -54,6 +57,18 @@ class _FileSegment:
 
     def close(self) -> None:
         os.close(self._fd)
+
+
+def _spool(view: memoryview) -> _FileSegment:
+    """A temporary file without a name that holds `view`, and that more may be written to."""
+    with tempfile.TemporaryFile(prefix="wsgiperf-out-") as file:
+        segment = _FileSegment(os.dup(file.fileno()), 0, 0, growing=True)
+    try:
+        segment.write(view)
+    except BaseException:
+        segment.close()
+        raise
+    return segment
 
 
 class Outbound:
@@ -88,26 +103,21 @@ class Outbound:
     def append(self, data: bytes | memoryview) -> None:
         """Queue `data`: without a copy where there is room in memory or nothing else is queued, else in a file.
 
-        Raises ClientGone."""
+        Raises ClientGone, and OSError when the file cannot be written; nothing of `data` is queued then."""
         view = memoryview(data)
         with self.lock:
             self._check_open()
-            if not self._segments or self._memory + len(view) <= self._memory_bytes:
+            last = self._segments[-1] if self._segments else None
+            # A file is given up when it has grown to the bound: what was sent from it would never be freed otherwise.
+            if isinstance(last, _FileSegment) and last.growing and last.end < self._spool_bytes:
+                # Also what would find room in memory: the next large piece would need a file of its own after it.
+                last.write(view)
+            elif last is None or self._memory + len(view) <= self._memory_bytes:
                 self._segments.append(view)
                 self._memory += len(view)
             else:
-                self._spool_segment().write(view)
+                self._segments.append(_spool(view))
             self.pending += len(view)
-
-    def _spool_segment(self) -> _FileSegment:
-        """The segment at the end of the queue that more may be written to."""
-        last = self._segments[-1]
-        # A file is given up when it has grown to the bound: what was sent from it would never be freed otherwise.
-        if not isinstance(last, _FileSegment) or not last.growing or last.end >= self._spool_bytes:
-            with tempfile.TemporaryFile(prefix="wsgiperf-out-") as file:
-                last = _FileSegment(os.dup(file.fileno()), 0, 0, growing=True)
-            self._segments.append(last)
-        return last
 
     def append_file(self, fd: int, offset: int, count: int) -> None:
         """Queue `count` bytes of an open regular file from `offset` on. The descriptor is duplicated."""
