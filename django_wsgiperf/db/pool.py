@@ -115,19 +115,25 @@ class Pool(Generic[C]):
         lease: Lease[C] = Lease(
             label, threading.current_thread(), now, None if owner is None else weakref.ref(owner, self._notice_loss)
         )
-        physical = self._physical
+        physical, idle, statistics = self._physical, self._idle, self.statistics
         with self._lock:
-            if self._idle:
-                entry = self._idle[-1]
+            # What nearly always is, without a call: everything below is in _lend_idle(), unfit() and record() too.
+            if idle:
+                entry = idle[-1]
                 checked_ns = entry.checked_ns
                 if (
                     now - checked_ns < physical.bypass_ns
                     and checked_ns > physical.suspect_ns
                     and now < entry.expires_ns
                 ):
-                    self._lend_idle(lease)
+                    entry.lease = weakref.ref(lease, self._notice_loss)
+                    lease.entry = entry
                     lease.raw = entry.raw  # type: ignore[assignment]  # It is None only while it is being opened.
-                    self.statistics.wait_time.record(0)
+                    idle.pop()
+                    used = len(self._entries) - len(idle)
+                    if used > statistics.used_max:
+                        statistics.used_max = used
+                    statistics.wait_time.counts[0] += 1
                     return lease
         timeout_s = self.config.acquire_timeout_s if timeout_s is None else timeout_s
         try:
@@ -150,11 +156,14 @@ class Pool(Generic[C]):
             if entry is None or entry.lease is None or entry.lease() is not lease:
                 return
             self.statistics.use_time.record(now - lease.acquired_ns)
-            reason = discard or self._outdated(entry)
-            if not reason:
+            if not discard and entry.generation == self._generation:
                 entry.used_ns = entry.checked_ns = now
-                self._shelve(entry)
+                entry.lease = None
+                self._idle.append(entry)
+                if self._waiters:
+                    self._serve()
                 return
+            reason = discard or self._outdated(entry)
             if discard == BROKEN:
                 self._physical.suspect_ns = now
             chore = self._take(entry, "(closing)")
@@ -184,6 +193,7 @@ class Pool(Generic[C]):
         What comes back later is closed then; the housekeeper stays for it and ends after the last."""
         with self._lock:
             self._closed = True
+            self._generation += 1
             chores = [self._take(entry, "(closing)") for entry in list(self._idle)]
             while self._waiters:
                 self._fail(PoolClosed(self._closed_text()))
@@ -375,13 +385,6 @@ class Pool(Generic[C]):
             self._idle.remove(entry)
         return lease
 
-    def _shelve(self, entry: Entry[C]) -> None:
-        """Lay a fit connection on the idle stack, and from there into the hands of the oldest waiter."""
-        entry.lease = None
-        self._idle.append(entry)
-        if self._waiters:
-            self._serve()
-
     def _serve(self) -> None:
         """Give the oldest waiters what there is, or the news that there will be nothing."""
         while self._waiters:
@@ -410,9 +413,9 @@ class Pool(Generic[C]):
 
     def _outdated(self, entry: Entry[C]) -> str:
         """Why a connection that comes back is not to be lent again; empty when it is."""
-        if self._closed:
-            return "pool closed"
-        return "" if entry.generation == self._generation else "evicted"
+        if entry.generation == self._generation:
+            return ""
+        return "pool closed" if self._closed else "evicted"
 
     def _unavailable(self) -> PoolUnavailable:
         self.statistics.unavailable += 1
