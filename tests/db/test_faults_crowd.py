@@ -29,7 +29,7 @@ def site_of(database: Database, **pool: Any) -> Site:
 
 
 @contextlib.contextmanager
-def all_held(site: Site) -> Iterator[None]:
+def all_held(site: Site, size: int = MAX_SIZE) -> Iterator[None]:
     """Other threads have every connection for the length of a `with` block."""
     size = site.pool.config.max_size
     held, ended = threading.Barrier(size + 1), threading.Event()
