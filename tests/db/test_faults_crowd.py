@@ -29,7 +29,7 @@ def site_of(database: Database, **pool: Any) -> Site:
 
 
 @contextlib.contextmanager
-def all_held(site: Site, size: int = MAX_SIZE) -> Iterator[None]:
+def all_held(site: Site) -> Iterator[None]:
     """Other threads have every connection for the length of a `with` block."""
     size = site.pool.config.max_size
     held, ended = threading.Barrier(size + 1), threading.Event()
@@ -107,7 +107,7 @@ def pending(site: Site) -> int:
 def test_hundred_waiters_are_all_served_in_their_order(database: Database) -> None:
     site = site_of(database, MAX_SIZE=1)
     crowd = Crowd(site)
-    with all_held(site, 1):
+    with all_held(site):
         crowd.line_up()
     assert crowd.join() == [None] * CROWD
     # Each has told of itself before it gave the one connection back.
