@@ -135,6 +135,8 @@ class Reactor:
             readable(connection, now_ns)
             if mask & GONE:
                 connection.readable = True  # The end of the stream is still to be read, after the response.
+                if not connection.busy:
+                    self.again(connection)  # No other event will tell, and no response is there to wait for.
         while handed_over:
             self._take_back(handed_over.popleft())
         now = now_ns / 1e9

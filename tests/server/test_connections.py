@@ -332,3 +332,19 @@ def test_queue_past_its_deadline_gets_503(serve_app: Start) -> None:
     gate.open.set()
     assert running.response().status == 200
     assert gate.runs == 1
+
+
+@pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
+@pytest.mark.parametrize("sent", [b"", b"GET", SLOW["half a body"], SLOW["half a chunk"]])
+def test_client_that_left_in_mid_request_is_let_go_at_once(serve_app: Start, sent: bytes, reset: bool) -> None:
+    """Its last bytes and its end come as one event, and the event only once."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    with contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(Client(listening.getsockname()[1])) for _ in range(10)]
+        for client in clients:
+            if reset:
+                client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.send(sent)
+    server = serve_app(echo, listening=listening, header_timeout_s=600.0, body_timeout_s=600.0, body_min_rate=0)
+    eventually(lambda: server.reactor.statistics.accepted == 10, "all were accepted")
+    eventually(lambda: not server.reactor.connections, "none is kept for what will never come")
