@@ -182,7 +182,7 @@ def _content_length(value: str, earlier: int) -> int:
     return length
 
 
-def _misfit(headers: Headers) -> str:
+def _misfit(headers: Any) -> str:
     """What is wrong with headers that are no list of pairs of text; a value may be a secret, its type is none."""
     try:
         for item in headers:
