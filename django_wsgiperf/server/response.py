@@ -10,6 +10,7 @@ import re
 import time
 from email.utils import formatdate
 from http import HTTPStatus
+from typing import Any
 
 Headers = list[tuple[str, str]]
 
