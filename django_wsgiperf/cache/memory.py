@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
+from . import forking
+
 V = TypeVar("V")
 Key = str | bytes
 
@@ -74,6 +76,7 @@ class MemoryCache(Generic[V]):
         self._insertions = 0
         self._evictions = 0
         self._refusals = 0
+        forking.watch(self)
 
     def get(self, key: Key) -> V | None:
         """The value, or None. Takes no lock."""
@@ -157,6 +160,10 @@ class MemoryCache(Generic[V]):
                 node = node.newer
         for node in nodes:
             yield node.key, node.value, node.charge
+
+    def after_fork_in_child(self) -> None:
+        """What is kept is the child's as well: no thread is ever caught in the middle of a change, as said above."""
+        self._lock = threading.Lock()
 
     def numbers(self) -> MemoryNumbers:
         """For people and metrics."""

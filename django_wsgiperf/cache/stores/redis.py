@@ -1,0 +1,183 @@
+"""A shared store in Redis or Valkey, by the fewest round trips: raw values, leases, the log of purges, and its news.
+
+Takes from redis-py its connections (addresses, TLS, passwords, Sentinel, the protocol) and leaves the rest of it: no
+retries, no time-outs of five seconds, no pool that asks each connection for its health before each use. What the log
+looks like inside Redis is in redis_purges.py, how a connection is found for an alias in __init__.py.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, TypeAlias
+
+from redis import ConnectionError as RedisConnectionError
+from redis import ReadOnlyError, RedisError, ResponseError
+
+from django_wsgiperf.cache.store import PurgeOrder, Purges, Store, StoreRefused, StoreUnavailable
+
+from . import redis_purges
+
+Wire: TypeAlias = Any
+"""A connection of redis-py, of whatever class the alias uses."""
+Command: TypeAlias = tuple[str | bytes | int, ...]
+
+DELETE_IF: Final = "if redis.call('GET', KEYS[1]) == ARGV[1] then return redis.call('DEL', KEYS[1]) end return 0"
+
+
+@contextlib.contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    # Not by name: how Redis says that it is full, may only be read or is misconfigured differs between versions.
+    except ResponseError as error:
+        raise StoreRefused(str(error)) from error
+    except (RedisError, OSError) as error:
+        raise StoreUnavailable(str(error) or type(error).__name__) from error
+
+
+class RedisStore(Store):
+    """`connect` makes a connection that is not yet open, with the time-outs it is to have; `prefix` begins every key.
+
+    Idle connections lie on a stack, at most as many as threads have used the store at once. `max_tags` bounds what the
+    log of purges remembers; what it has to forget it takes for purged."""
+
+    def __init__(self, title: str, connect: Callable[[], Wire], prefix: str, *, max_tags: int = 20_000) -> None:
+        self.title = title
+        self._connect = connect
+        self._prefix = prefix
+        self._log = f"{prefix}purges"
+        self._max_tags = max_tags
+        # append() and pop() of a list are atomic: it needs no lock.
+        self._idle: list[Wire] = []
+        self._pid = os.getpid()
+
+    # -- values
+
+    def fetch(self, keys: Sequence[str], known: int) -> tuple[list[bytes | None], int | None]:
+        prefix = self._prefix
+        head, values = self._ask(("ZSCORE", self._log, redis_purges.HEAD), ("MGET", *[prefix + key for key in keys]))
+        return values, None if head is None else int(float(head))
+
+    def set(self, key: str, value: bytes, ttl_s: float) -> None:
+        self._ask(("SET", self._prefix + key, value, "PX", _milliseconds(ttl_s)))
+
+    def delete(self, keys: Sequence[str]) -> None:
+        if keys:
+            self._ask(("DEL", *[self._prefix + key for key in keys]))
+
+    def add(self, key: str, value: bytes, ttl_s: float) -> bool:
+        return self._ask(("SET", self._prefix + key, value, "NX", "PX", _milliseconds(ttl_s)))[0] is not None
+
+    def delete_if(self, key: str, value: bytes) -> None:
+        self._ask(("EVAL", DELETE_IF, 1, self._prefix + key, value))
+
+    # -- purges
+
+    def purge(self, order: PurgeOrder, known: int) -> Purges:
+        (reply,) = self._ask(redis_purges.purge(self._log, order, known, self._max_tags))
+        return redis_purges.parse(reply)
+
+    def purges_since(self, known: int) -> Purges:
+        (reply,) = self._ask(redis_purges.since(self._log, known))
+        purges = redis_purges.parse(reply)
+        if purges.head < max(known, 1):
+            (reply,) = self._ask(redis_purges.begin(self._log, known, self._max_tags))
+            purges = redis_purges.parse(reply)
+        return purges
+
+    def listen(self) -> RedisSubscription:
+        with _translated():
+            wire = self._connect()
+            try:
+                wire.connect()
+                wire.send_command("SUBSCRIBE", self._log)
+                wire.read_response()
+            except BaseException:
+                wire.disconnect()
+                raise
+        return RedisSubscription(wire)
+
+    def rest(self) -> None:
+        """Nothing to do: an idle connection is anybody's."""
+
+    def close(self) -> None:
+        while self._idle:
+            with contextlib.suppress(IndexError):  # Another thread was faster.
+                self._idle.pop().disconnect()
+
+    # -- connections
+
+    def _ask(self, *commands: Command) -> list[Any]:
+        """Send the commands at once, and read a reply to each."""
+        if self._pid != os.getpid():
+            # After a fork: they are the parent's. Closing them here ends nothing there.
+            self._pid = os.getpid()
+            self.close()
+        try:
+            wire = self._idle.pop()
+        except IndexError:
+            return self._ask_anew(commands)
+        try:
+            return self._ask_over(wire, commands)
+        except StoreUnavailable as error:
+            # A server that was restarted has closed them all; only one that answers nothing has been given its time.
+            # Every command may be repeated: it does the same again, or was not done.
+            if not isinstance(error.__cause__, RedisConnectionError):
+                raise
+        self.close()
+        return self._ask_anew(commands)
+
+    def _ask_anew(self, commands: Sequence[Command]) -> list[Any]:
+        with _translated():
+            wire = self._connect()
+            wire.connect()
+        return self._ask_over(wire, commands)
+
+    def _ask_over(self, wire: Wire, commands: Sequence[Command]) -> list[Any]:
+        with _translated():
+            replies: list[Any] = []
+            refused: ResponseError | None = None
+            try:
+                wire.send_packed_command(wire.pack_commands(commands), check_health=False)
+                for _ in commands:
+                    try:
+                        replies.append(wire.read_response())
+                    except ResponseError as error:
+                        refused = error
+            except BaseException:
+                # A reply that nobody has read must not become the next caller's.
+                wire.disconnect()
+                raise
+            self._idle.append(wire)
+            if refused is not None:
+                if isinstance(refused, ReadOnlyError):
+                    # Where another server has taken over, its address leads there by now.
+                    self.close()
+                raise refused
+            return replies
+
+
+class RedisSubscription:
+    """Messages on the channel of the log, on a connection of their own."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._wire = wire
+
+    def wait(self, timeout_s: float) -> bool:
+        with _translated():
+            heard = False
+            # Whatever has come counts as one: the news is read from the log, not from here.
+            while self._wire.can_read(0 if heard else timeout_s):
+                self._wire.read_response()
+                heard = True
+            return heard
+
+    def close(self) -> None:
+        self._wire.disconnect()
+
+
+def _milliseconds(ttl_s: float) -> int:
+    return max(1, math.ceil(ttl_s * 1_000))
