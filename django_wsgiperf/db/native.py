@@ -19,7 +19,7 @@ from django.utils.asyncio import async_unsafe
 from .activity import current_label
 from .adapters.base import keep_for_ever
 from .config import PoolConfig
-from .holders import Holder, describe
+from .holders import Holder
 from .lease import Lease
 from .mixin import PooledMixin
 from .statistics import PoolStatistics
@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 _DJANGOS_SIZE = 4
 """psycopg_pool's min_size, which is the maximum too unless max_size says otherwise."""
+_SHOWN = 20
+"""Holders in the text of a timeout: as many as a person would read."""
 
 
 class NativePool:
@@ -102,7 +104,7 @@ class NativePool:
         """A wait was in vain. Who holds the connections, for people."""
         with self._lock:
             self.statistics.timeouts += 1
-        return describe(self.holders())
+        return "\n".join(f"  {holder}" for holder in self.holders()[:_SHOWN])
 
     # -- what can be asked of every pool
 

@@ -151,25 +151,16 @@ def prewarm() -> None:
 
 
 def _key(wrapper: PooledMixin, settings: AliasPool) -> Hashable:
-    given = wrapper.settings_dict
+    from .adapters.base import identity
+
     return (
         type(wrapper),
         wrapper.alias if type(wrapper).pool_adapter_class.has_djangos_pool(wrapper) else None,
-        *(given.get(name) for name in ("NAME", "USER", "HOST", "PORT")),
-        _frozen(given.get("OPTIONS")),
+        identity(wrapper.settings_dict),
         wrapper.timezone_name,
         django_settings.USE_TZ,
         *(settings.config, settings.validate, settings.reset, settings.release, settings.evict_on),
     )
-
-
-def _frozen(value: Any) -> Hashable:
-    if isinstance(value, dict):
-        return tuple(sorted((str(name), _frozen(each)) for name, each in value.items()))
-    if isinstance(value, (list, tuple)):
-        return tuple(map(_frozen, value))
-    # Types tell 1 from True; what cannot be hashed is told apart by its identity, and kept alive by the adapter.
-    return (type(value).__qualname__, repr(value) if isinstance(value, Hashable) else id(value))
 
 
 def _name(wrapper: PooledMixin, taken: set[str]) -> str:

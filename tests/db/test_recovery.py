@@ -281,6 +281,22 @@ class RecoveryContract:
             stock = database.wrapper(stock=True, **settings)
             assert state(stock) == by_known_steps
 
+    def test_renamed_database_of_a_copy_is_not_the_first_ones(self, database: Database) -> None:
+        first = database.wrapper()
+        run(first, "CREATE TABLE here (n INTEGER)")
+        first.close()
+        copy = first.copy()
+        database.wrappers.append(copy)
+        value(copy, "SELECT COUNT(*) FROM here")
+        copy.close()
+        copy.settings_dict["NAME"] = "no_such_folder/no_such_database"
+        with pytest.raises(DatabaseError):
+            value(copy, "SELECT 1")
+        registry.pools()[0].evict_all("test")
+        assert value(first, "SELECT COUNT(*) FROM here") == 0
+        run(first, "DROP TABLE here")
+        first.close()
+
     def test_connection_created_is_sent_for_each_lease(self, database: Database) -> None:
         from django.db.backends.signals import connection_created
 

@@ -120,6 +120,12 @@ def shared(request: HttpRequest) -> HttpResponse:
     return HttpResponse("")
 
 
+def atomic(request: HttpRequest) -> HttpResponse:
+    value(connection, "SELECT 1")
+    seen["atomic"] = connection.in_atomic_block
+    return HttpResponse("done")
+
+
 async def query_async(request: HttpRequest, secret: str = "") -> HttpResponse:
     seen["value"] = await sync_to_async(value)(connection, "SELECT 1")
     seen["used"] = in_use()
@@ -145,7 +151,7 @@ urlpatterns = (
             *(left_in_transaction, left_pinned, left_cursor, shared),
         )
     ]
-    + [path("held_class/", Held.as_view())]
+    + [path("held_class/", Held.as_view()), path("atomic/", atomic)]
 )
 
 
@@ -275,6 +281,16 @@ class ReleaseContract:
         in_thread(lambda: Answer("/query_async/secret/").read())
         assert seen["used"] == 1
         assert in_use() == 0
+
+    def test_atomic_requests_hold_it_for_the_view_alone(self, database: Database) -> None:
+        def request() -> None:
+            answer = Answer("/atomic/")
+            assert seen["atomic"] is True
+            assert in_use() == 0
+            answer.read()
+
+        with site(database, __name__, ATOMIC_REQUESTS=True):
+            in_thread(request)
 
     def test_without_the_middleware_it_is_djangos_own_point(self, database: Database) -> None:
         def request() -> None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.db.backends.base.base import NO_DB_ALIAS
@@ -61,6 +62,9 @@ class Adapter:
         self.wrapper_class = wrapper_class
         self.alias = alias
         self.settings_dict = settings_dict
+        """The settings of the wrapper that asked last: a new password is found there."""
+        self._identity = identity(settings_dict)
+        self._first_settings = _copied(settings_dict)
         self.validate: Callable[[Any], object] | None = import_string(settings.validate) if settings.validate else None
         self.hard = settings.reset == "hard"
         self.watches_session = settings.reset == "auto"
@@ -162,10 +166,12 @@ class Adapter:
         try:
             maker = self._makers.pop()
         except IndexError:
-            maker = self.wrapper_class(self.settings_dict, self.alias)
+            maker = self.wrapper_class(self._first_settings, self.alias)
             # One thread after the other uses it.
             maker.inc_thread_sharing()
-        maker.settings_dict = self.settings_dict
+        # Tests rename databases in place. That is another pool's then, and this one's is what it was.
+        current = self.settings_dict
+        maker.settings_dict = current if identity(current) == self._identity else self._first_settings
         try:
             yield maker
         finally:
@@ -193,6 +199,27 @@ class Adapter:
     def _close_quietly(self, raw: Any) -> None:
         with contextlib.suppress(Exception):
             raw.close()
+
+
+def identity(settings_dict: Mapping[str, Any]) -> Hashable:
+    """What a database's settings say about where to connect and how, the password left out."""
+    return (
+        *(settings_dict.get(name) for name in ("NAME", "USER", "HOST", "PORT", "TIME_ZONE")),
+        _frozen(settings_dict.get("OPTIONS")),
+    )
+
+
+def _frozen(value: Any) -> Hashable:
+    if isinstance(value, dict):
+        return tuple(sorted((str(name), _frozen(each)) for name, each in value.items()))
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_frozen, value))
+    # Types tell 1 from True; what cannot be hashed is told apart by its identity, and kept alive by the adapter.
+    return (type(value).__qualname__, repr(value) if isinstance(value, Hashable) else str(id(value)))
+
+
+def _copied(value: Any) -> Any:
+    return {name: _copied(each) for name, each in value.items()} if isinstance(value, dict) else value
 
 
 def keep_for_ever(thing: object) -> None:
