@@ -1,4 +1,4 @@
-"""Who holds the connections of a pool, for people: the entries of Pool.holders() and the text of a timeout.
+"""Who holds the connections of a pool, for people: the entries of Pool.holders() and the lines of a time-out.
 
 Reads leases, changes nothing, and asks no server. SQL is shown as it was prepared, without its parameters.
 """

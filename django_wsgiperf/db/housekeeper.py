@@ -69,7 +69,7 @@ class Housekeeper(Generic[C]):
         self.wake()
         self.close_lost()
         with pool._lock:
-            leases = [entry.lease() for entry in pool._entries if entry.lease is not None]
+            leases = [entry.lease() for entry in pool._places.entries if entry.lease is not None]
         me = threading.current_thread()
         # For what this thread has itself it would wait in vain.
         if thread is not None and thread is not me and all(lease is None or lease.thread is not me for lease in leases):
@@ -90,7 +90,7 @@ class Housekeeper(Generic[C]):
         self.wake()
 
     def _run(self) -> None:
-        while not (self._pool._closed and not self._pool._entries):
+        while not (self._pool._places.closed and not self._pool._places.entries):
             try:
                 rest_s = self.run_once()
             except Exception:
@@ -112,8 +112,8 @@ class Housekeeper(Generic[C]):
         if pool.config.leak_threshold_s:
             self._report_leaks()
         with pool._lock:
-            pool._serve()
-            if pool._waiters and pool._physical.outage.error is not None:
+            pool._places.serve()
+            if pool._places.waiters and pool._physical.outage.error is not None:
                 return min(self._rest_s, max(0.001, (pool._physical.outage.retry_at_ns - pool.clock()) / 1e9))
         return self._rest_s
 
@@ -125,10 +125,10 @@ class Housekeeper(Generic[C]):
                 self._errands.popleft()()
         lost: list[tuple[Lease[C] | None, Lease[C]]] = []
         with pool._lock:
-            for entry in pool._entries:
-                if entry not in pool._idle and entry.is_lost():
+            for entry in pool._places.entries:
+                if entry not in pool._places.idle and entry.is_lost():
                     former = entry.lease() if entry.lease is not None else None
-                    lost.append((former, pool._take(entry, "(closing)")))
+                    lost.append((former, pool._places.take(entry, "(closing)")))
             pool.statistics.reclaimed += len(lost)
         for former, chore in lost:
             holder = "its holder is gone" if former is None else Holder.of(former, pool.clock(), "lost")
@@ -152,11 +152,11 @@ class Housekeeper(Generic[C]):
         old: list[tuple[Lease[C], str]] = []
         with pool._lock:
             # The stack's bottom has been idle for longest.
-            for entry in list(pool._idle):
+            for entry in list(pool._places.idle):
                 if now >= entry.expires_ns:
-                    old.append((pool._take(entry, "(closing)"), "lifetime"))
-                elif idle_ns and now - entry.used_ns >= idle_ns and len(pool._idle) > config.min_idle:
-                    old.append((pool._take(entry, "(closing)"), "idle"))
+                    old.append((pool._places.take(entry, "(closing)"), "lifetime"))
+                elif idle_ns and now - entry.used_ns >= idle_ns and len(pool._places.idle) > config.min_idle:
+                    old.append((pool._places.take(entry, "(closing)"), "idle"))
         for chore, reason in old:
             pool._close(chore, reason)
 
@@ -164,18 +164,18 @@ class Housekeeper(Generic[C]):
         pool = self._pool
         keepalive_ns = int(pool.config.keepalive_s * 1e9)
         with pool._lock:
-            quiet = list(pool._idle)
+            quiet = list(pool._places.idle)
         for entry in quiet:
             with pool._lock:
-                if entry not in pool._idle or pool.clock() - entry.checked_ns < keepalive_ns:
+                if entry not in pool._places.idle or pool.clock() - entry.checked_ns < keepalive_ns:
                     continue
-                chore = pool._take(entry, "(keeping alive)")
+                chore = pool._places.take(entry, "(keeping alive)")
             alive = pool._physical.is_alive(entry)
             self._give_back(chore, "" if alive else "dead")
 
     def _refill(self) -> None:
         pool = self._pool
-        while self._open_one(lambda: len(pool._idle) < pool.config.min_idle and not pool._waiters):
+        while self._open_one(lambda: len(pool._places.idle) < pool.config.min_idle and not pool._places.waiters):
             pass
 
     def prewarm(self, count: int, timeout_s: float) -> int:
@@ -183,29 +183,29 @@ class Housekeeper(Generic[C]):
         pool = self._pool
 
         def work() -> None:
-            while self._open_one(lambda: len(pool._entries) < count):
+            while self._open_one(lambda: len(pool._places.entries) < count):
                 pass
 
         deadline_s = time.monotonic() + timeout_s
         threads = [
             threading.Thread(target=work, name=f"wsgiperf-pool-{pool.name}-prewarm-{number}", daemon=True)
-            for number in range(min(count - len(pool._entries), _PREWARM_THREADS))
+            for number in range(min(count - len(pool._places.entries), _PREWARM_THREADS))
         ]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join(max(0.0, deadline_s - time.monotonic()))
         with pool._lock:
-            return sum(entry.raw is not None for entry in pool._entries)
+            return sum(entry.raw is not None for entry in pool._places.entries)
 
     def _open_one(self, wanted: Callable[[], bool]) -> bool:
         """Open one connection for nobody, if `wanted` says so under the lock and there is room; whether it did."""
         pool = self._pool
         with pool._lock:
-            entry = pool._room() if wanted() else None
+            entry = pool._places.room() if wanted() else None
             if entry is None:
                 return False
-            chore = pool._take(entry, "(opening ahead)")
+            chore = pool._places.take(entry, "(opening ahead)")
         try:
             pool._open(entry)
         except Exception:
@@ -219,11 +219,11 @@ class Housekeeper(Generic[C]):
         pool, entry = self._pool, chore.entry
         assert entry is not None
         with pool._lock:
-            reason = reason or pool._outdated(entry)
+            reason = reason or pool._places.outdated(entry)
             if not reason:
                 entry.lease = None
-                bisect.insort(pool._idle, entry, key=lambda each: each.used_ns)
-                pool._serve()
+                bisect.insort(pool._places.idle, entry, key=lambda each: each.used_ns)
+                pool._places.serve()
                 return
         pool._close(chore, reason)
 
@@ -233,9 +233,9 @@ class Housekeeper(Generic[C]):
         now = pool.clock()
         late: list[tuple[Entry[C], Lease[C]]] = []
         with pool._lock:
-            for entry in pool._entries:
+            for entry in pool._places.entries:
                 lease = entry.lease() if entry.lease is not None else None
-                if lease is None or lease.reported or entry in pool._idle:
+                if lease is None or lease.reported or entry in pool._places.idle:
                     continue
                 if now - lease.acquired_ns >= threshold_ns:
                     lease.reported = True

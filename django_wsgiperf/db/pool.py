@@ -2,16 +2,16 @@
 
 A connection goes round like this: acquire() takes the idle one used last, or opens one in the calling thread while
 there is room, or waits in line; release() hands it to the thread that has waited longest, or lays it on the idle stack.
-What is done at leisure (closing what is old, refilling, finding what was lost) is in housekeeper.py; the dealings with
-the server are in physical.py, when to ask one that refuses in outage.py, what is counted in statistics.py.
+Who has what and who waits is kept in places.py; the dealings with the server are in physical.py, when to ask one that
+refuses in outage.py; what is done at leisure (closing what is old, refilling, finding what was lost) in housekeeper.py.
 
 The invariants, and what keeps each:
 
-1. Never more than `max_size` connections exist. Each has an Entry in `_entries` from before it is opened until after it
-   is closed, and `_room()` alone adds one.
-2. Nobody overtakes the line: while a thread waits in `_waiters`, nothing lies in `_idle`, and there is no room that the
-   server would let us use. Whoever changes one of these calls `_serve()` before it lets go of the lock.
-3. An entry lies in `_idle`, or it refers to the lease of somebody who is there to give it back; the pool's own chores
+1. Never more than `max_size` connections exist. Each has an Entry in `entries` from before it is opened until after it
+   is closed, and `room()` alone adds one.
+2. Nobody overtakes the line: while a thread is in `waiters`, nothing lies in `idle`, and there is no room that the
+   server would let us use. Whoever changes one of these calls `serve()` before it lets go of the lock.
+3. An entry lies in `idle`, or it refers to the lease of somebody who is there to give it back; the pool's own chores
    take a lease too. Whatever is neither was lost, and is found, closed and replaced by the housekeeper.
 4. A waiter that gives up looks, under the lock, whether it has been served meanwhile: nothing is handed into the void.
 5. The lock is never held during a call to the driver.
@@ -28,17 +28,17 @@ import logging
 import threading
 import time
 import weakref
-from collections import deque
 from collections.abc import Callable
 from typing import Any, Generic
 
 from .config import Driver, PoolConfig
-from .errors import PoolClosed, PoolError, PoolOverloaded, PoolTimeout, PoolUnavailable
-from .holders import Holder, describe
+from .errors import PoolError, closed, timed_out
+from .holders import Holder
 from .housekeeper import Housekeeper
 from .lease import C, Entry, Lease
 from .outage import is_refusal
 from .physical import Physical
+from .places import Places, Waiter
 from .statistics import PoolStatistics
 
 __all__ = ["BROKEN", "Driver", "Entry", "Holder", "Lease", "Pool", "PoolConfig"]
@@ -51,18 +51,6 @@ BROKEN = "broken"
 _FIRST_LOOK_S = 0.05
 _LAST_LOOK_S = 1.0
 """Whoever waits for longer looks ever more seldom whether a holder has died."""
-
-
-class _Waiter(Generic[C]):
-    """A thread in line, and the lock it sleeps on. It has been served when `lease.entry` or `error` is set."""
-
-    __slots__ = ("alarm", "error", "lease")
-
-    def __init__(self, lease: Lease[C]) -> None:
-        self.lease = lease
-        self.error: PoolError | None = None
-        self.alarm = threading.Lock()
-        self.alarm.acquire()
 
 
 class Pool(Generic[C]):
@@ -85,21 +73,19 @@ class Pool(Generic[C]):
         self.background = background
         self.clock = clock
         self._driver = driver
-        self._closed = False
         self._begin(forks=0)
 
     def _begin(self, *, forks: int) -> None:
         """Be empty, as at first and in a forked child."""
         self._lock = threading.RLock()
         self._is_inside: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]
-        self._entries: set[Entry[C]] = set()
-        self._idle: list[Entry[C]] = []
-        self._waiters: deque[_Waiter[C]] = deque()
-        self._generation = 0
         self.statistics = PoolStatistics(self._lock, forks=forks)
         self._physical = Physical(self.name, self._driver, self.config, self.clock, self._lock, self.statistics)
         self.housekeeper: Housekeeper[C] = Housekeeper(self)
         self._notice_loss = self.housekeeper.notice_loss
+        self._places: Places[C] = Places(
+            self.name, self.config, self.clock, self._physical.outage, self.statistics, self._notice_loss
+        )
 
     # -- for holders
 
@@ -115,11 +101,11 @@ class Pool(Generic[C]):
         lease: Lease[C] = Lease(
             label, threading.current_thread(), now, None if owner is None else weakref.ref(owner, self._notice_loss)
         )
-        physical, idle, statistics = self._physical, self._idle, self.statistics
+        physical, places, statistics = self._physical, self._places, self.statistics
         with self._lock:
-            # What nearly always is, without a call: everything below is in _lend_idle(), unfit() and record() too.
-            if idle:
-                entry = idle[-1]
+            # What nearly always is, without a call: the same is in Physical.unfit() and Places.claim().
+            if places.idle:
+                entry = places.idle[-1]
                 checked_ns = entry.checked_ns
                 if (
                     now - checked_ns < physical.bypass_ns
@@ -129,8 +115,8 @@ class Pool(Generic[C]):
                     entry.lease = weakref.ref(lease, self._notice_loss)
                     lease.entry = entry
                     lease.raw = entry.raw  # type: ignore[assignment]  # It is None only while it is being opened.
-                    idle.pop()
-                    used = len(self._entries) - len(idle)
+                    places.idle.pop()
+                    used = len(places.entries) - len(places.idle)
                     if used > statistics.used_max:
                         statistics.used_max = used
                     statistics.wait_time.counts[0] += 1
@@ -150,23 +136,23 @@ class Pool(Generic[C]):
         if self._is_inside():
             self.housekeeper.defer(lambda: self.release(lease, discard=discard))
             return
-        now = self.clock()
+        now, places = self.clock(), self._places
         with self._lock:
             entry = lease.entry
             if entry is None or entry.lease is None or entry.lease() is not lease:
                 return
             self.statistics.use_time.record(now - lease.acquired_ns)
-            if not discard and entry.generation == self._generation:
+            if not discard and entry.generation == places.generation:
                 entry.used_ns = entry.checked_ns = now
                 entry.lease = None
-                self._idle.append(entry)
-                if self._waiters:
-                    self._serve()
+                places.idle.append(entry)
+                if places.waiters:
+                    places.serve()
                 return
-            reason = discard or self._outdated(entry)
+            reason = discard or places.outdated(entry)
             if discard == BROKEN:
                 self._physical.suspect_ns = now
-            chore = self._take(entry, "(closing)")
+            chore = places.take(entry, "(closing)")
         self._close(chore, reason)
 
     # -- for those who run it
@@ -181,8 +167,7 @@ class Pool(Generic[C]):
             self.housekeeper.defer(lambda: self.evict_all(reason))
             return
         with self._lock:
-            self._generation += 1
-            chores = [self._take(entry, "(closing)") for entry in list(self._idle)]
+            chores = self._places.retire()
         logger.info("Pool %s closes all of its connections: %s", self.name, reason)
         for chore in chores:
             self._close(chore, "evicted")
@@ -192,20 +177,19 @@ class Pool(Generic[C]):
 
         What comes back later is closed then; the housekeeper stays for it and ends after the last."""
         with self._lock:
-            self._closed = True
-            self._generation += 1
-            chores = [self._take(entry, "(closing)") for entry in list(self._idle)]
-            while self._waiters:
-                self._fail(PoolClosed(self._closed_text()))
+            self._places.closed = True
+            chores = self._places.retire()
+            self._places.send_home(lambda: closed(self.name))
         for chore in chores:
             self._close(chore, "pool closed")
         self.housekeeper.finish(timeout_s)
 
     def after_fork_in_child(self) -> None:
         """Begin again, empty: the connections are the parent's. No other thread has survived, nor what it held."""
-        entries, physical = self._entries, self._physical
+        before, physical = self._places, self._physical
         self._begin(forks=self.statistics.forks + 1)
-        for entry in entries:
+        self._places.closed = before.closed
+        for entry in before.entries:
             entry.lease = None
             physical.abandon(entry)
 
@@ -213,7 +197,7 @@ class Pool(Generic[C]):
         """Who has the connections now, the longest holder first."""
         now = self.clock()
         with self._lock:
-            lent = [(entry, entry.lease()) for entry in self._entries if entry.lease is not None]
+            lent = [(entry, entry.lease()) for entry in self._places.entries if entry.lease is not None]
         held = [(entry, lease) for entry, lease in lent if lease is not None]
         held.sort(key=lambda pair: pair[1].acquired_ns)
         return [Holder.of(lease, now, self._physical.state(entry)) for entry, lease in held]
@@ -224,25 +208,26 @@ class Pool(Generic[C]):
             return self.statistics.snapshot(
                 name=self.name,
                 config=self.config,
-                idle=len(self._idle),
-                opened=len(self._entries),
-                pending=len(self._waiters),
+                idle=len(self._places.idle),
+                opened=len(self._places.entries),
+                pending=len(self._places.waiters),
                 outage="" if self._physical.outage.error is None else str(self._physical.outage.error),
             )
 
     # -- acquiring, when the idle connection used last cannot simply be taken
 
     def _acquire_slowly(self, lease: Lease[C], deadline_ns: int) -> None:
+        places = self._places
         useless: Entry[C] | None = None
         while True:
             with self._lock:
                 # What proved useless is given up and replaced in one step, or the place in line would be lost.
                 if useless is not None:
-                    self._entries.discard(useless)
+                    places.entries.discard(useless)
                 try:
-                    waiter = self._claim(lease, first=useless is not None)
+                    waiter = places.claim(lease, first=useless is not None)
                 finally:
-                    self._serve()
+                    places.serve()
             if waiter is not None:
                 self._wait(waiter, deadline_ns)
             entry = lease.entry
@@ -259,7 +244,7 @@ class Pool(Generic[C]):
                     break
                 except Exception as error:
                     with self._lock:
-                        if not is_refusal(error) or self.clock() >= deadline_ns or self._is_hopeless(entry):
+                        if not is_refusal(error) or self.clock() >= deadline_ns or places.is_hopeless(entry):
                             raise
             useless, lease.entry = entry, None
         with self._lock:
@@ -269,30 +254,7 @@ class Pool(Generic[C]):
             lease.waited_ns, lease.acquired_ns = now - lease.acquired_ns, now
             self.statistics.wait_time.record(lease.waited_ns)
 
-    def _claim(self, lease: Lease[C], *, first: bool) -> _Waiter[C] | None:
-        """Lend `lease` an idle connection or room to open one, or put it in line, `first` or last. Lock held."""
-        if self._closed:
-            raise PoolClosed(self._closed_text())
-        if (first or not self._waiters) and self._lend_next(lease):
-            return None
-        if self._is_hopeless():
-            raise self._unavailable()
-        waiting, most = len(self._waiters), self.config.max_waiters
-        if most is not None and waiting >= most and not first:
-            self.statistics.overloaded += 1
-            raise PoolOverloaded(
-                f"Pool {self.name!r} has no connection free, and {waiting} threads wait for one already: max_waiters "
-                f"is {most}. Allow more, or raise max_size ({self.config.max_size})."
-            )
-        waiter = _Waiter(lease)
-        if first:
-            self._waiters.appendleft(waiter)
-        else:
-            self._waiters.append(waiter)
-        self.statistics.pending_max = max(self.statistics.pending_max, waiting + 1)
-        return waiter
-
-    def _wait(self, waiter: _Waiter[C], deadline_ns: int) -> None:
+    def _wait(self, waiter: Waiter[C], deadline_ns: int) -> None:
         """Sleep until served; raises when that does not come in time, or cannot come."""
         if self._physical.outage.error is not None:
             self.housekeeper.wake()
@@ -308,7 +270,7 @@ class Pool(Generic[C]):
                 if waiter.error is not None:
                     raise waiter.error
                 if self.clock() >= deadline_ns:
-                    self._waiters.remove(waiter)
+                    self._places.waiters.remove(waiter)
                     break
         raise self._timed_out(waiter.lease)
 
@@ -317,124 +279,31 @@ class Pool(Generic[C]):
         outage, holders = self._physical.outage, self.holders()
         with self._lock:
             if not holders and outage.error is not None:
-                return self._unavailable()
+                return self._places.unavailable()
             self.statistics.timeouts += 1
-        error = PoolTimeout(
-            f"Pool {self.name!r} had no connection free for {(self.clock() - lease.acquired_ns) / 1e9:.1f} s: "
-            f"{len(holders)} of at most {self.config.max_size} in use, {len(self._waiters)} more threads waiting. "
-            f"In use by:\n{describe(holders)}",
-            holders,
-        )
+        waited_s = (self.clock() - lease.acquired_ns) / 1e9
+        error = timed_out(self.name, waited_s, holders, self.config.max_size, len(self._places.waiters))
         error.__cause__ = outage.error
         return error
 
     def _withdraw(self, lease: Lease[C]) -> None:
         """acquire() failed or was interrupted, in whatever line: give up its place in line, or what it was lent."""
         with self._lock:
-            for waiter in list(self._waiters):
-                if waiter.lease is lease:
-                    self._waiters.remove(waiter)
+            self._places.leave_line(lease)
             entry = lease.entry
-            if entry is None or entry.lease is None or entry.lease() is not lease or entry not in self._entries:
+            if entry is None or entry.lease is None or entry.lease() is not lease or entry not in self._places.entries:
                 return
-            chore = self._take(entry, "(closing)")
+            chore = self._places.take(entry, "(closing)")
         self._close(chore, "interrupted")
-
-    # -- with the lock held
-
-    def _lend(self, entry: Entry[C], lease: Lease[C]) -> None:
-        entry.lease = weakref.ref(lease, self._notice_loss)
-        lease.entry = entry
-
-    def _lend_idle(self, lease: Lease[C]) -> None:
-        """Lend the idle connection used last; there is one."""
-        self._lend(self._idle[-1], lease)
-        self._idle.pop()
-        used = len(self._entries) - len(self._idle)
-        if used > self.statistics.used_max:
-            self.statistics.used_max = used
-
-    def _lend_next(self, lease: Lease[C]) -> bool:
-        """Lend what there is: an idle connection, else room to open one, which the holder then does."""
-        if self._idle:
-            self._lend_idle(lease)
-            return True
-        entry = self._room()
-        if entry is not None:
-            self._lend(entry, lease)
-        return entry is not None
-
-    def _room(self) -> Entry[C] | None:
-        """A new entry to open a connection for; None when there may be no more, or the server is to be left alone."""
-        if self._closed or len(self._entries) >= self.config.max_size:
-            return None
-        attempts = sum(entry.raw is None for entry in self._entries)
-        if not self._physical.outage.allows(attempts, self.clock()):
-            return None
-        entry: Entry[C] = Entry(self._generation)
-        self._entries.add(entry)
-        self.statistics.open_max = max(self.statistics.open_max, len(self._entries))
-        self.statistics.used_max = max(self.statistics.used_max, len(self._entries) - len(self._idle))
-        return entry
-
-    def _take(self, entry: Entry[C], chore: str) -> Lease[C]:
-        """A lease of the pool's own, on an entry that is idle or was its caller's until now."""
-        lease: Lease[C] = Lease(chore, threading.current_thread(), self.clock())
-        self._lend(entry, lease)
-        if entry in self._idle:
-            self._idle.remove(entry)
-        return lease
-
-    def _serve(self) -> None:
-        """Give the oldest waiters what there is, or the news that there will be nothing."""
-        while self._waiters:
-            waiter = self._waiters[0]
-            # A waiter that has been lent something is left here when its benefactor was interrupted.
-            if waiter.lease.entry is None and not self._lend_next(waiter.lease):
-                break
-            self._waiters.popleft()
-            waiter.alarm.release()
-        if self._waiters and self._is_hopeless():
-            while self._waiters:
-                self._fail(self._unavailable())
-
-    def _fail(self, error: PoolError) -> None:
-        waiter = self._waiters.popleft()
-        waiter.error = error
-        waiter.alarm.release()
-
-    def _is_hopeless(self, failed: Entry[C] | None = None) -> bool:
-        """Whether the server has refused for too long and there is nothing else to hope for: no connection that could
-        come back, nor, as long as the server has never answered, another attempt than the one that `failed`."""
-        outage = self._physical.outage
-        return outage.gives_up(self.clock()) and all(
-            entry is failed or (entry.raw is None and outage.reached) for entry in self._entries
-        )
-
-    def _outdated(self, entry: Entry[C]) -> str:
-        """Why a connection that comes back is not to be lent again; empty when it is."""
-        if entry.generation == self._generation:
-            return ""
-        return "pool closed" if self._closed else "evicted"
-
-    def _unavailable(self) -> PoolUnavailable:
-        self.statistics.unavailable += 1
-        outage = self._physical.outage
-        error = PoolUnavailable(f"Pool {self.name!r} has no connection. {outage.describe(self.clock())}")
-        error.__cause__ = outage.error
-        return error
-
-    def _closed_text(self) -> str:
-        return f"Pool {self.name!r} has been closed; its process is ending, or its database was taken away."
 
     # -- without the lock: these speak to the server
 
     def _open(self, entry: Entry[C]) -> None:
         """Connect, in this thread. Raises what the driver raises; the entry is the caller's to drop then."""
         self._physical.open(entry)
-        if self._waiters:
+        if self._places.waiters:
             with self._lock:
-                self._serve()  # A server that has answered may be asked for more.
+                self._places.serve()  # A server that has answered may be asked for more.
         self.housekeeper.start()
 
     def _close(self, chore: Lease[C], reason: str) -> None:
@@ -448,7 +317,7 @@ class Pool(Generic[C]):
 
     def _drop(self, entry: Entry[C]) -> None:
         with self._lock:
-            self._entries.discard(entry)
-            self._serve()
-        if self._closed or self._physical.outage.error is not None:
+            self._places.entries.discard(entry)
+            self._places.serve()
+        if self._places.closed or self._physical.outage.error is not None:
             self.housekeeper.wake()  # It ends with the last entry; it has the next attempt made.

@@ -180,17 +180,17 @@ def consistent(pool: Pool[FakeConnection], driver: FakeDriver) -> None:
     """What must hold of a pool whenever nobody is in the midst of something."""
     assert not driver.violations
     with pool._lock:
-        assert len(pool._entries) <= pool.config.max_size
-        assert len(set(map(id, pool._idle))) == len(pool._idle)
-        for entry in pool._idle:
-            assert entry in pool._entries
+        assert len(pool._places.entries) <= pool.config.max_size
+        assert len(set(map(id, pool._places.idle))) == len(pool._places.idle)
+        for entry in pool._places.idle:
+            assert entry in pool._places.entries
             assert entry.lease is None
             assert entry.raw is not None
             assert not entry.raw.closed
-        for entry in pool._entries - set(pool._idle):
+        for entry in pool._places.entries - set(pool._places.idle):
             assert entry.lease is not None
-        if pool._waiters:
-            assert not pool._idle
-        assert driver.open == len(pool._entries)
+        if pool._places.waiters:
+            assert not pool._places.idle
+        assert driver.open == len(pool._places.entries)
         counted = pool.statistics
-        assert counted.created - sum(counted.closed.values()) == len(pool._entries)
+        assert counted.created - sum(counted.closed.values()) == len(pool._places.entries)

@@ -88,7 +88,7 @@ def test_a_fork_while_others_wait_and_the_lock_is_held(driver: FakeDriver) -> No
     pool = make_pool(driver, max_size=1, background=True)
     lease = pool.acquire()
     waiting = Worker(lambda: pool.acquire(timeout_s=20))
-    eventually(lambda: pool._waiters)
+    eventually(lambda: pool._places.waiters)
     locked, go_on = threading.Event(), threading.Event()
 
     def hold_the_lock() -> None:
@@ -101,7 +101,7 @@ def test_a_fork_while_others_wait_and_the_lock_is_held(driver: FakeDriver) -> No
 
     def child() -> None:
         pool.after_fork_in_child()
-        assert not pool._waiters
+        assert not pool._places.waiters
         pool.release(pool.acquire(timeout_s=0))
         mine = pool.acquire(timeout_s=0)
         with pytest.raises(PoolTimeout):

@@ -56,7 +56,7 @@ def test_what_is_asked_or_used_does_not_become_less_idle_or_more(driver: FakeDri
 def test_idle_ones_past_their_lifetime_are_replaced(driver: FakeDriver, clock: FakeClock) -> None:
     pool = make_pool(driver, clock=clock, max_lifetime_s=100, lifetime_jitter=0, min_idle=2)
     assert pool.prewarm() == 2
-    old = [entry.raw for entry in pool._idle]
+    old = [entry.raw for entry in pool._places.idle]
     clock.advance(101)
     pool.housekeeper.run_once()
     assert all(raw is not None and raw.closed for raw in old)
@@ -93,7 +93,7 @@ def test_the_minimum_is_not_refilled_ahead_of_those_who_wait(driver: FakeDriver,
     held = pool.acquire()
     driver.refuses = ConnectionRefused("no")
     waiting = Worker(lambda: pool.acquire(timeout_s=1e6))
-    eventually(lambda: pool._waiters)
+    eventually(lambda: pool._places.waiters)
     driver.refuses = None
     clock.advance(10)
     pool.housekeeper.run_once()
@@ -112,7 +112,7 @@ def test_keeping_alive_asks_those_that_were_quiet_and_closes_the_dead(driver: Fa
     second.raw.alive = False
     pool.housekeeper.run_once()
     assert driver.pings == 2
-    assert [entry.raw for entry in pool._idle] == [first.raw, third.raw]
+    assert [entry.raw for entry in pool._places.idle] == [first.raw, third.raw]
     assert pool.snapshot()["closed"] == {"dead": 1}
     assert (pool.snapshot()["pings"], pool.snapshot()["ping_failures"]) == (2, 1)
 
@@ -131,7 +131,7 @@ def test_one_that_is_being_asked_is_lent_to_nobody(driver: FakeDriver, clock: Fa
     housekeeping = Worker(pool.housekeeper.run_once)
     assert asking.wait(20)
     waiting = Worker(lambda: pool.acquire(timeout_s=1e6))
-    eventually(lambda: pool._waiters)
+    eventually(lambda: pool._places.waiters)
     assert "(keeping alive)" in str(pool.holders()[0])
     go_on.set()
     assert not waiting.result().is_new

@@ -234,7 +234,7 @@ def test_those_who_wait_are_served_in_order(driver: FakeDriver) -> None:
     workers = []
     for number in range(10):
         workers.append(Worker(lambda number=number: wait(number)))  # type: ignore[misc]
-        eventually(lambda number=number: len(pool._waiters) == number + 1)  # type: ignore[misc]
+        eventually(lambda number=number: len(pool._places.waiters) == number + 1)  # type: ignore[misc]
     pool.release(lease)
     for worker in workers:
         worker.result()
@@ -246,7 +246,7 @@ def test_nobody_overtakes_the_line(driver: FakeDriver) -> None:
     pool = make_pool(driver, max_size=1)
     lease = pool.acquire()
     waiting = Worker(lambda: pool.acquire(timeout_s=20))
-    eventually(lambda: pool._waiters)
+    eventually(lambda: pool._places.waiters)
     pool.release(lease)
     # The waiter may still sleep, but the connection is its own already.
     with pytest.raises(PoolTimeout):
@@ -258,7 +258,7 @@ def test_a_waiter_gets_the_room_of_a_connection_that_was_closed(driver: FakeDriv
     pool = make_pool(driver, max_size=1)
     lease = pool.acquire()
     waiting = Worker(lambda: pool.acquire(timeout_s=20))
-    eventually(lambda: pool._waiters)
+    eventually(lambda: pool._places.waiters)
     pool.release(lease, discard=BROKEN)
     assert waiting.result().is_new
     assert driver.open_max == 1
@@ -275,9 +275,9 @@ def test_a_waiter_handed_a_dead_connection_keeps_its_place(driver: FakeDriver, c
         pool.release(mine)
 
     first = Worker(lambda: wait("first"))
-    eventually(lambda: len(pool._waiters) == 1)
+    eventually(lambda: len(pool._places.waiters) == 1)
     second = Worker(lambda: wait("second"))
-    eventually(lambda: len(pool._waiters) == 2)
+    eventually(lambda: len(pool._places.waiters) == 2)
     lease.raw.alive = False
     pool.release(lease)
     first.result()
@@ -290,8 +290,8 @@ def test_the_line_has_a_bound_of_its_own(driver: FakeDriver) -> None:
     pool = make_pool(driver, max_size=1, max_waiters=2)
     lease = pool.acquire()
     waiting = [Worker(lambda: pool.release(pool.acquire(timeout_s=20))) for _ in range(2)]
-    eventually(lambda: len(pool._waiters) == 2)
-    with pytest.raises(PoolOverloaded, match=r"2 threads wait for one already: max_waiters is 2"):
+    eventually(lambda: len(pool._places.waiters) == 2)
+    with pytest.raises(PoolOverloaded, match=r"2 threads wait for one already: MAX_WAITERS is 2"):
         pool.acquire()
     assert pool.snapshot()["overloaded"] == 1
     pool.release(lease)
@@ -321,7 +321,8 @@ def test_a_timeout_names_the_holders(driver: FakeDriver, clock: FakeClock) -> No
     text = str(caught.value)
     assert "Pool 'test'" in text
     assert "2 of at most 2 in use" in text
-    lines = text.splitlines()[1:]
+    assert "raise MAX_SIZE in POOL" in text
+    lines = text.splitlines()[1:-1]
     name = threading.current_thread().name
     assert lines == [
         f"  {name}, GET shop:book, held 3.500 s, idle in transaction, last SQL: SELECT * FROM book WHERE id = %s",
@@ -337,7 +338,7 @@ def test_a_timeout_of_a_great_pool_names_the_first_twenty(driver: FakeDriver) ->
     leases = [pool.acquire(label=f"number {number}") for number in range(30)]
     with pytest.raises(PoolTimeout, match="and 10 more") as caught:
         pool.acquire(timeout_s=0)
-    assert len(str(caught.value).splitlines()) == 22
+    assert len(str(caught.value).splitlines()) == 23
     assert len(caught.value.holders) == len(leases)
 
 
@@ -413,7 +414,7 @@ def test_closing_sends_the_line_home(driver: FakeDriver) -> None:
     pool = make_pool(driver, max_size=1)
     lease = pool.acquire()
     waiting = [Worker(lambda: pool.acquire(timeout_s=20)) for _ in range(3)]
-    eventually(lambda: len(pool._waiters) == 3)
+    eventually(lambda: len(pool._places.waiters) == 3)
     pool.close()
     for worker in waiting:
         with pytest.raises(PoolClosed):
@@ -436,7 +437,7 @@ def test_closing_waits_for_what_other_threads_have(driver: FakeDriver) -> None:
     assert held.wait(20)
 
     def begin_to_close() -> None:
-        eventually(lambda: pool._closed)
+        eventually(lambda: pool._places.closed)
         closing.set()
 
     other = Worker(begin_to_close)
@@ -509,7 +510,7 @@ def test_what_prewarming_did_not_manage_in_time_arrives_later(driver: FakeDriver
     driver.while_connecting = lambda: go_on.wait(20)
     assert pool.prewarm(2, timeout_s=0.01) == 0
     go_on.set()
-    eventually(lambda: len(pool._idle) == 2)
+    eventually(lambda: len(pool._places.idle) == 2)
     consistent(pool, driver)
 
 

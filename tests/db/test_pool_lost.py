@@ -60,7 +60,7 @@ def test_a_thread_that_dies_while_others_wait_does_not_cost_them_their_whole_tim
     holder = Worker(die_holding)
     assert held.wait(20)
     waiting = Worker(lambda: pool.acquire(timeout_s=3600))
-    eventually(lambda: pool._waiters)
+    eventually(lambda: pool._places.waiters)
     go_on.set()
     holder.result()
     assert waiting.result().is_new
@@ -79,7 +79,7 @@ def test_what_was_taken_back_goes_to_the_oldest_waiter(driver: FakeDriver) -> No
     holder = Worker(die_holding)
     assert held.wait(20)
     oldest = Worker(lambda: pool.acquire(timeout_s=20))
-    eventually(lambda: pool._waiters)
+    eventually(lambda: pool._places.waiters)
     go_on.set()
     holder.result()
     with pytest.raises(PoolTimeout):
@@ -130,7 +130,7 @@ def test_a_lease_that_nobody_has_any_more_wakes_those_who_wait(driver: FakeDrive
     pool = make_pool(driver, max_size=1, background=True)
     holder = [pool.acquire()]
     waiting = Worker(lambda: pool.acquire(timeout_s=20))
-    eventually(lambda: pool._waiters)
+    eventually(lambda: pool._places.waiters)
     holder.clear()
     assert waiting.result().is_new
     pool.close()
@@ -226,7 +226,7 @@ def test_a_thread_interrupted_in_line_leaves_it(driver: FakeDriver) -> None:
     pool = make_pool(driver, max_size=1)
     lease = pool.acquire()
     waiting = Worker(lambda: pool.acquire(timeout_s=20))
-    eventually(lambda: pool._waiters)
+    eventually(lambda: pool._places.waiters)
     interrupt(waiting, Interrupted)
     pool.release(lease)
     with pytest.raises(Interrupted):

@@ -61,8 +61,8 @@ class PoolMachine(RuleBasedStateMachine):
 
     def _settle(self) -> None:
         """Let those who have been served or sent home arrive. Only the line's head may have left it."""
-        eventually(lambda: sum(worker.is_alive() for worker in self.line) == len(self.pool._waiters))
-        waiting = len(self.pool._waiters)
+        eventually(lambda: sum(worker.is_alive() for worker in self.line) == len(self.pool._places.waiters))
+        waiting = len(self.pool._places.waiters)
         gone, self.line = self.line[: len(self.line) - waiting], self.line[len(self.line) - waiting :]
         assert all(worker.is_alive() for worker in self.line), "somebody was served before those ahead"
         for worker in gone:
@@ -79,7 +79,7 @@ class PoolMachine(RuleBasedStateMachine):
         label = f"arrival {next(self.arrivals)}"
         worker = Worker(lambda: self._acquire(timeout_s=1e6, label=label))
         eventually(
-            lambda: not worker.is_alive() or label in [waiter.lease.label for waiter in list(self.pool._waiters)]
+            lambda: not worker.is_alive() or label in [waiter.lease.label for waiter in list(self.pool._places.waiters)]
         )
         self.line.append(worker)
         self._settle()

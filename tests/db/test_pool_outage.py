@@ -192,7 +192,7 @@ def test_a_server_that_comes_back_is_not_stampeded(driver: FakeDriver) -> None:
     workers = [Worker(hold)]
     eventually(lambda: pool.housekeeper.run_once() and pool.snapshot()["connect_failures"] >= 3)
     workers += [Worker(hold) for _ in range(15)]
-    eventually(lambda: pool._waiters)
+    eventually(lambda: pool._places.waiters)
     driver.while_connecting = lambda: gate.acquire(timeout=20)
     driver.refuses = None
     eventually(lambda: pool.housekeeper.run_once() and driver.attempts_at_once == 1)
@@ -225,7 +225,7 @@ def test_a_dead_server_costs_the_line_one_refusal_not_one_each(driver: FakeDrive
     first = Worker(lambda: pool.acquire(timeout_s=5))
     assert connecting.wait(20)
     line = [Worker(lambda: pool.acquire(timeout_s=15)) for _ in range(30)]
-    eventually(lambda: len(pool._waiters) == 30)
+    eventually(lambda: len(pool._places.waiters) == 30)
     go_on.set()
     with pytest.raises(ConnectionRefused):
         first.result()
@@ -274,7 +274,7 @@ def test_a_cold_pool_hopes_as_long_as_one_attempt_is_under_way(driver: FakeDrive
     workers = [Worker(lambda: pool.release(pool.acquire())) for _ in range(4)]
     eventually(lambda: pool.snapshot()["connect_failures"] == 3)
     late = Worker(lambda: pool.release(pool.acquire()))
-    eventually(lambda: len(pool._waiters) == 4)
+    eventually(lambda: len(pool._places.waiters) == 4)
     refused.set()
     for worker in [*workers, late]:
         worker.result()
@@ -300,7 +300,7 @@ def test_a_full_server_leaves_us_what_we_have(driver: FakeDriver) -> None:
     lease = pool.acquire()
     driver.refuses = ConnectionRefused("too many clients already")
     waiting = [Worker(lambda: pool.release(pool.acquire(timeout_s=20))) for _ in range(5)]
-    eventually(lambda: len(pool._waiters) >= 4)
+    eventually(lambda: len(pool._places.waiters) >= 4)
     pool.release(lease)
     for worker in waiting:
         worker.result()
@@ -322,7 +322,7 @@ def test_a_lease_that_followed_a_refusal_can_still_be_found_lost(driver: FakeDri
 
     leave = threading.Event()
     loser = Worker(lose)
-    eventually(lambda: driver.attempts >= 2 and pool._waiters)
+    eventually(lambda: driver.attempts >= 2 and pool._places.waiters)
     pool.release(lease)
     assert done.wait(20)
     assert pool.snapshot()["outage"]

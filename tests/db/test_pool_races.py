@@ -200,4 +200,4 @@ def test_closing_while_everybody_works_leaves_nothing_open(driver: FakeDriver) -
         with pytest.raises(Exception, match="has been closed"):
             worker.result()
     eventually(lambda: driver.open == 0)
-    assert not pool._entries
+    assert not pool._places.entries
