@@ -24,6 +24,10 @@ OWN_ETAG: Final = 4
 """The ETag was made by this cache, from the body."""
 HEURISTIC: Final = 8
 """The lifetime was guessed (RFC 9111, 4.2.2)."""
+SHAREABLE: Final = 16
+"""Explicitly for everybody, so that it may answer a request with Authorization (RFC 9111, 3.5)."""
+NEVER_STALE: Final = 32
+"""No client's `max-stale` gets it past its lifetime: `must-revalidate` and its like (RFC 9111, 4.2.4)."""
 
 NO_CODINGS: Final[Mapping[str, bytes]] = MappingProxyType({})
 

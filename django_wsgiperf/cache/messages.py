@@ -93,8 +93,8 @@ class Signals:
 class Annotation:
     """What a view told this cache, and only this cache. None leaves the choice to the response's own fields.
 
-    A lifetime here goes before those of Cache-Control and Expires, which stay for browsers; `no-store` and `private`
-    are still obeyed."""
+    Lifetimes here go before those of Cache-Control and Expires, which stay for browsers; `no-store`, `no-cache` and
+    `private` are still obeyed."""
 
     never: bool = False
     lifetime_s: float | None = None

@@ -1,0 +1,236 @@
+"""Whether a response may be stored, and all that follows from it alone: lifetime, windows, what of its head is kept.
+
+The refusals come in the order of their weight: first how the response was made, then what it says of itself, then
+whether it is worth it. Each has a reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+from django_wsgiperf.cache.entry import HEURISTIC, MUST_VALIDATE, NEVER_STALE, NO_TRANSFORM, SHAREABLE
+from django_wsgiperf.cache.headers import format_date, parse_cache_control, parse_groups, parse_vary, split_list
+from django_wsgiperf.cache.headers.lists import EVERYTHING
+from django_wsgiperf.cache.messages import (
+    NO_ANNOTATION,
+    NO_SIGNALS,
+    Annotation,
+    Headers,
+    Request,
+    Response,
+    Signals,
+)
+from django_wsgiperf.cache.normalise import KNOWN_CODINGS
+
+from .lifetime import initial_age, lifetime, windows
+from .lookup import PLAIN, Ask, has_cookie
+from .reading import Reading, read
+from .reasons import Reason
+from .rules import HOP_BY_HOP, UNDERSTOOD_STATUSES, Rules
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """Whether to store; where not, only `reason` has meaning. The rest are the fields of an Entry, spans in seconds."""
+
+    store: bool
+    reason: Reason
+    headers: tuple[tuple[str, str], ...] = ()
+    vary: tuple[str, ...] = ()
+    """The nominated fields, lower case, sorted."""
+    tags: tuple[str, ...] = ()
+    initial_age_s: float = 0.0
+    lifetime_s: float = 0.0
+    swr_s: float = 0.0
+    sie_s: float = 0.0
+    keep_s: float = 0.0
+    flags: int = 0
+
+
+_MADE: Final = (
+    ("failed", Reason.FAILED),
+    ("excluded", Reason.EXCLUDED),
+    ("debug", Reason.DEBUG),
+    ("streaming", Reason.STREAMING),
+    ("csrf_used", Reason.CSRF),
+    ("session_used", Reason.SESSION),
+    ("csp_nonce", Reason.CSP_NONCE),
+)
+_NONCE_FIELDS: Final = ("content-security-policy", "content-security-policy-report-only")
+_WITHOUT_BODY: Final = frozenset({204, 205})
+_OF_ONE_EXCHANGE: Final = frozenset({"age", "cache-status", "set-cookie", "set-cookie2", "cache-group-invalidation"})
+
+
+def may_store(
+    request: Request,
+    response: Response,
+    now: float,
+    *,
+    rules: Rules,
+    ask: Ask = PLAIN,
+    signals: Signals = NO_SIGNALS,
+    annotation: Annotation = NO_ANNOTATION,
+    requested_at: float | None = None,
+) -> Decision:
+    """Whether the response, which arrived at `now`, may be stored for others (RFC 9111, 3, and this cache's caution).
+
+    `ask` is what may_look_up() made of the request. `requested_at` is when the response was asked for, by which its Age
+    is corrected; without it, `now`."""
+    reading = read(response.headers, rules)
+    refusal = (
+        _refused_by_request(request, ask, reading)
+        or _refused_by_making(reading, signals, annotation)
+        or _refused_by_itself(response, reading)
+        or _refused_by_variants(request, reading, rules)
+        or _refused_by_form(response, reading, rules)
+    )
+    if refusal is not None:
+        return Decision(store=False, reason=refusal)
+    return _plan(request, response, reading, annotation, rules, now, requested_at)
+
+
+def _refused_by_request(request: Request, ask: Ask, reading: Reading) -> Reason | None:
+    if request.method != "GET":
+        return Reason.METHOD
+    if not ask.store:
+        return ask.reason
+    if "authorization" in request.fields and not reading.directives.shareable:
+        return Reason.AUTHORIZATION
+    return None
+
+
+def _refused_by_making(reading: Reading, signals: Signals, annotation: Annotation) -> Reason | None:
+    if annotation.never:
+        return Reason.NEVER
+    if signals is not NO_SIGNALS:
+        for name, reason in _MADE:
+            if getattr(signals, name):
+                return reason
+    # A nonce is worth nothing once it is sent twice, whoever made it.
+    if any("'nonce-" in reading.fields.get(name, "").lower() for name in _NONCE_FIELDS):
+        return Reason.CSP_NONCE
+    return None
+
+
+def _refused_by_itself(response: Response, reading: Reading) -> Reason | None:
+    status, directives = response.status, reading.directives
+    if status == 206:
+        return Reason.PARTIAL
+    if status == 304:
+        return Reason.NOT_MODIFIED
+    if not 200 <= status <= 599:
+        return Reason.STATUS
+    if directives.must_understand:
+        # Goes before no-store, which is for caches that do not know must-understand (RFC 9111, 5.2.2.3).
+        if status not in UNDERSTOOD_STATUSES:
+            return Reason.NOT_UNDERSTOOD
+    elif directives.no_store:
+        return Reason.NO_STORE
+    if directives.private:
+        return Reason.PRIVATE
+    # Cookies that the response itself sets apart, by `private="set-cookie"`, are left out of what is stored.
+    apart = {*directives.private_fields, *directives.no_cache_fields}
+    if any(name in reading.fields and name not in apart for name in ("set-cookie", "set-cookie2")):
+        return Reason.SET_COOKIE
+    return None
+
+
+def _refused_by_variants(request: Request, reading: Reading, rules: Rules) -> Reason | None:
+    fields = reading.fields
+    vary = parse_vary(fields.get("vary", ""))
+    if vary == EVERYTHING:
+        return Reason.VARY_STAR
+    if len(vary) > rules.max_nominated:
+        return Reason.VARY_TOO_WIDE
+    if "cookie" in vary and has_cookie(request.fields.get("cookie", ""), rules.private_cookies):
+        return Reason.PRIVATE_COOKIE
+    # Requests are told apart by the codings that are known; a response in another would reach those who cannot read it.
+    codings = split_list(fields.get("content-encoding", "").lower())
+    if "accept-encoding" in vary and not KNOWN_CODINGS.issuperset(codings):
+        return Reason.UNKNOWN_CODING
+    return None
+
+
+def _refused_by_form(response: Response, reading: Reading, rules: Rules) -> Reason | None:
+    body_bytes = response.body_bytes
+    if body_bytes is None:
+        return Reason.STREAMING
+    if body_bytes > rules.max_body_bytes:
+        return Reason.BODY_TOO_LARGE
+    lines = [f"{name}: {value}" for name, value in response.headers]
+    if sum(map(len, lines)) + 2 * len(lines) > rules.max_head_bytes:
+        return Reason.HEAD_TOO_LARGE
+    if any("\n" in line or "\r" in line or "\0" in line for line in lines):
+        return Reason.MALFORMED
+    length = reading.fields.get("content-length")
+    if length is not None and length.strip(" \t") != str(body_bytes) and response.status not in _WITHOUT_BODY:
+        return Reason.LENGTH_MISMATCH
+    return None
+
+
+def _plan(
+    request: Request,
+    response: Response,
+    reading: Reading,
+    annotation: Annotation,
+    rules: Rules,
+    now: float,
+    requested_at: float | None,
+) -> Decision:
+    directives = reading.directives
+    can_be_asked = has_validator(reading)
+    if directives.no_cache and not (rules.store_no_cache and can_be_asked):
+        return Decision(store=False, reason=Reason.NO_CACHE)
+    lifetime_s, guessed = lifetime(request, response, reading, annotation, rules, now)
+    if lifetime_s is None:
+        return Decision(store=False, reason=Reason.NO_FRESHNESS)
+    age_s = initial_age(reading, now, requested_at)
+    swr_s, sie_s, bound = windows(reading, annotation, rules)
+    keep_s = 0.0
+    if can_be_asked:
+        keep_s = rules.keep_s if annotation.keep_s is None else max(annotation.keep_s, 0.0)
+    if lifetime_s - age_s + max(swr_s, sie_s, keep_s) <= 0.0:
+        return Decision(store=False, reason=Reason.EXPIRED)
+    # It speaks to everybody on the way, so the field for all counts beside a targeted one.
+    untouchable = directives.no_transform or parse_cache_control(reading.fields.get("cache-control", "")).no_transform
+    return Decision(
+        store=True,
+        reason=Reason.OK,
+        headers=storable(response.headers, reading, now),
+        vary=parse_vary(reading.fields.get("vary", "")),
+        tags=tuple(dict.fromkeys((*annotation.tags, *parse_groups(reading.fields.get("cache-groups", ""))))),
+        initial_age_s=age_s,
+        lifetime_s=lifetime_s,
+        swr_s=swr_s,
+        sie_s=sie_s,
+        keep_s=keep_s,
+        flags=(MUST_VALIDATE if directives.no_cache else 0)
+        | (NO_TRANSFORM if untouchable else 0)
+        | (HEURISTIC if guessed else 0)
+        | (SHAREABLE if directives.shareable else 0)
+        | (NEVER_STALE if bound else 0),
+    )
+
+
+def has_validator(reading: Reading) -> bool:
+    """Whether the application can be asked if the response still holds (RFC 9111, 4.3.1)."""
+    return reading.etag is not None or reading.date("last-modified", 0.0) is not None
+
+
+def storable(headers: Headers, reading: Reading, now: float) -> tuple[tuple[str, str], ...]:
+    """What of a head is stored (RFC 9111, 3.1): not what is of one connection, of this one exchange, or set apart by
+    `private` or `no-cache`. A Date that is missing or cannot be read is put right (RFC 9110, 6.6.1)."""
+    directives = reading.directives
+    dropped = {
+        *HOP_BY_HOP,
+        *_OF_ONE_EXCHANGE,
+        *(name.lower() for name in split_list(reading.fields.get("connection", ""))),
+        *directives.private_fields,
+        *directives.no_cache_fields,
+    }
+    dated = reading.date("date", now) is not None and "date" not in dropped
+    if not dated:
+        dropped.add("date")
+    kept = tuple(pair for pair in headers if pair[0].lower() not in dropped)
+    return kept if dated else (*kept, ("Date", format_date(now)))
