@@ -1,8 +1,9 @@
 """Stuck requests: seen, reported with their stack, interrupted, and at last given up.
 
-The supervisor (the worker's main thread) looks at every slot from outside. A request past its deadline gets
-Interrupted raised in its own thread; a thread that does not come back even then, because it sits in a call that
-never returns to the interpreter, is written off: its client gets the 504 from here, and the pool another thread.
+The supervisor (the worker's main thread) looks at every slot from outside. A request past its deadline, or a stream
+that has given nothing for so long, gets Interrupted raised in its own thread; a thread that does not come back even
+then, because it sits in a call that never returns to the interpreter, is written off: its client gets the 504 from
+here, and the pool another thread.
 """
 
 from __future__ import annotations
@@ -52,31 +53,39 @@ class DeadlineSupervisor:
         seen: dict[int, tuple[Any, int]] = {}
         for slot in list(self._reactor.pool.slots):
             exchange = slot.task
-            age_ns = now - slot.started_ns
             if not isinstance(exchange, Exchange) or slot.abandoned:
                 continue
+            silent_ns = _silent_ns(slot, exchange, now)
             earlier = self._interrupted.get(id(slot))
             if earlier is not None and earlier[0] is exchange:
                 if now - earlier[1] < self._grace_ns:
                     seen[id(slot)] = earlier
                 else:
-                    self._give_up(slot, exchange, age_ns)
-            elif age_ns > self._deadline_ns and slot.in_application and not _streams(slot, exchange):
-                self._interrupt(slot, exchange, age_ns)
+                    self._give_up(slot, exchange, now - slot.started_ns)
+            elif silent_ns > self._deadline_ns and slot.in_application:
+                self._interrupt(slot, exchange, silent_ns)
                 seen[id(slot)] = (exchange, now)
         self._interrupted = seen
 
-    def _interrupt(self, slot: Slot, exchange: Exchange, age_ns: int) -> None:
+    def _interrupt(self, slot: Slot, exchange: Exchange, silent_ns: int) -> None:
         with slot.guard:
             slot.interrupting = True
-            if slot.task is not exchange or not slot.in_application:
+            if (
+                slot.task is not exchange
+                or not slot.in_application
+                or _silent_ns(slot, exchange, time.monotonic_ns()) < self._deadline_ns
+            ):
                 slot.interrupting = False
                 return
             stack = stack_of(slot.thread_id)
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(slot.thread_id), ctypes.py_object(Interrupted))
         logger.error(
-            "Request past its deadline, interrupted after %.1f s: %s %s\n%s",
-            age_ns / 1e9,
+            "%s: %s %s\n%s",
+            (
+                f"Stream past its deadline, interrupted {silent_ns / 1e9:.1f} s after its last piece"
+                if _streams(slot, exchange)
+                else f"Request past its deadline, interrupted after {silent_ns / 1e9:.1f} s"
+            ),
             exchange.request.method,
             exchange.environ.get("PATH_INFO"),
             stack,
@@ -105,5 +114,16 @@ class DeadlineSupervisor:
 
 
 def _streams(slot: Slot, exchange: Exchange) -> bool:
-    """A response that is being streamed beside the pool may last; its client's time-outs watch over it."""
+    """Whether the response is being streamed beside the pool."""
     return slot.detached and exchange.head_sent
+
+
+def _silent_ns(slot: Slot, exchange: Exchange, now: int) -> int:
+    """How long the application has been at it; a stream may last, and for it only the time since its last piece counts.
+
+    The time that a stream waits for its client is not the application's: `write_timeout_s` is for that."""
+    if not _streams(slot, exchange):
+        return now - slot.started_ns
+    if exchange.waits_for_client:
+        return 0
+    return now - max(slot.started_ns, exchange.progressed_ns)

@@ -7,6 +7,7 @@ Everything here runs in the pool thread that has the exchange, but for abandon()
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import operator
 import os
@@ -14,7 +15,7 @@ import stat
 import time
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import IO, TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any
 
 from . import response
 from .connection import Connection
@@ -35,8 +36,12 @@ ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 _LIST_ITERATOR: type = type(iter([]))
 _TUPLE_ITERATOR: type = type(iter(()))
 
+_PLAIN_FILES = (io.FileIO, io.BufferedReader, io.BufferedRandom)
+_WRAPPERS_MAX = 4
+"""Django's UploadedFile around its File around tempfile's wrapper around the file, for example."""
+
 _LONG_STREAM_NS = 1_000_000_000
-"""A streaming response that has taken this long gets a thread of its own beside the pool."""
+"""A streaming response that has taken this long, or half the request's deadline, gets a thread beside the pool."""
 
 
 class Interrupted(BaseException):
@@ -57,6 +62,21 @@ class FileWrapper:
         return iter(lambda: self.filelike.read(self.block_size), b"")
 
 
+def _plain_file(filelike: Any) -> io.FileIO | io.BufferedReader | io.BufferedRandom | None:
+    """The binary file that `filelike` is, or whose read() it passes on; None for what makes other bytes of a file's.
+
+    gzip.open() and the like have a fileno(), too: of the file that they read from."""
+    for _ in range(_WRAPPERS_MAX):
+        if type(filelike) in _PLAIN_FILES and type(getattr(filelike, "raw", filelike)) is io.FileIO:
+            return filelike  # type: ignore[no-any-return]
+        inner = getattr(filelike, "file", None)
+        read, inner_read = getattr(filelike, "read", None), getattr(inner, "read", None)
+        if inner_read is None or inner_read not in (read, getattr(read, "__wrapped__", None)):
+            return None
+        filelike = inner
+    return None
+
+
 class Exchange:
     """A request and its response. `ready_ns` is when the request was complete, by time.monotonic_ns()."""
 
@@ -73,11 +93,13 @@ class Exchange:
         "head_sent",
         "keep_alive",
         "left",
+        "progressed_ns",
         "reactor",
         "ready_ns",
         "request",
         "sent",
         "slot",
+        "waits_for_client",
     )
 
     def __init__(self, reactor: Reactor, connection: Connection, request: Request, ready_ns: int) -> None:
@@ -99,6 +121,9 @@ class Exchange:
         self.sent = 0
         self.closing = False
         """The response went wrong after its head: only closing the connection tells the client."""
+        self.progressed_ns = 0
+        """When the application last gave a piece of a streamed body, by time.monotonic_ns()."""
+        self.waits_for_client = False
         self.slot: Slot
 
     @property
@@ -203,6 +228,8 @@ class Exchange:
         elif self.framing == response.CHUNKED and data:
             data = b"%x\r\n%b\r\n" % (len(data), data)
         self._put(head, data)
+        if data:
+            self.progressed_ns = time.monotonic_ns()
         outbound = self.connection.outbound
         if outbound is not None and outbound.full:
             self._wait_for_client()
@@ -232,19 +259,23 @@ class Exchange:
 
     def _send_pieces(self, iterator: Iterator[bytes]) -> None:
         reactor, slot = self.reactor, self.slot
+        long_ns = slot.started_ns + _LONG_STREAM_NS
+        if reactor.settings.request_timeout_s:
+            long_ns = min(long_ns, slot.started_ns + int(reactor.settings.request_timeout_s * 5e8))
         for piece in iterator:
+            # A client that has closed its end may have closed its sending side only; one that is gone fails the write.
             self.write(piece)
-            if not slot.detached and time.monotonic_ns() - slot.started_ns > _LONG_STREAM_NS:
+            if self.progressed_ns > long_ns and not slot.detached:
                 reactor.detach(slot)
             if self.framing == response.NONE and self.head_sent:
                 break  # HEAD: the head is out, and the body would be thrown away.
-            if self.connection.gone:
-                raise ClientGone
         self._end()
 
     def _send_file(self, wrapper: FileWrapper) -> bool:
         """Leave a regular file to the kernel; False when it is none, or is to be read after all."""
-        file: IO[bytes] = wrapper.filelike
+        file = _plain_file(wrapper.filelike)
+        if file is None:
+            return False
         try:
             fd = file.fileno()
             info = os.fstat(fd)
@@ -337,13 +368,17 @@ class Exchange:
         """The client is slower than the application: wait, with a thread that the pool does not count on."""
         outbound = self.connection.outbound
         assert outbound is not None
+        self.waits_for_client = True
         if not self.reactor.detach(self.slot):
             logger.warning("A client too slow for its response was cut off: max_streams others are waited for")
             raise ClientGone
         outbound.wait_for_room(self._check_abandoned)
+        # In this order: the supervisor must not find an old time and nobody waiting.
+        self.progressed_ns = time.monotonic_ns()
+        self.waits_for_client = False
 
     def _check_abandoned(self) -> None:
-        if self.slot.abandoned or self.connection.gone:
+        if self.slot.abandoned:
             raise ClientGone
 
     # -- what can go wrong

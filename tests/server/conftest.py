@@ -15,7 +15,6 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
-from wsgiref.validate import validator
 
 import pytest
 
@@ -27,6 +26,7 @@ from django_wsgiperf.server.reactor import Reactor
 from django_wsgiperf.server.threadpool import ThreadPool
 
 from .processes import Serve, write_project
+from .validation import validated
 
 DEADLINE_S = 20.0
 
@@ -163,7 +163,7 @@ def serve_app(request: pytest.FixtureRequest) -> Iterator[Callable[..., Server]]
         listening.setblocking(False)
         environ = base_environ(settings, listening, tls=tls is not None, multiprocess=False)
         listener = Listener(listening, environ, tls, unix=listening.family == socket.AF_UNIX)
-        reactor = Reactor(settings, validator(app) if validate else app, [listener], request.param())
+        reactor = Reactor(settings, validated(app) if validate else app, [listener], request.param())
         pool = reactor.pool = ThreadPool(reactor, threads)
         pool.start()
         server = Server(reactor, pool, listening)

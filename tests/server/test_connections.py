@@ -120,6 +120,53 @@ def test_half_closed_client_still_gets_its_response(serve_app: Start) -> None:
     assert client.closed()
 
 
+def test_half_closed_client_still_gets_its_stream_whole(serve_app: Start) -> None:
+    entered, go_on = threading.Event(), threading.Event()
+
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        yield b"first"
+        entered.set()
+        assert go_on.wait(20)
+        for _ in range(100):
+            yield b"x" * 50_000
+
+    server = serve_app(app)
+    client = server.connect()
+    client.send(REQUEST)
+    assert entered.wait(20)
+    client.sock.shutdown(socket.SHUT_WR)
+    eventually(lambda: any(c.gone for c in list(server.reactor.connections.values())), "its end is seen")
+    go_on.set()
+    assert client.response().body == b"first" + b"x" * 5_000_000
+    assert client.closed()
+
+
+def test_endless_stream_ends_when_its_client_has_gone(serve_app: Start) -> None:
+    closed = threading.Event()
+
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        try:
+            while not closed.wait(0.01):
+                yield b"tick"
+        finally:
+            closed.set()
+
+    client = Client(serve_app(app).port)
+    client.send(REQUEST)
+    assert client.sock.recv(15) == b"HTTP/1.1 200 OK"
+    client.close()
+    assert closed.wait(20)
+
+
+def test_last_piece_is_not_held_back_for_an_acknowledgement(serve_app: Start) -> None:
+    server = serve_app(echo)
+    server.connect().get()
+    sockets = [connection.sock for connection in server.reactor.connections.values()]
+    assert [sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) != 0 for sock in sockets] == [True]
+
+
 def test_large_bodies_both_ways(serve_app: Start) -> None:
     body = bytes(range(256)) * 32_768  # 8 MiB
     client = serve_app(echo).connect()
@@ -284,7 +331,7 @@ def test_client_that_pipelines_but_does_not_read_gets_no_further_response_made(s
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [b"x" * 8_000_000]
 
-    server = serve_app(app, validate=False)
+    server = serve_app(app)
     client = server.connect()
     client.send(REQUEST * 50)
     eventually(lambda: len(runs) == 1, "the first response is made")

@@ -183,3 +183,103 @@ def test_interruption_at_the_very_end_never_hits_the_next_request(serve_app: Sta
     eventually(lambda: capacity_is_whole(server, 2), "no slot and no thread is missing")
     assert server.supervisor.lost_threads == 0
     assert server.get("/").status == 200
+
+
+class Stream:
+    """An application whose /stream yields until `stick` is set, and is stuck then; all else is answered at once."""
+
+    def __init__(self, stuck: Stuck) -> None:
+        self.stuck = stuck
+        self.stick = threading.Event()
+        self.closed = 0
+
+    def __call__(self, environ: Any, start_response: Any) -> Any:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        return self.pieces() if environ["PATH_INFO"] == "/stream" else [b"fine"]
+
+    def pieces(self) -> Iterator[bytes]:
+        try:
+            while not self.stick.wait(0.01):
+                yield b"piece"
+            self.stuck.entered.release()
+            self.stuck.wait()
+        finally:
+            self.closed += 1
+
+
+def streaming(server: Server) -> bool:
+    return any(slot.detached for slot in server.pool.slots)
+
+
+@pytest.mark.parametrize("stuck", [Sleeping, Busy, SwallowsExceptions, BlockedLock])
+def test_stream_that_is_stuck_between_two_pieces_is_interrupted(
+    serve_app: Start, stuck: type[Stuck], caplog: pytest.LogCaptureFixture
+) -> None:
+    app = Stream(stuck())
+    server = serve_app(app, threads=1, request_timeout_s=0.4)
+    client = server.connect()
+    client.send(b"GET /stream HTTP/1.1\r\nHost: test\r\n\r\n")
+    eventually(lambda: streaming(server), "it has a thread of its own")
+    app.stick.set()
+    assert app.stuck.entered.acquire(timeout=20)
+    with caplog.at_level(logging.ERROR):
+        watch(server, lambda: server.reactor.statistics.timeouts["request"] == 1, "it is interrupted")
+    data = client.rest()
+    assert b"piece" in data
+    assert not data.endswith(b"0\r\n\r\n"), "nobody takes it for whole"
+    reports = [record.getMessage() for record in caplog.records if "after its last piece" in record.getMessage()]
+    assert len(reports) == 1
+    assert "/stream" in reports[0]
+    assert "in wait" in reports[0], "the stack is told"
+    assert server.get("/").body == b"fine"
+    lost = stuck is BlockedLock
+    assert server.supervisor.lost_threads == int(lost)
+    app.stuck.released.set()
+    if lost:
+        app.stuck.lock.release()
+    watch(server, lambda: app.closed == 1 and capacity_is_whole(server, 1), "its thread has ended, no other is missing")
+    assert len(server.pool.slots) == 1
+
+
+def test_stream_that_keeps_yielding_may_last(serve_app: Start) -> None:
+    app = Stream(Sleeping())
+    app.stuck.released.set()
+    server = serve_app(app, threads=1, request_timeout_s=0.4)
+    client = server.connect()
+    client.send(b"GET /stream HTTP/1.1\r\nHost: test\r\n\r\n")
+    ends = time.monotonic() + 3 * 0.4
+    watch(server, lambda: time.monotonic() > ends, "three deadlines have passed")
+    app.stick.set()
+    assert client.response().body.endswith(b"piece")
+    assert server.reactor.statistics.timeouts["request"] == 0
+
+
+def test_stream_that_waits_for_its_client_is_not_stuck(serve_app: Start) -> None:
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", [("Content-Type", "text/plain")])
+        for _ in range(200):
+            yield b"x" * 50_000
+
+    server = serve_app(app, threads=1, request_timeout_s=0.3, outbound_memory_bytes=4096, outbound_spool_bytes=0)
+    client = server.connect()
+    client.send(REQUEST)
+    eventually(lambda: streaming(server), "it waits for its client")
+    ends = time.monotonic() + 3 * 0.3
+    watch(server, lambda: time.monotonic() > ends, "three deadlines have passed")
+    response: list[Any] = []
+    reader = threading.Thread(target=lambda: response.append(client.response()))
+    reader.start()
+    watch(server, lambda: not reader.is_alive(), "it is read to its end")
+    assert response[0].body == b"x" * 10_000_000
+    assert server.reactor.statistics.timeouts == {**server.reactor.statistics.timeouts, "request": 0, "write": 0}
+
+
+def test_stream_without_a_thread_of_its_own_has_the_deadline_of_any_request(serve_app: Start) -> None:
+    """It keeps one of the pool's threads from all others."""
+    app = Stream(Sleeping())
+    server = serve_app(app, threads=1, request_timeout_s=0.3, max_streams=0)
+    client = server.connect()
+    client.send(b"GET /stream HTTP/1.1\r\nHost: test\r\n\r\n")
+    watch(server, lambda: server.reactor.statistics.timeouts["request"] == 1, "it is interrupted")
+    assert not client.rest().endswith(b"0\r\n\r\n")
+    assert server.get("/").body == b"fine"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tempfile
 from collections.abc import Callable, Iterator
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.core.files import File
+from django.core.files.uploadedfile import UploadedFile
 
 from .conftest import Server, eventually
 
@@ -42,19 +45,19 @@ def answering(body: Any, status: str = "200 OK", headers: Any = None) -> Any:
 
 
 def test_list_of_one_piece_has_its_length(serve_app: Start) -> None:
-    response = serve_app(answering([b"hello"]), validate=False).get()
+    response = serve_app(answering([b"hello"])).get()
     assert (response.status, response.body) == (200, b"hello")
     assert response.headers["content-length"] == "5"
     assert response.headers["date"].endswith(" GMT")
 
 
 def test_list_of_several_pieces_is_sent_as_one(serve_app: Start) -> None:
-    response = serve_app(answering([b"a", b"", b"bc"]), validate=False).get()
+    response = serve_app(answering([b"a", b"", b"bc"])).get()
     assert (response.body, response.headers["content-length"]) == (b"abc", "3")
 
 
 def test_empty_list_is_an_empty_body(serve_app: Start) -> None:
-    response = serve_app(answering([]), validate=False).get()
+    response = serve_app(answering([])).get()
     assert (response.body, response.headers["content-length"]) == (b"", "0")
 
 
@@ -118,7 +121,7 @@ def test_second_start_response_is_an_error(serve_app: Start) -> None:
 )
 def test_close_is_called_exactly_once(serve_app: Start, method: str, status: str, error: Exception | None) -> None:
     body = Body(b"abc", error=error)
-    server = serve_app(answering(body, status), validate=False)
+    server = serve_app(answering(body, status, [] if "304" in status else TEXT))
     client = server.connect()
     client.send(f"{method} / HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n".encode())
     client.rest()
@@ -154,7 +157,7 @@ def test_exception_in_mid_body_does_not_end_it_properly(serve_app: Start) -> Non
 
 @pytest.mark.parametrize("length", ["2", "4"], ids=["too long", "too short"])
 def test_wrong_content_length_closes_the_connection(serve_app: Start, length: str) -> None:
-    server = serve_app(answering([b"abc"], headers=[*TEXT, ("Content-Length", length)]), validate=False)
+    server = serve_app(answering([b"abc"], headers=[*TEXT, ("Content-Length", length)]))
     client = server.connect()
     client.send(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
     _, _, body = client.rest().partition(b"\r\n\r\n")
@@ -197,14 +200,14 @@ def test_body_without_start_response_is_500(serve_app: Start) -> None:
 
 @pytest.mark.parametrize("status", ["204 No Content", "304 Not Modified"])
 def test_status_without_body(serve_app: Start, status: str) -> None:
-    server = serve_app(answering([b"never"], status, []), validate=False)
+    server = serve_app(answering([b"never"], status, []))
     client = server.connect()
     assert client.get().body == b""
     assert client.get().body == b"", "the connection is still in step"
 
 
 def test_head_has_the_length_of_get_and_no_body(serve_app: Start) -> None:
-    client = serve_app(answering([b"hello"], headers=[*TEXT, ("Content-Length", "5")]), validate=False).connect()
+    client = serve_app(answering([b"hello"], headers=[*TEXT, ("Content-Length", "5")])).connect()
     client.send(b"HEAD / HTTP/1.1\r\nHost: test\r\n\r\n")
     response = client.response("HEAD")
     assert (response.headers["content-length"], response.body) == ("5", b"")
@@ -212,7 +215,7 @@ def test_head_has_the_length_of_get_and_no_body(serve_app: Start) -> None:
 
 
 def test_http10_closes_or_keeps_alive_as_asked(serve_app: Start) -> None:
-    server = serve_app(answering([b"x"]), validate=False)
+    server = serve_app(answering([b"x"]))
     client = server.connect()
     client.send(b"GET / HTTP/1.0\r\nConnection: keep-alive\r\n\r\n")
     assert client.response().headers["connection"] == "keep-alive"
@@ -273,7 +276,7 @@ def test_file_is_sent_by_the_kernel(serve_app: Start, tmp_path: Path, offset: in
         start_response("200 OK", list(headers))
         return environ["wsgi.file_wrapper"](file, 8192)
 
-    server = serve_app(app, validate=False)
+    server = serve_app(app)
     client = server.connect()
     assert client.get().body == content[offset:]
     assert client.get().body == content[offset:]
@@ -285,7 +288,93 @@ def test_file_that_is_no_file_is_read(serve_app: Start) -> None:
         start_response("200 OK", list(TEXT))
         return environ["wsgi.file_wrapper"](io.BytesIO(b"x" * 100_000), 8192)
 
-    assert serve_app(app, validate=False).get().body == b"x" * 100_000
+    assert serve_app(app).get().body == b"x" * 100_000
+
+
+def compressed(path: Path) -> Any:
+    with gzip.open(path, "wb") as file:
+        file.write(b"plain words" * 9)
+    return gzip.open(path)
+
+
+def spooled(path: Path) -> Any:
+    file = tempfile.SpooledTemporaryFile()  # noqa: SIM115 - closed by the server
+    file.write(b"plain words" * 9)
+    file.seek(0)
+    return file
+
+
+def named(path: Path) -> Any:
+    file = tempfile.NamedTemporaryFile()  # noqa: SIM115 - closed by the server
+    file.write(b"plain words" * 9)
+    file.seek(0)
+    return file
+
+
+def plain(path: Path) -> Any:
+    path.write_bytes(b"plain words" * 9)
+    return path.open("rb")
+
+
+class Shouting(File):  # type: ignore[type-arg]
+    """A file of Django's that gives other bytes than the file it reads."""
+
+    def read(self, size: int = -1) -> bytes:
+        data: bytes = self.file.read(size)
+        return data.upper()
+
+    @property
+    def size(self) -> int:
+        return 99
+
+
+@pytest.mark.parametrize(
+    ("make", "by_kernel"),
+    [
+        (plain, True),
+        (lambda path: plain(path).detach(), True),
+        (named, True),
+        (lambda path: File(plain(path)), True),
+        (lambda path: UploadedFile(File(named(path))), True),
+        (spooled, False),
+        (compressed, False),
+        (lambda path: File(compressed(path)), False),
+        (lambda path: io.BufferedReader(compressed(path)), False),
+        (lambda path: Shouting(plain(path)), False),
+        (lambda path: io.BytesIO(b"plain words" * 9), False),
+    ],
+    ids=[
+        "file",
+        "raw",
+        "named",
+        "django",
+        "uploaded",
+        "spooled",
+        "gzip",
+        "django gzip",
+        "buffered gzip",
+        "own",
+        "none",
+    ],
+)
+def test_what_a_file_reads_is_what_is_sent(
+    serve_app: Start, tmp_path: Path, make: Callable[[Path], Any], by_kernel: bool
+) -> None:
+    """gzip.open() has a fileno(), too; the bytes behind that are others."""
+    made: list[Any] = []
+
+    def app(environ: Any, start_response: Any) -> Any:
+        made.append(make(tmp_path / f"file-{len(made)}"))
+        start_response("200 OK", list(TEXT))
+        return environ["wsgi.file_wrapper"](made[-1])
+
+    client = serve_app(app).connect()
+    expected = b"plain words" * 9
+    for _ in range(2):
+        response = client.get()
+        assert response.body == (expected.upper() if isinstance(made[-1], Shouting) else expected)
+        assert ("content-length" in response.headers) is by_kernel
+    eventually(lambda: all(file.closed for file in made), "the files are closed")
 
 
 def test_file_shorter_than_promised_closes_the_connection(serve_app: Start) -> None:
@@ -296,7 +385,7 @@ def test_file_shorter_than_promised_closes_the_connection(serve_app: Start) -> N
         start_response("200 OK", [*TEXT, ("Content-Length", "100")])
         return environ["wsgi.file_wrapper"](file)
 
-    client = serve_app(app, validate=False).connect()
+    client = serve_app(app).connect()
     client.send(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
     assert client.rest().partition(b"\r\n\r\n")[2] == b""
 
