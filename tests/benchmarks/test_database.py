@@ -9,7 +9,7 @@ import pytest
 from tests.benchmarks.common import machine
 from tests.benchmarks.database import report
 from tests.benchmarks.database.results import Measurement, Run
-from tests.benchmarks.database.scenarios import HELD, INPROCESS, Effort, tasks
+from tests.benchmarks.database.scenarios import HELD, INPROCESS, Effort, groups
 from tests.benchmarks.database.setups import CLOSE, KEEP, NATIVE, OURS, OURS_TRANSACTION, SETUPS
 from tests.benchmarks.database.targets import judge
 from tests.services import Address
@@ -51,25 +51,18 @@ def test_every_pool_is_given_the_same_number_of_connections() -> None:
     assert set(sizes.values()) == {4}
 
 
-def test_each_pool_is_started_once_a_round_with_each_size_and_the_others_once() -> None:
-    effort = Effort(rounds=3, sizes=(12, 4))
-    made = list(tasks([SETUPS[KEEP], SETUPS[OURS]], ["one", "five"], effort))
-    assert {(task.setup.name, task.size, task.round) for task in made} == {
-        (name, size, number) for name, size in ((KEEP, 0), (OURS, 12), (OURS, 4)) for number in range(3)
-    }
-    assert len(made) == 9
-    assert all(task.scenarios == ["one", "five"] for task in made)
+def test_each_pool_is_measured_with_each_size_beside_persistent_connections() -> None:
+    chosen = [SETUPS[name] for name in (CLOSE, KEEP, NATIVE, OURS, OURS_TRANSACTION)]
+    few, many = groups(chosen, Effort(rounds=3, sizes=(4, 12)))
+    assert (few.size, [setup.name for setup in few.setups]) == (4, [setup.name for setup in chosen])
+    assert (many.size, [setup.name for setup in many.setups]) == (12, [KEEP, NATIVE, OURS])
+    # A ratio is of two numbers of one round, so no round belongs to both.
+    assert (few.first_round, many.first_round) == (0, 3)
 
 
-def test_slow_readers_come_once_for_each_setup() -> None:
-    chosen = [SETUPS[name] for name in (CLOSE, OURS, OURS_TRANSACTION)]
-    made = list(tasks(chosen, [f"{HELD}-serve", f"{HELD}-gthread"], Effort(rounds=2, sizes=(12, 4))))
-    assert sorted((task.setup.name, task.size, *task.scenarios) for task in made) == [
-        (CLOSE, 0, "held-gthread"),
-        (CLOSE, 0, "held-serve"),
-        (OURS, 12, "held-gthread"),
-        (OURS, 12, "held-serve"),
-    ]
+def test_no_group_needs_more_sessions_than_a_server_of_the_usual_size_has() -> None:
+    for group in groups(list(SETUPS.values()), Effort()):
+        assert sum(group.size if setup.is_pool else 12 for setup in group.setups) <= 90
 
 
 def test_costs_are_judged_by_what_they_are_over_a_persistent_connection_of_the_same_round() -> None:

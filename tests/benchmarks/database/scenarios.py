@@ -1,10 +1,11 @@
-"""What is measured, and by whom in which order: rounds that are interleaved, each setup started afresh in each.
+"""What is measured, and in which order: rounds in which all that are compared take turns.
 
 Rates are requests a second, times ms or us as their names say. Nothing is judged here.
 """
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import subprocess
@@ -18,22 +19,24 @@ from tests.benchmarks.common.tables import number
 from tests.benchmarks.database import holding
 from tests.benchmarks.database.launching import GTHREAD, SERVE, SERVERS, Launcher, Running, WrongAnswer
 from tests.benchmarks.database.results import Measurement, Run
-from tests.benchmarks.database.setups import OURS_TRANSACTION, SETUPS, Setup
+from tests.benchmarks.database.setups import CLOSE, OURS_TRANSACTION, SETUPS, Setup
 from tests.benchmarks.serving.servers import ROOT, THREADS
 
-#: A connection for each thread, and one for three threads.
-SIZES = (THREADS, THREADS // 3)
+#: A connection for three threads, and one for each.
+SIZES = (THREADS // 3, THREADS)
 INPROCESS, HELD = "inprocess", "held"
 INPROCESS_LIMIT_S = 240.0
+#: A round has many batches already.
+INPROCESS_ROUNDS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Effort:
     """How much load, and for how long."""
 
-    rounds: int = 3
-    seconds: float = 1.0
-    warm_s: float = 0.3
+    rounds: int = 8
+    seconds: float = 0.7
+    warm_s: float = 0.2
     clients: int = 32
     readers: int = holding.READERS
     seed: int = 1
@@ -55,53 +58,71 @@ TITLES: Mapping[str, str] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
-    """One start of a server, and what is measured in it."""
+class Group:
+    """Setups that are measured together: their servers run side by side, and take turns under load."""
 
-    setup: Setup
     size: int
-    round: int
-    scenarios: Sequence[str]
-
-    @property
-    def title(self) -> str:
-        size = f", {self.size} connections" if self.setup.is_pool else ""
-        return f"{self.setup.title}{size}, round {self.round + 1}"
+    setups: Sequence[Setup]
+    #: Number of its first round: those of one group alone are compared.
+    first_round: int
 
 
-def tasks(setups: Sequence[Setup], scenarios: Sequence[str], effort: Effort) -> Iterator[Task]:
-    """All starts in their order: every setup and size once a round, shuffled."""
-    pages = [name for name in scenarios if name in PAGES]
-    held = [name for name in scenarios if name.startswith(HELD)]
-    starts = [(setup.name, size) for setup in setups for size in (effort.sizes if setup.is_pool else (0,))]
-    labels = {f"{name}:{size}": (name, size) for name, size in starts}
-    for round_, order in enumerate(schedule(list(labels), effort.rounds, effort.seed)):
-        for name, size in map(labels.__getitem__, order):
-            if pages:
-                yield Task(SETUPS[name], size, round_, pages)
-            # How many are held does not change with the size of the pool, nor much from round to round.
-            if size in (0, effort.sizes[0]) and round_ == 0 and name != OURS_TRANSACTION:
-                for scenario in held:
-                    yield Task(SETUPS[name], size, round_, [scenario])
+def groups(setups: Sequence[Setup], effort: Effort) -> Iterator[Group]:
+    """A group for each size. The server's connections bound what can run at a time."""
+    for place, size in enumerate(effort.sizes):
+        is_few = size == min(effort.sizes)
+        members = [setup for setup in setups if is_few or setup.name not in (CLOSE, OURS_TRANSACTION)]
+        yield Group(size, members, place * effort.rounds)
 
 
 def execute(setups: Sequence[Setup], scenarios: Sequence[str], effort: Effort, launcher: Launcher, run: Run) -> None:
     """Measure all that was chosen; a setup that fails is noted, and the others go on."""
     if INPROCESS in scenarios:
         inprocess(setups, effort, launcher, run)
-    for task in tasks(setups, scenarios, effort):
-        is_held = task.scenarios[0].startswith(HELD)
-        server = task.scenarios[0].removeprefix(f"{HELD}-") if is_held else SERVE
-        paths = ["/stream"] if is_held else [f"/{name}" for name in task.scenarios]
-        buffer = holding.SEND_BUFFER if is_held else None
-        try:
-            with launcher.running(task.setup, task.size, paths, server=server, send_buffer=buffer) as running:
-                for scenario in task.scenarios:
-                    values = holding.measure(running, effort.readers) if is_held else load(running, scenario, effort)
-                    note(run, scenario, task.setup, task.size, task.round, values)
-        except (WrongAnswer, wrk.LoadError, OSError) as error:
-            run.failures.append(f"{task.title}: {error}")
-            print(f"FAILED {run.failures[-1]}", flush=True)
+    pages = [name for name in scenarios if name in PAGES]
+    for group in groups(setups, effort) if pages else ():
+        take_turns(group, pages, effort, launcher, run)
+    for server in (name.removeprefix(f"{HELD}-") for name in scenarios if name.startswith(HELD)):
+        for setup in setups:
+            if setup.name != OURS_TRANSACTION:
+                count_held(setup, server, effort, launcher, run)
+
+
+def take_turns(group: Group, pages: Sequence[str], effort: Effort, launcher: Launcher, run: Run) -> None:
+    """Start all servers of a group, and load one after another, in another order each round.
+
+    So those that are compared run within seconds: on a shared machine the speed of minutes apart says nothing."""
+    with contextlib.ExitStack() as started:
+        running: dict[str, Running] = {}
+        for setup in group.setups:
+            try:
+                running[setup.name] = started.enter_context(
+                    launcher.running(setup, group.size, [f"/{page}" for page in pages])
+                )
+            except (WrongAnswer, OSError) as error:
+                fail(run, f"{setup.title}, {group.size} connections: {error}")
+        for page in pages:
+            for round_, order in enumerate(schedule(list(running), effort.rounds, effort.seed)):
+                for name in order:
+                    setup, number_ = SETUPS[name], group.first_round + round_
+                    try:
+                        values = load(running[name], page, effort)
+                    except wrk.LoadError as error:
+                        fail(run, f"{setup.title}, {group.size} connections, {page}: {error}")
+                    else:
+                        note(run, page, setup, group.size if setup.is_pool else 0, number_, values)
+
+
+def count_held(setup: Setup, server: str, effort: Effort, launcher: Launcher, run: Run) -> None:
+    """Slow readers of one setup under one server, once: the count hardly changes, nor with the size of the pool."""
+    size = max(effort.sizes)
+    try:
+        with launcher.running(setup, size, ["/stream"], server=server, send_buffer=holding.SEND_BUFFER) as running:
+            values = holding.measure(running, effort.readers)
+    except (WrongAnswer, OSError) as error:
+        fail(run, f"{setup.title} under {SERVERS[server][0]}: {error}")
+    else:
+        note(run, f"{HELD}-{server}", setup, size if setup.is_pool else 0, 0, values)
 
 
 def load(running: Running, page: str, effort: Effort) -> dict[str, float]:
@@ -126,7 +147,7 @@ def inprocess(setups: Sequence[Setup], effort: Effort, launcher: Launcher, run: 
     entries = {setup.name: setup.database(launcher.address, size) for setup in setups}
     command = [
         sys.executable, "-m", "tests.benchmarks.database.inprocess",
-        str(effort.rounds), str(effort.seconds), json.dumps(entries),
+        str(min(effort.rounds, INPROCESS_ROUNDS)), str(effort.seconds), json.dumps(entries),
     ]  # fmt: skip
     try:
         said = subprocess.run(
@@ -134,7 +155,7 @@ def inprocess(setups: Sequence[Setup], effort: Effort, launcher: Launcher, run: 
             capture_output=True, text=True, timeout=INPROCESS_LIMIT_S, check=True,
         )  # fmt: skip
     except subprocess.CalledProcessError as error:
-        run.failures.append(f"in-process: {error.stderr.strip().splitlines()[-1:]}")
+        fail(run, f"in-process: {error.stderr.strip().splitlines()[-1:]}")
         return
     for round_, line in enumerate(said.stdout.splitlines()):
         for name, values in json.loads(line).items():
@@ -143,8 +164,12 @@ def inprocess(setups: Sequence[Setup], effort: Effort, launcher: Launcher, run: 
 
 def note(run: Run, scenario: str, setup: Setup, size: int, round_: int, values: dict[str, float]) -> None:
     """Keep and show one measurement."""
-    run.measurements.append(
-        Measurement(scenario=scenario, setup=setup.name, size=size, round=round_, values=values)
-    )  # fmt: skip
+    run.measurements.append(Measurement(scenario=scenario, setup=setup.name, size=size, round=round_, values=values))
     shown = "  ".join(f"{key} {number(value)}" for key, value in values.items())
     print(f"{round_ + 1}  {scenario:<13}{size or '':>3}  {setup.title:<38}{shown}", flush=True)
+
+
+def fail(run: Run, text: str) -> None:
+    """Keep and show one failure."""
+    run.failures.append(text)
+    print(f"FAILED {text}", flush=True)
