@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from django.conf import settings
 
 from tests.db import servers
 from tests.db.databases import Database, pools_closed
@@ -29,8 +30,11 @@ def private_mysql(tmp_path_factory: pytest.TempPathFactory) -> Iterator[servers.
 @pytest.fixture
 def allowed_database(django_db_blocker: Any) -> Iterator[None]:
     """These tests use databases of their own, which pytest-django does not know; no pool outlives a test."""
+    # Django writes the name of a test database that it makes or drops into the project's settings.
+    before = dict(settings.DATABASES["default"])
     with django_db_blocker.unblock(), pools_closed():
         yield
+    settings.DATABASES["default"].update(before)
 
 
 @pytest.fixture

@@ -296,6 +296,7 @@ application =""",
         )
         server = serve("--worker-timeout", "2s")
         port = server.wait_until_it_serves()
+        eventually(lambda: len(workers(port)) == 1, "it has told that it serves")
         [before] = workers(port)
         (project / "stall").write_text(str(before))
         server.says("has polled its sockets")
