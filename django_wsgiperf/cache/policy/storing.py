@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from django_wsgiperf.cache.entry import HEURISTIC, MUST_VALIDATE, NEVER_STALE, NO_TRANSFORM, SHAREABLE
+from django_wsgiperf.cache.entry import HEURISTIC, MUST_VALIDATE, NEVER_STALE, NO_TRANSFORM, SHAREABLE, Entry
 from django_wsgiperf.cache.headers import format_date, parse_cache_control, parse_groups, parse_vary, split_list
 from django_wsgiperf.cache.headers.lists import EVERYTHING
 from django_wsgiperf.cache.messages import (
@@ -46,6 +46,35 @@ class Decision:
     sie_s: float = 0.0
     keep_s: float = 0.0
     flags: int = 0
+
+    def entry(
+        self,
+        response: Response,
+        body: bytes,
+        now: float,
+        *,
+        nominated: tuple[tuple[str, str | None], ...] = (),
+        sequence: int = 0,
+        render_s: float = 0.0,
+    ) -> Entry:
+        """The entry to store for a response that arrived at `now`; `nominated` are the values of `vary`."""
+        return Entry(
+            response.status,
+            response.reason,
+            self.headers,
+            body,
+            stored_at=now,
+            initial_age_s=self.initial_age_s,
+            lifetime_s=self.lifetime_s,
+            swr_s=self.swr_s,
+            sie_s=self.sie_s,
+            keep_s=self.keep_s,
+            sequence=sequence,
+            tags=self.tags,
+            vary=nominated,
+            render_s=render_s,
+            flags=self.flags,
+        )
 
 
 _MADE: Final = (
