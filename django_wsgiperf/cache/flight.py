@@ -1,0 +1,194 @@
+"""Many requests for one missing page, and one that makes it. Threads, a key and a result; no HTTP, no store.
+
+The first to board() for a key leads and makes the page. Others follow: they wait(), or have themselves called, and get
+what the leader landed. Whether that suits them (its Vary, its cookies) is theirs to check. Whoever need or cannot
+follow goes alone: too many wait already, the answers cannot be shared, it has waited long enough.
+
+When a leader fails, the follower that has waited longest leads instead; when that fails too, all go alone, and so do
+those who come within a second. A leader that takes longer than a follower would wait is led past: the next one to come
+leads anew. `_lock` guards everything here, and is never held while anything is made, waited for or called.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Final, Generic, TypeVar
+
+from . import forking
+from .hit_for_miss import HitForMiss
+from .ticket import Flight, Over, Role, Ticket, Why
+
+__all__ = ["FlightNumbers", "Flights", "Role", "Ticket", "Why"]
+
+T = TypeVar("T")
+
+_FAILING_TTL_S: Final = 1.0
+_MANY: Final = 4_096
+"""More flights than any process has threads: some of them have lost their leader without a word."""
+
+
+@dataclass(slots=True)
+class FlightNumbers:
+    """What has happened so far, and how many wait at this moment."""
+
+    led: int = 0
+    served: int = 0
+    promoted: int = 0
+    alone: int = 0
+    waiting: int = 0
+
+
+class Flights(Generic[T]):
+    """At most `max_waiters` threads wait, for all keys together, each for `wait_s` seconds at most; and `max_parked`
+    requests without a thread, which call_when_over() is for."""
+
+    def __init__(
+        self,
+        *,
+        max_waiters: int,
+        wait_s: float = 5.0,
+        max_parked: int = 1_000,
+        hit_for_miss: HitForMiss | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.wait_s = wait_s
+        self.hit_for_miss = HitForMiss(clock=clock) if hit_for_miss is None else hit_for_miss
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._flights: dict[str, Flight[T]] = {}
+        self._most = {False: max_waiters, True: max_parked}
+        self._waiting = {False: 0, True: 0}
+        self._numbers = FlightNumbers()
+        forking.watch(self)
+
+    def board(self, key: str) -> Ticket[T]:
+        """The request's role. Returns at once. A leader must land(), release() or fail(); leaving the ticket's `with`
+        block without is to fail. It first looks once more whether the page is there: the one before it may have landed
+        between the first look and board()."""
+        now_s = self._clock()
+        thread = threading.get_ident()
+        ticket = Ticket(self, key)
+        unshared = self.hit_for_miss.is_marked(key)
+        with self._lock:
+            if unshared:
+                return self._alone(ticket, Why.UNSHARED)
+            if len(self._flights) > _MANY:
+                self._forget_lost(now_s)
+            flight = self._flights.get(key)
+            if flight is not None and now_s - flight.began_s < self.wait_s:
+                if flight.thread == thread:
+                    return self._alone(ticket, Why.NESTED)
+                ticket.flight = flight
+                ticket.deadline_s = now_s + self.wait_s
+                return ticket
+            self._flights[key] = ticket.flight = Flight(now_s, thread)
+            ticket.role = Role.LEAD
+            self._numbers.led += 1
+            return ticket
+
+    def numbers(self) -> FlightNumbers:
+        """For people and metrics."""
+        with self._lock:
+            return replace(self._numbers, waiting=sum(self._waiting.values()))
+
+    def after_fork_in_child(self) -> None:
+        """Those who lead and wait are threads of the parent."""
+        self._lock = threading.Lock()
+        self._waiting = {False: 0, True: 0}
+        self._flights.clear()
+
+    def _forget_lost(self, now_s: float) -> None:
+        for key in [key for key, flight in self._flights.items() if now_s - flight.began_s >= self.wait_s]:
+            del self._flights[key]
+
+    def _alone(self, ticket: Ticket[T], why: Why) -> Ticket[T]:
+        ticket.role = Role.ALONE
+        ticket.why = why
+        self._numbers.alone += 1
+        return ticket
+
+    def enter(self, ticket: Ticket[T]) -> bool:
+        """Put a follower in line; False when it has another role by now, as it gets when there is no room."""
+        with self._lock:
+            if ticket.role is not Role.FOLLOW or ticket.flight is None:
+                return False
+            over = ticket.flight.over
+            if over is not None and over.why is Why.FAILING and ticket.flight.failures < 2:
+                # It failed between board() and now, while nobody stood in line.
+                self._follow_next(ticket, ticket.flight.failures)
+                over = ticket.flight.over
+            if ticket.is_leading:
+                return False
+            if over is not None:
+                self._decide(ticket, over)
+            elif self._waiting[ticket.is_parked] >= self._most[ticket.is_parked]:
+                self._alone(ticket, Why.CROWDED)
+            else:
+                self._waiting[ticket.is_parked] += 1
+                ticket.flight.line.append(ticket)
+                return True
+        return False
+
+    def _follow_next(self, ticket: Ticket[T], failures: int) -> None:
+        """After a failed flight: follow the one that has begun since, or lead it."""
+        flight = self._flights.get(ticket.key)
+        if flight is None:
+            flight = self._flights[ticket.key] = Flight(self._clock(), threading.get_ident())
+            flight.failures = failures
+            ticket.role = Role.LEAD
+            self._numbers.promoted += 1
+        ticket.flight = flight
+
+    def leave(self, ticket: Ticket[T], why: Why) -> bool:
+        """Take a follower out of its line; False when it has another role by now."""
+        with self._lock:
+            if ticket.role is not Role.FOLLOW or ticket.flight is None:
+                return False
+            if ticket in ticket.flight.line:
+                ticket.flight.line.remove(ticket)
+                self._waiting[ticket.is_parked] -= 1
+            self._alone(ticket, why)
+            return True
+
+    def end(self, ticket: Ticket[T], over: Over[T]) -> None:
+        """The leader has come to an end: serve those who wait, let one of them lead, or send them off."""
+        flight = ticket.flight
+        assert flight is not None
+        marked = False
+        with self._lock:
+            if ticket.is_over:
+                return
+            ticket.is_over = True
+            flight.failures += over.why is Why.FAILING
+            if over.why is Why.FAILING and flight.failures < 2 and flight.line:
+                heirs = [flight.line.popleft()]
+                flight.began_s = self._clock()
+                flight.thread = None
+                heirs[0].role = Role.LEAD
+                self._numbers.promoted += 1
+            else:
+                flight.over = over
+                heirs = list(flight.line)
+                flight.line.clear()
+                for heir in heirs:
+                    self._decide(heir, over)
+                marked = over.why is Why.FAILING and flight.failures > 1
+                if self._flights.get(ticket.key) is flight:
+                    del self._flights[ticket.key]
+            for heir in heirs:
+                self._waiting[heir.is_parked] -= 1
+        if marked:
+            self.hit_for_miss.mark(ticket.key, _FAILING_TTL_S)
+        for heir in heirs:
+            heir.wake()
+
+    def _decide(self, ticket: Ticket[T], over: Over[T]) -> None:
+        if over.why is None:
+            ticket.role = Role.SERVED
+            ticket.result = over.result
+            self._numbers.served += 1
+        else:
+            self._alone(ticket, over.why)

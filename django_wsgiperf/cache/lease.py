@@ -1,0 +1,99 @@
+"""One process among several makes a missing page: leases in the shared store, each for one key and a limited time.
+
+A lease is a courtesy, not a lock: when the store is out of order, or a lease runs out before the page is made, it is
+made twice. Within a process flight.py has seen to it before that one thread alone comes here.
+"""
+
+from __future__ import annotations
+
+import random
+import secrets
+import time
+from collections.abc import Callable
+from typing import Final, TypeVar
+
+from .store import GuardedStore
+
+T = TypeVar("T")
+
+_FIRST_REST_S: Final = 0.02
+_LONGEST_REST_S: Final = 0.1
+
+
+class Lease:
+    """The right to make a page, until release() or `ttl_s` are over. Usable as a context manager."""
+
+    __slots__ = ("_key", "_store", "_token")
+
+    def __init__(self, store: GuardedStore, key: str, token: bytes | None) -> None:
+        self._store = store
+        self._key = key
+        self._token = token
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the store has it. If not, the store is out of order, and others may make the page as well."""
+        return self._token is not None
+
+    def release(self) -> None:
+        """Let others have it. Does nothing the second time."""
+        token, self._token = self._token, None
+        if token is not None:
+            self._store.delete_if(self._key, token)
+
+    def __enter__(self) -> Lease:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
+
+
+class Leases:
+    """Leases of `ttl_s` seconds, which is how long making a page may take before another process tries."""
+
+    def __init__(
+        self,
+        store: GuardedStore,
+        *,
+        ttl_s: float = 10.0,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.ttl_s = ttl_s
+        self._store = store
+        self._clock = clock
+        self._sleep = sleep
+
+    def take(self, key: str) -> Lease | None:
+        """The lease for making `key`; None when another process has it."""
+        token = b"L" + secrets.token_bytes(12)
+        added = self._store.add(f"lease:{key}", token, self.ttl_s)
+        if added is False:
+            return None
+        return Lease(self._store, f"lease:{key}", token if added else None)
+
+    def take_or_find(self, key: str, find: Callable[[], T | None], *, limit_s: float) -> Lease | T | None:
+        """The lease, or what the process that had it has made meanwhile, as `find` finds it in the store.
+
+        Asks again every 20 to 100 ms. None when neither could be had within `limit_s` seconds."""
+        deadline_s = self._clock() + limit_s
+        rest_s = _FIRST_REST_S
+        lease = self.take(key)
+        while lease is None:
+            left_s = deadline_s - self._clock()
+            if left_s <= 0:
+                return None
+            # Chance keeps apart the processes that wait for the same.
+            self._sleep(min(left_s, rest_s * random.uniform(0.75, 1.25)))
+            rest_s = min(_LONGEST_REST_S, rest_s * 1.5)
+            found = find()
+            if found is not None:
+                return found
+            lease = self.take(key)
+            if lease is not None and lease.is_known:
+                # The other may have finished between the two questions.
+                found = find()
+                if found is not None:
+                    lease.release()
+                    return found
+        return lease

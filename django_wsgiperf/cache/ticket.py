@@ -1,0 +1,196 @@
+"""One request's part in making a page that several want: its role, how it waits, how it hands over what it made.
+
+What happens to all of them together is decided in flight.py, which makes the tickets and alone changes their roles.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable
+from enum import Enum
+from types import TracebackType
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+if TYPE_CHECKING:
+    from .flight import Flights
+
+T = TypeVar("T")
+
+logger = logging.getLogger("django_wsgiperf.cache")
+
+
+class Role(Enum):
+    """What a request has to do. Only FOLLOW changes, to one of the others."""
+
+    LEAD = "lead"
+    """Make the page, for others too."""
+    FOLLOW = "follow"
+    """Wait for the leader."""
+    SERVED = "served"
+    """There is a result."""
+    ALONE = "alone"
+    """Make the page, for this request alone."""
+
+
+class Why(Enum):
+    """Why a request goes alone."""
+
+    CROWDED = "crowded"
+    """As many as may wait do already."""
+    LATE = "late"
+    """The leader took longer than a follower waits."""
+    UNSHARED = "unshared"
+    """The answers to such requests cannot be shared."""
+    FAILING = "failing"
+    """Two leaders have failed."""
+    NESTED = "nested"
+    """The leader is this very thread, which would wait for itself."""
+
+
+class Over(Generic[T]):
+    """How a flight ended: with a result, or why not."""
+
+    __slots__ = ("result", "why")
+
+    def __init__(self, result: T | None, why: Why | None) -> None:
+        self.result = result
+        self.why = why
+
+
+class Flight(Generic[T]):
+    """A page in the making, and who waits for it, longest first."""
+
+    __slots__ = ("began_s", "failures", "line", "over", "thread")
+
+    def __init__(self, began_s: float, thread: int) -> None:
+        self.began_s = began_s
+        self.thread: int | None = thread
+        self.line: deque[Ticket[T]] = deque()
+        self.failures = 0
+        self.over: Over[T] | None = None
+
+
+class Ticket(Generic[T]):
+    """One request's part in a flight. `role` says what to do, `result` what came of it, `why` why it goes alone."""
+
+    __slots__ = (
+        "__weakref__",
+        "_alarm",
+        "_callback",
+        "_flights",
+        "deadline_s",
+        "flight",
+        "is_over",
+        "is_parked",
+        "key",
+        "result",
+        "role",
+        "why",
+    )
+
+    def __init__(self, flights: Flights[T], key: str) -> None:
+        self.key = key
+        self.role = Role.FOLLOW
+        self.result: T | None = None
+        self.why: Why | None = None
+        self.is_over = False
+        """A leader has come to an end."""
+        self._flights = flights
+        self.flight: Flight[T] | None = None
+        self.deadline_s = 0.0
+        self.is_parked = False
+        self._alarm: threading.Lock | None = None
+        self._callback: Callable[[Ticket[T]], None] | None = None
+
+    @property
+    def is_following(self) -> bool:
+        """Whether it has yet to get its role."""
+        return self.role is Role.FOLLOW
+
+    @property
+    def is_leading(self) -> bool:
+        """Whether others count on it."""
+        return self.role is Role.LEAD and not self.is_over
+
+    # -- a follower's part
+
+    def wait(self) -> Role:
+        """Wait for what becomes of the leader, in this thread. The new role, never FOLLOW."""
+        if not self.is_following:
+            return self.role
+        alarm = self._alarm = threading.Lock()
+        alarm.acquire()
+        try:
+            if self._flights.enter(self):
+                alarm.acquire(timeout=max(0.0, self.deadline_s - self._flights._clock()))
+                self._flights.leave(self, Why.LATE)
+        except BaseException:
+            # Interrupted. Whoever was made leader in that moment passes it on.
+            self._flights.leave(self, Why.LATE)
+            if self.is_leading:
+                self.fail()
+            raise
+        self._lead_here()
+        return self.role
+
+    def call_when_over(self, callback: Callable[[Ticket[T]], None]) -> bool:
+        """Have the follower called back, once, with its new role, in the thread of whoever brings it. False when it
+        has its new role already; then nothing is called. Nobody looks at the clock: leave() does that."""
+        self.is_parked = True
+        self._callback = callback
+        return self._flights.enter(self)
+
+    def leave(self) -> bool:
+        """Wait no longer. False when it has another role by now."""
+        return self._flights.leave(self, Why.LATE)
+
+    # -- a leader's part
+
+    def land(self, result: T) -> None:
+        """Here it is, for all who wait."""
+        self._flights.hit_for_miss.unmark(self.key)
+        self._flights.end(self, Over(result, None))
+
+    def release(self, ttl_s: float) -> None:
+        """It cannot be shared: all make their own, and for `ttl_s` seconds nobody waits for such a page."""
+        if ttl_s > 0:
+            self._flights.hit_for_miss.mark(self.key, ttl_s)
+        self._flights.end(self, Over(None, Why.UNSHARED))
+
+    def fail(self) -> None:
+        """It could not be made."""
+        self._flights.end(self, Over(None, Why.FAILING))
+
+    def __enter__(self) -> Ticket[T]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self.is_leading:
+            self.fail()
+        elif self.is_following:
+            self.leave()
+
+    # -- in Flights' hands
+
+    def _lead_here(self) -> None:
+        """Who was made leader leads in this thread."""
+        if self.role is Role.LEAD and self.flight is not None:
+            self.flight.thread = threading.get_ident()
+
+    def wake(self) -> None:
+        """It has its new role. No lock held."""
+        callback = self._callback
+        if callback is None:
+            assert self._alarm is not None
+            self._alarm.release()
+            return
+        try:
+            callback(self)
+        except Exception:
+            logger.exception("A request that waited for a page could not be called back")
+            if self.is_leading:
+                self.fail()
