@@ -200,6 +200,24 @@ class TestSQLiteTransactions(TransactionContract):
         return sqlite
 
 
+def test_return_that_is_interrupted_does_not_lend_the_connection_again(
+    postgres: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    wrapper = postgres.wrapper(pool={"MAX_SIZE": 1})
+    run(wrapper, "SET statement_timeout = 123")
+    adapter = wrapper.pool_of.adapter
+
+    def interrupted(raw: Any, *, dirty: bool) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(adapter, "settle", interrupted)
+        wrapper.close()
+    assert closed() == {"interrupted": 1}
+    assert value(wrapper, "SHOW statement_timeout") == "0"
+    wrapper.close()
+
+
 # -- the driver's connection
 
 
