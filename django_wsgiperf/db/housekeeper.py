@@ -56,12 +56,15 @@ class Housekeeper(Generic[C]):
         """Start the thread unless it runs, or the pool wants none."""
         if self._thread is not None or not self._pool.background:
             return
+        thread = threading.Thread(target=self._run, name=f"wsgiperf-pool-{self._pool.name}", daemon=True)
         with self._pool._lock:
-            if self._thread is None:
-                thread = threading.Thread(target=self._run, name=f"wsgiperf-pool-{self._pool.name}", daemon=True)
-                with contextlib.suppress(RuntimeError):  # The interpreter is on its way out: there is no leisure left.
-                    thread.start()
-                    self._thread = thread
+            is_first = self._thread is None
+            if is_first:
+                self._thread = thread
+        if not is_first:
+            return
+        with contextlib.suppress(RuntimeError):  # The interpreter is on its way out: there is no leisure left.
+            thread.start()
 
     def finish(self, timeout_s: float) -> None:
         """After Pool.close(): wait `timeout_s` seconds for what other threads have. The thread ends after the last."""
@@ -73,7 +76,8 @@ class Housekeeper(Generic[C]):
         me = threading.current_thread()
         # For what this thread has itself it would wait in vain.
         if thread is not None and thread is not me and all(lease is None or lease.thread is not me for lease in leases):
-            thread.join(timeout_s)
+            with contextlib.suppress(RuntimeError):  # It could not be started.
+                thread.join(timeout_s)
 
     def wake(self) -> None:
         """Look round now. Safe in any line of any thread, and so in a destructor."""

@@ -18,13 +18,15 @@ The invariants, and what keeps each:
 
 `_lock` guards everything but the fields of a lease that are its holder's. It is reentrant for one reason: the garbage
 collector may run in any line, and with it the end of a generator that gives its connection back. Such a call finds
-the lock to be its own already; it leaves its errand to the housekeeper and touches nothing. A thread may also be
-interrupted in any line by an exception from outside. The order of stores is such that an entry is then lost by rule 3.
+the lock to be its own already; it leaves its errand to the housekeeper and touches nothing. For the same reason all
+pools of a process have one lock (what it guards takes a microsecond), and none is asked for while it is held. A thread
+may also be interrupted in any line by an exception from outside; the order of stores makes an entry lost then, by 3.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import time
 import weakref
@@ -52,6 +54,16 @@ _FIRST_LOOK_S = 0.05
 _LAST_LOOK_S = 1.0
 """Whoever waits for longer looks ever more seldom whether a holder has died."""
 
+_locks: dict[int, threading.RLock] = {}
+"""The lock of this process's pools, by its number: a forked child has another, for its parent's may be held."""
+
+
+def _shared_lock() -> threading.RLock:
+    process = os.getpid()
+    if process not in _locks:
+        _locks.clear()
+    return _locks.setdefault(process, threading.RLock())
+
 
 class Pool(Generic[C]):
     """At most `config.max_size` connections of `driver`; `name` is shown in errors, logs and thread names.
@@ -77,7 +89,7 @@ class Pool(Generic[C]):
 
     def _begin(self, *, forks: int) -> None:
         """Be empty, as at first and in a forked child."""
-        self._lock = threading.RLock()
+        self._lock = _shared_lock()
         self._is_inside: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]
         self.statistics = PoolStatistics(self._lock, forks=forks)
         self._physical = Physical(self.name, self._driver, self.config, self.clock, self._lock, self.statistics)

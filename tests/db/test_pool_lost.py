@@ -172,6 +172,30 @@ def test_giving_back_in_the_midst_of_the_pools_own_work_is_put_off(driver: FakeD
     consistent(pool, driver)
 
 
+def test_two_pools_never_wait_for_each_other(driver: FakeDriver) -> None:
+    """What a destructor gives back in the midst of one pool's work may be another pool's."""
+    other_driver = FakeDriver()
+    pool, other = make_pool(driver), make_pool(other_driver)
+    lease = pool.acquire()
+    other_has_its_lock, go_on = threading.Event(), threading.Event()
+
+    def work_in_the_other() -> None:
+        with other._lock:
+            other_has_its_lock.set()
+            go_on.wait(0.2)
+
+    worker = Worker(work_in_the_other)
+    assert other_has_its_lock.wait(20)
+    with pool._lock:
+        go_on.set()
+        assert other._is_inside()
+        pool.release(lease)
+        other.evict_all("a destructor said so")
+    worker.result()
+    pool.housekeeper.run_once()
+    assert pool.snapshot()["db.client.connection.count"] == {"idle": 1, "used": 0}
+
+
 def test_asking_in_the_midst_of_the_pools_own_work_is_an_error_and_no_deadlock(driver: FakeDriver) -> None:
     pool = make_pool(driver)
     with pool._lock, pytest.raises(PoolError, match="destructor"):
