@@ -210,9 +210,10 @@ def test_return_that_is_interrupted_does_not_lend_the_connection_again(
     def interrupted(raw: Any, *, dirty: bool) -> str:
         raise KeyboardInterrupt
 
-    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
-        patched.setattr(adapter, "settle", interrupted)
+    monkeypatch.setattr(adapter, "settle", interrupted)
+    with pytest.raises(KeyboardInterrupt):
         wrapper.close()
+    monkeypatch.undo()
     assert closed() == {"interrupted": 1}
     assert value(wrapper, "SHOW statement_timeout") == "0"
     wrapper.close()
