@@ -167,7 +167,9 @@ class Supervisor:
         self._ready_at = NEVER
         self._started_at = time.time()
         # Ctrl-C reaches every process of the terminal. A child that still imports would show where it was just then;
-        # once it serves, gunicorn takes the signal.
+        # once it serves, gunicorn takes the signal. Blocked, so that one which comes to us meanwhile is not ignored.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        self._stopping |= signal.SIGINT in signal.sigpending()
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             return subprocess.Popen(
@@ -175,6 +177,7 @@ class Supervisor:
             )
         finally:
             signal.signal(signal.SIGINT, before)
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
     def _attend(self, child: subprocess.Popen[bytes]) -> str:
         """Until something changes: the file's name. Empty when the end has come."""

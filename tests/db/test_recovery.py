@@ -11,6 +11,7 @@ import textwrap
 from collections.abc import Callable
 from typing import Any
 
+import django
 import pytest
 from django.db import DatabaseError, InterfaceError, OperationalError, ProgrammingError, transaction
 from django.db.utils import load_backend
@@ -18,6 +19,9 @@ from django.db.utils import load_backend
 from django_wsgiperf.db import PoolTimeout, registry
 from tests.db.databases import Database, in_thread, run, value
 from tests.db.sites import site
+
+#: Django 6.1 serializes nothing by itself, and says so of the argument.
+UNSERIALIZED = {} if django.VERSION >= (6, 1) else {"serialize": False}
 
 
 def snapshot() -> dict[str, Any]:
@@ -340,7 +344,7 @@ class RecoveryContract:
 
             connections["default"] = wrapper
             old_name = wrapper.settings_dict["NAME"]
-            wrapper.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)
+            wrapper.creation.create_test_db(verbosity=0, autoclobber=True, **UNSERIALIZED)
             in_thread(lambda: self.leave_idle(wrapper))
             wrapper.creation.clone_test_db(suffix="1", verbosity=0, autoclobber=True)
             value(wrapper, "SELECT COUNT(*) FROM auth_user")

@@ -77,6 +77,8 @@ class Command(BaseCommand):
             return
         settings = self.resolved.values
         if reloader.is_child():
+            # Blocked, and ignored, by the supervisor; gunicorn will handle it.
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             settings = self._as_child(settings)
         try:
             preflight.refuse_unusable_files(settings)
