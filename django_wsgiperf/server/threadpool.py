@@ -337,7 +337,11 @@ class ThreadPool:
                 self._run(me, slot, task)
                 try:
                     baton.pop()
+                    leads = True
                 except IndexError:
+                    leads = False
+                if not leads:
+                    # Not in the handler above: the application would find our exception in sys.exc_info().
                     self._follow_up(me)
                     return
                 if me.ending:
