@@ -201,7 +201,9 @@ class Keys:
 
 def _authority(scheme: str, host: str) -> str:
     """The host in lower case, without the port that the scheme has anyway (RFC 9110, 4.2.3)."""
-    return host.lower().removesuffix(_DEFAULT_PORTS.get(scheme, ":"))
+    host = host.lower()
+    port = _DEFAULT_PORTS.get(scheme)
+    return host if port is None else host.removesuffix(port)
 
 
 def _query_normaliser(rules: KeyRules) -> Callable[[str], str]:

@@ -57,32 +57,24 @@ PIECES = st.lists(
             ",",
             ";",
             "=",
-            " ",
-            "\t",
             "*",
             "W/",
             "bytes=",
             "-",
             "0",
-            "99999999999999999999",
+            "9999999999999999",
             "(",
             ")",
             ":",
             "?1",
-            "max-age",
-            "no-store",
-            "private",
-            "no-cache",
-            "public",
-            "key-order",
-            "params",
-            "except",
-            "ÿ",
-            "\x00",
             "%",
             "a",
+            "ÿ",
+            "\x00",
         ]
-    ),
+    )
+    | st.sampled_from(["max-age", "no-store", "private", "no-cache", "public", "key-order", "params", "except"])
+    | st.sampled_from(" \t"),
     max_size=12,
 ).map("".join)
 
@@ -177,27 +169,17 @@ def test_a_quote_out_of_place_hides_no_prohibition_and_grants_no_lifetime(value:
 
 
 RESTRICTIONS = ("no-store", "no-cache", "private", "must-revalidate", "proxy-revalidate", "no-transform")
-DIRECTIVES = st.lists(
-    st.sampled_from(
-        [
-            *RESTRICTIONS,
-            "public",
-            "max-age=60",
-            "max-age=5",
-            "max-age=x",
-            "s-maxage=70",
-            "s-maxage=3",
-            'private="a"',
-            'no-cache="a"',
-            "stale-while-revalidate=9",
-            "stale-if-error=8",
-            "must-understand",
-            "odd",
-            'odd="private"',
-        ]
-    ),
-    max_size=8,
-)
+PERMISSIONS = [
+    "public",
+    "max-age=60",
+    "max-age=5",
+    "s-maxage=70",
+    "s-maxage=3",
+    "stale-while-revalidate=9",
+    "stale-if-error=8",
+]
+ODDITIES = ["max-age=x", 'private="a"', 'no-cache="a"', "must-understand", "odd", 'odd="private"']
+DIRECTIVES = st.lists(st.sampled_from([*RESTRICTIONS, *PERMISSIONS, *ODDITIES]), max_size=8)
 
 
 @given(DIRECTIVES, DIRECTIVES)
