@@ -63,8 +63,10 @@ class Housekeeper(Generic[C]):
                 self._thread = thread
         if not is_first:
             return
-        with contextlib.suppress(RuntimeError):  # The interpreter is on its way out: there is no leisure left.
+        try:
             thread.start()
+        except RuntimeError:  # The interpreter is on its way out, or there can be no more threads for now.
+            self._thread = None
 
     def finish(self, timeout_s: float) -> None:
         """After Pool.close(): wait `timeout_s` seconds for what other threads have. The thread ends after the last."""

@@ -275,6 +275,22 @@ def test_the_thread_begins_with_the_first_connection_and_ends_with_the_pool(driv
     eventually(lambda: not running())
 
 
+def test_a_thread_that_cannot_be_started_is_tried_again(driver: FakeDriver, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    pool = make_pool(driver, background=True)
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse)
+        first = pool.acquire()
+    second = pool.acquire()
+    assert [thread.name for thread in threading.enumerate()].count("wsgiperf-pool-test") == 1
+    pool.release(first)
+    pool.release(second)
+    pool.close()
+    eventually(lambda: "wsgiperf-pool-test" not in [thread.name for thread in threading.enumerate()])
+
+
 def test_the_thread_does_its_rounds(driver: FakeDriver) -> None:
     pool = make_pool(driver, background=True, min_idle=1, keepalive_s=0.05, idle_timeout_s=0.1)
     leases = [pool.acquire() for _ in range(3)]
