@@ -160,6 +160,33 @@ def test_who_waits_through_a_restart_is_served_and_never_sees_an_error(driver: F
     assert driver.open == 0
 
 
+def test_who_is_refused_keeps_its_place_in_line(driver: FakeDriver, clock: FakeClock) -> None:
+    pool = make_pool(driver, clock=clock, max_size=1)
+    lease = pool.acquire()
+    served: list[str] = []
+
+    def wait(name: str) -> None:
+        mine = pool.acquire(label=name, timeout_s=1e6)
+        served.append(name)
+        pool.release(mine)
+
+    first = Worker(lambda: wait("first"))
+    eventually(lambda: len(pool._places.waiters) == 1)
+    second = Worker(lambda: wait("second"))
+    eventually(lambda: len(pool._places.waiters) == 2)
+    driver.refuses = REFUSED
+    pool.release(lease, discard=BROKEN)
+    # It tries again at once, and is back at the head of the line.
+    eventually(lambda: driver.attempts == 3 and len(pool._places.waiters) == 2)
+    assert [waiter.lease.label for waiter in pool._places.waiters] == ["first", "second"]
+    driver.refuses = None
+    clock.advance(1)
+    pool.housekeeper.run_once()
+    first.result()
+    second.result()
+    assert served == ["first", "second"]
+
+
 def test_a_failing_server_is_asked_by_one_at_a_time(driver: FakeDriver) -> None:
     pool = make_pool(driver, max_size=10, acquire_timeout_s=20, background=True)
     pool.release(pool.acquire(), discard=BROKEN)
