@@ -114,7 +114,11 @@ def measure(chosen: argparse.Namespace) -> Run:
             "commands": [shlex.join(["python", "-m", "tests.benchmarks.database", *sys.argv[1:]])],
         }
         print("\n".join(report.facts(run)), flush=True)
-        execute(setups, chosen.scenario, effort, Launcher(address, FOLDER / "logs"), run)
+        try:
+            execute(setups, chosen.scenario, effort, Launcher(address, FOLDER / "logs"), run)
+        except (KeyboardInterrupt, SystemExit):
+            # What was measured until then took as long as it took, and is as true.
+            run.failures.append("the run was stopped before its end")
     return run
 
 

@@ -79,13 +79,13 @@ def execute(setups: Sequence[Setup], scenarios: Sequence[str], effort: Effort, l
     """Measure all that was chosen; a setup that fails is noted, and the others go on."""
     if INPROCESS in scenarios:
         inprocess(setups, effort, launcher, run)
-    pages = [name for name in scenarios if name in PAGES]
-    for group in groups(setups, effort) if pages else ():
-        take_turns(group, pages, effort, launcher, run)
     for server in (name.removeprefix(f"{HELD}-") for name in scenarios if name.startswith(HELD)):
         for setup in setups:
             if setup.name != OURS_TRANSACTION:
                 count_held(setup, server, effort, launcher, run)
+    pages = [name for name in scenarios if name in PAGES]
+    for group in groups(setups, effort) if pages else ():
+        take_turns(group, pages, effort, launcher, run)
 
 
 def take_turns(group: Group, pages: Sequence[str], effort: Effort, launcher: Launcher, run: Run) -> None:
