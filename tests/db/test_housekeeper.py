@@ -117,6 +117,18 @@ def test_keeping_alive_asks_those_that_were_quiet_and_closes_the_dead(driver: Fa
     assert (pool.snapshot()["pings"], pool.snapshot()["ping_failures"]) == (2, 1)
 
 
+def test_one_found_dead_casts_doubt_on_those_used_just_now(driver: FakeDriver, clock: FakeClock) -> None:
+    pool = make_pool(driver, clock=clock, keepalive_s=30)
+    first, second = pool.acquire(), pool.acquire()
+    pool.release(first)
+    clock.advance(31)
+    pool.release(second)
+    driver.kill()
+    pool.housekeeper.run_once()
+    assert pool.acquire().is_new
+    assert pool.snapshot()["closed"] == {"dead": 2}
+
+
 def test_one_that_is_being_asked_is_lent_to_nobody(driver: FakeDriver, clock: FakeClock) -> None:
     pool = make_pool(driver, clock=clock, keepalive_s=30, max_size=1)
     pool.release(pool.acquire())
