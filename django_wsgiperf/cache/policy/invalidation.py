@@ -54,7 +54,8 @@ def same_origin(request: Request, reference: str) -> Target | None:
     try:
         origin = urlsplit(f"{request.scheme}://{request.host}")
         path = quote(request.path.encode("latin-1", "replace"))
-        found = urlsplit(urljoin(f"{request.scheme}://{request.host}{path}", reference.strip(" \t")))
+        base = f"{request.scheme}://{request.host}{path}?{request.query}"
+        found = urlsplit(urljoin(base, reference.strip(" \t")))
         if _origin(found) != _origin(origin):
             return None
         decoded = unquote_to_bytes(found.path or "/").decode("latin-1")
