@@ -11,6 +11,8 @@ from django_wsgiperf.cache.policy.conditional import select_range
 
 from .exchanges import NOW, date, request
 
+Headers = tuple[tuple[str, str], ...]
+
 BODY = b"0123456789A"
 ETAG = '"abcdef"'
 MODIFIED = date(-5000)
@@ -26,12 +28,7 @@ HEAD = (
 
 
 def ask(
-    method: str = "GET",
-    *,
-    head: tuple[tuple[str, str], ...] = HEAD,
-    status: int = 200,
-    size: int = len(BODY),
-    **fields: str,
+    method: str = "GET", *, head: Headers = HEAD, status: int = 200, size: int = len(BODY), **fields: str
 ) -> Answer:
     return answer(request(method, **fields), status, head, size, NOW)
 
