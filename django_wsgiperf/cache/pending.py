@@ -1,4 +1,8 @@
-"""Purges that could not be put into the shared log, kept in as few words as will do. For tags.py, under its lock."""
+"""Purges that could not be put into the shared log yet, in as few words as will do. For tags.py.
+
+They have no number, and so hit whatever carries their tags, however new it is: the log may have given any number to
+the requests of other processes. Written under the lock of Tags; gone() and stale() are asked without.
+"""
 
 from __future__ import annotations
 
@@ -18,30 +22,62 @@ def orders_of(tags: tuple[str, ...], soft: bool) -> Iterator[PurgeOrder]:
         yield PurgeOrder(tags[at : at + _ORDER_TAGS], False, soft)
 
 
-class Pending:
-    """Purges that the log does not have yet. When there are too many tags, everything stands for them."""
+class _Kind:
+    """The hard or the soft ones: each tag by when it was last purged, in calls of add()."""
+
+    __slots__ = ("everything", "tags")
 
     def __init__(self) -> None:
-        self._tags: dict[bool, dict[str, None]] = {False: {}, True: {}}
-        self._everything: set[bool] = set()
+        self.tags: dict[str, int] = {}
+        self.everything = 0
+
+    def hits(self, tags: tuple[str, ...]) -> bool:
+        if self.everything:
+            return True
+        known = self.tags
+        return bool(known) and any(tag in known for tag in tags)
+
+
+class Pending:
+    """Bounded: when there are too many tags, everything stands for them."""
+
+    def __init__(self) -> None:
+        self._kinds = {False: _Kind(), True: _Kind()}
+        self._count = 0
 
     def __len__(self) -> int:
-        return len(self._everything) + sum(map(len, self._tags.values()))
+        return sum(len(kind.tags) + bool(kind.everything) for kind in self._kinds.values())
+
+    def gone(self, tags: tuple[str, ...]) -> bool:
+        """Whether what carries these tags is purged."""
+        return self._kinds[False].hits(tags)
+
+    def stale(self, tags: tuple[str, ...]) -> bool:
+        """Whether what carries these tags is purged softly."""
+        return self._kinds[True].hits(tags)
 
     def add(self, order: PurgeOrder) -> None:
         """One more, or one again."""
-        tags = self._tags[order.soft]
-        if order.everything or len(tags) + len(order.tags) > _PENDING_TAGS:
-            self._everything.add(order.soft)
-            tags.clear()
+        self._count += 1
+        kind = self._kinds[order.soft]
+        if order.everything or len(kind.tags) + len(order.tags) > _PENDING_TAGS:
+            kind.everything = self._count
+            kind.tags.clear()
         else:
-            tags.update(dict.fromkeys(order.tags))
+            kind.tags.update(dict.fromkeys(order.tags, self._count))
 
-    def take(self) -> list[PurgeOrder]:
-        """All of them, as few as will do; they are the caller's now."""
-        orders = [PurgeOrder((), True, soft) for soft in self._everything]
-        for soft, tags in self._tags.items():
-            orders.extend(orders_of(tuple(tags), soft))
-            tags.clear()
-        self._everything.clear()
-        return orders
+    def orders(self) -> tuple[list[PurgeOrder], int]:
+        """All of them, and up to which add() that is."""
+        orders = [PurgeOrder((), True, soft) for soft, kind in self._kinds.items() if kind.everything]
+        for soft, kind in self._kinds.items():
+            orders.extend(orders_of(tuple(kind.tags), soft))
+        return orders, self._count
+
+    def drop(self, order: PurgeOrder, count: int) -> None:
+        """The log has it as it was at `count`; what was purged again since then stays."""
+        kind = self._kinds[order.soft]
+        if order.everything and kind.everything <= count:
+            kind.everything = 0
+        for tag in order.tags:
+            if kind.tags.get(tag, count + 1) <= count:
+                del kind.tags[tag]

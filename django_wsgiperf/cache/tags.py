@@ -15,6 +15,7 @@ thread that asks the store for news.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("django_wsgiperf.cache")
 
 _TURN_S: Final = 2.0
+_ENDLESS: Final = float("inf")
 
 
 class Verdict(Enum):
@@ -92,8 +94,9 @@ class Tags:
         self._soft: dict[str, int] = {}
         self._hard_floor = 0
         self._soft_floor = 0
-        # No number in the map is greater.
-        self._newest = 0
+        # No number in the map is greater. `_newest` is what judge() asks, and endless while some have no number yet.
+        self._newest_known = 0
+        self._newest: float = 0
         self._pending = Pending()
         self._listener: Listener | None = None
         self.purges = 0
@@ -120,11 +123,16 @@ class Tags:
         for tag in tags:
             if hard.get(tag, 0) > sequence:
                 return GONE
+        pending = self._pending
+        if pending and pending.gone(tags):
+            return GONE
         if sequence < self._soft_floor:
             return STALE
         for tag in tags:
             if soft.get(tag, 0) > sequence:
                 return STALE
+        if pending and pending.stale(tags):
+            return STALE
         return VALID
 
     # -- purging
@@ -150,10 +158,9 @@ class Tags:
             news = self.store.purge(order, self.sequence)
         except StoreError:
             with self._lock:
+                # Until the store is back, what carries these tags is made anew each time.
                 self._pending.add(order)
-                # Nobody may begin with this number yet, since the log will give it to another purge. Until the store
-                # is back, what carries these tags is made anew each time.
-                self._apply(Purges.of(order, self.sequence + 1, self.sequence))
+                self._newest = _ENDLESS
             return False
         with self._lock:
             self._apply(news)
@@ -193,7 +200,9 @@ class Tags:
             with self._lock:
                 self._apply(news)
             self.confirmed_at_s = asked_at_s
-            self._pass_on()
+            # A store that is full can be read, and what is read be judged.
+            with contextlib.suppress(StoreError):
+                self._pass_on()
         except StoreError:
             return False
         finally:
@@ -235,25 +244,22 @@ class Tags:
     def _pass_on(self) -> None:
         """Put purges into the log that were made while it was out of reach. `_turn` held."""
         assert self.store is not None
-        while self._pending:
+        if not self._pending:
+            return
+        with self._lock:
+            orders, count = self._pending.orders()
+        for order in orders:
+            news = self.store.purge(order, self.sequence)
             with self._lock:
-                orders = self._pending.take()
-            passed_on = 0
-            try:
-                for order in orders:
-                    news = self.store.purge(order, self.sequence)
-                    passed_on += 1
-                    with self._lock:
-                        self._apply(news)
-            finally:
-                with self._lock:
-                    for order in orders[passed_on:]:
-                        self._pending.add(order)
-            logger.info("%s: purges made while it was out of order have been passed on", self.store.title)
+                self._apply(news)
+                self._pending.drop(order, count)
+        with self._lock:
+            self._newest = _ENDLESS if self._pending else self._newest_known
+        logger.info("%s: purges made while it was out of order have been passed on", self.store.title)
 
     def _apply(self, news: Purges) -> None:
         """Put news into the map. `_lock` held. May be cut short in any line: `sequence` comes last."""
-        newest = max(news.head, news.hard_floor, news.soft_floor, self._newest)
+        newest = max(news.head, news.hard_floor, news.soft_floor, self._newest_known)
         for known, new in ((self._hard, news.hard), (self._soft, news.soft)):
             for tag, number in new.items():
                 if number > known.get(tag, 0):
@@ -263,7 +269,8 @@ class Tags:
         self._soft_floor = max(self._soft_floor, news.soft_floor)
         if len(self._hard) + len(self._soft) > self._max_tags:
             self._forget_oldest()
-        self._newest = newest
+        self._newest_known = newest
+        self._newest = _ENDLESS if self._pending else newest
         self.sequence = max(self.sequence, news.head)
 
     def _forget_oldest(self) -> None:
