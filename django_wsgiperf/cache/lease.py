@@ -78,22 +78,19 @@ class Leases:
         Asks again every 20 to 100 ms. None when neither could be had within `limit_s` seconds."""
         deadline_s = self._clock() + limit_s
         rest_s = _FIRST_REST_S
-        lease = self.take(key)
-        while lease is None:
+        while True:
+            lease = self.take(key)
+            if lease is not None and not lease.is_known:
+                return lease
+            # With the lease too: the one before may have stored the page and released it since the caller's last look.
+            found = find()
+            if found is not None:
+                if lease is not None:
+                    lease.release()
+                return found
             left_s = deadline_s - self._clock()
-            if left_s <= 0:
-                return None
+            if lease is not None or left_s <= 0:
+                return lease
             # Chance keeps apart the processes that wait for the same.
             self._sleep(min(left_s, rest_s * random.uniform(0.75, 1.25)))
             rest_s = min(_LONGEST_REST_S, rest_s * 1.5)
-            found = find()
-            if found is not None:
-                return found
-            lease = self.take(key)
-            if lease is not None and lease.is_known:
-                # The other may have finished between the two questions.
-                found = find()
-                if found is not None:
-                    lease.release()
-                    return found
-        return lease
