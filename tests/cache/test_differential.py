@@ -122,7 +122,9 @@ KNOWN: dict[str, tuple[Callable[[Story], bool], Story]] = {
         Story(head=("Cache-Control: max-age=60",), second={"if-match": '"a"'}),
     ),
     "of several lifetimes the shortest counts: RFC 9111, 4.2.1": (
-        lambda story: sum(member.startswith("max-age") for member in _directives_of(story)) > 1,
+        lambda story: any(
+            sum(member.startswith(name) for member in _directives_of(story)) > 1 for name in ("max-age", "s-maxage")
+        ),
         Story(head=("Cache-Control: max-age=5, max-age=60",), later_s=30),
     ),
     "of `private` and `private` with names the first counts: RFC 9111, 4.2.1": (
