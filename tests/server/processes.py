@@ -31,7 +31,11 @@ INSTALLED_APPS = ["django_wsgiperf"]
 MIDDLEWARE = ["django.middleware.common.CommonMiddleware"]
 WSGIPERF = {"SERVER": {"STATS_ALLOW": ["127.0.0.1", "unix"]}}
 """,
-    "site_wsgi.py": "from django.core.wsgi import get_wsgi_application\napplication = get_wsgi_application()\n",
+    "site_wsgi.py": """
+from django.core.wsgi import get_wsgi_application
+from tests.server.validation import validated
+application = validated(get_wsgi_application())
+""",
     "site_urls.py": """
 import ctypes, os, threading, time
 from django.http import HttpResponse, StreamingHttpResponse
@@ -54,6 +58,15 @@ def stream(request):
             yield f"{n}\\n"
             time.sleep(0.05)
     return StreamingHttpResponse(pieces())
+def events(request):
+    def pieces():
+        yield "data: 1\\n\\n"
+        while True:
+            try:
+                time.sleep(300)
+            finally:
+                print("EVENTS CLOSED", flush=True)
+    return StreamingHttpResponse(pieces(), content_type="text/event-stream")
 def big(request):
     return HttpResponse(b"x" * 8_000_000)
 def hold(request):
@@ -67,7 +80,7 @@ def grow(request):
     return HttpResponse(f"VERSION {os.getpid()}")
 urlpatterns = [
     path("", pid), path("busy", busy), path("stream", stream), path("big", big), path("hold", hold),
-    path("grow", grow), path("background", background),
+    path("grow", grow), path("background", background), path("events", events),
 ]
 """,
     "manage.py": """

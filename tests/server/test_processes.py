@@ -25,6 +25,14 @@ def busy_workers(port: int) -> int:
     return sum(row["busy"] for row in stats(port)["workers"])
 
 
+def read_some(client: socket.socket) -> bytes:
+    """What comes next; nothing when the server has closed, in whichever way."""
+    try:
+        return client.recv(65_536)
+    except ConnectionResetError:
+        return b""
+
+
 class Answer:
     """A request that runs beside the test."""
 
@@ -98,6 +106,38 @@ class TestStopping:
         assert server.wait() == 0
         assert slow.join().error is not None
         assert "1 running requests" in server.text
+
+    def test_streams_without_an_end_are_cut_off_after_the_graceful_timeout(self, serve: Start) -> None:
+        """One goes on yielding, one is silent, and of one the client is gone."""
+        server = serve("--graceful-timeout", "1s")
+        port = server.wait_until_it_serves()
+        with contextlib.ExitStack() as stack:
+            clients = []
+            for path in ("/stream?pieces=1000000", "/events", "/events"):
+                clients.append(stack.enter_context(socket.create_connection(("127.0.0.1", port), timeout=20)))
+                clients[-1].sendall(f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+                assert clients[-1].recv(15) == b"HTTP/1.1 200 OK"
+            clients[2].close()
+            began = time.monotonic()
+            server.signal(signal.SIGTERM)
+            assert server.wait() == 0
+            assert time.monotonic() - began < 20
+            rest = [b"".join(iter(lambda client=client: read_some(client), b"")) for client in clients[:2]]
+        assert "3 running requests" in server.text
+        assert not any(data.endswith(b"0\r\n\r\n") for data in rest), "no client takes its stream for whole"
+        assert b"data: 1\n\n" in rest[1]
+
+    def test_hup_leaves_streams_without_an_end_to_the_old_worker_for_the_graceful_timeout(self, serve: Start) -> None:
+        server = serve("--graceful-timeout", "1s")
+        port = server.wait_until_it_serves()
+        before = workers(port)
+        with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
+            client.sendall(b"GET /events HTTP/1.1\r\nHost: test\r\n\r\n")
+            assert client.recv(15) == b"HTTP/1.1 200 OK"
+            server.signal(signal.SIGHUP)
+            eventually(lambda: not any(is_running(pid) for pid in before), "the old worker is gone")
+            assert b"data: 1\n\n" in b"".join(iter(lambda: read_some(client), b""))
+            assert get(port)[0] == 200, "where the client comes back to"
 
     def test_idle_and_unborn_connections_do_not_hold_up_the_end(self, serve: Start) -> None:
         server = serve()
