@@ -101,7 +101,7 @@ def all_steps(root: Path, main_minor: str, newest: Iterable[str]) -> list[Step]:
     for main in sorted(tests.glob("benchmarks/*/__main__.py")):
         name = main.parent.name
         command = ("-m", f"tests.benchmarks.{name}", "--smoke")
-        steps.append(Step(f"bench-{name}", f"benchmark {name}, smoke run", command, 180, needs=("wrk",), uses=SERVICES))
+        steps.append(Step(f"bench-{name}", f"benchmark {name}, smoke run", command, 420, needs=("wrk",), uses=SERVICES))
     if (root / "django_wsgiperf" / "db" / "backends").is_dir():
         steps += [_django_suite(database, service) for database, service in DJANGO_SUITE.items()]
     steps.append(Step("wheel", "build the wheel and use it", ("-m", "tests._run.wheel"), 300))
