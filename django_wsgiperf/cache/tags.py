@@ -123,15 +123,15 @@ class Tags:
         for tag in tags:
             if hard.get(tag, 0) > sequence:
                 return GONE
-        pending = self._pending
-        if pending and pending.gone(tags):
+        waiting = self._newest is _ENDLESS
+        if waiting and self._pending.gone(tags):
             return GONE
         if sequence < self._soft_floor:
             return STALE
         for tag in tags:
             if soft.get(tag, 0) > sequence:
                 return STALE
-        if pending and pending.stale(tags):
+        if waiting and self._pending.stale(tags):
             return STALE
         return VALID
 
