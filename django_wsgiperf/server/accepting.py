@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from django_wsgiperf.conf import ServerSettings
 
 from .connection import Connection
-from .gateway import FileWrapper
+from .files import FileWrapper
 from .poller import Poller
 
 if TYPE_CHECKING:

@@ -62,12 +62,12 @@ class DeadlineSupervisor:
                     seen[id(slot)] = earlier
                 else:
                     self._give_up(slot, exchange, now - slot.started_ns)
-            elif silent_ns > self._deadline_ns and slot.in_application:
-                self._interrupt(slot, exchange, silent_ns)
+            elif silent_ns > self._deadline_ns and slot.in_application and self._interrupt(slot, exchange, silent_ns):
                 seen[id(slot)] = (exchange, now)
         self._interrupted = seen
 
-    def _interrupt(self, slot: Slot, exchange: Exchange, silent_ns: int) -> None:
+    def _interrupt(self, slot: Slot, exchange: Exchange, silent_ns: int) -> bool:
+        """Whether it was necessary still."""
         with slot.guard:
             slot.interrupting = True
             if (
@@ -76,7 +76,7 @@ class DeadlineSupervisor:
                 or _silent_ns(slot, exchange, time.monotonic_ns()) < self._deadline_ns
             ):
                 slot.interrupting = False
-                return
+                return False
             stack = stack_of(slot.thread_id)
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(slot.thread_id), ctypes.py_object(Interrupted))
         logger.error(
@@ -90,6 +90,7 @@ class DeadlineSupervisor:
             exchange.environ.get("PATH_INFO"),
             stack,
         )
+        return True
 
     def _give_up(self, slot: Slot, exchange: Exchange, age_ns: int) -> None:
         """The thread did not come back: answer for it, and put another in its place."""

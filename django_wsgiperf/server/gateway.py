@@ -7,7 +7,6 @@ Everything here runs in the pool thread that has the exchange, but for abandon()
 from __future__ import annotations
 
 import contextlib
-import io
 import logging
 import operator
 import os
@@ -19,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import response
 from .connection import Connection
+from .files import FileWrapper, plain_file
 from .outbound import ClientGone
 from .response import Headers, ResponseError, plain_response
 
@@ -36,45 +36,12 @@ ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 _LIST_ITERATOR: type = type(iter([]))
 _TUPLE_ITERATOR: type = type(iter(()))
 
-_PLAIN_FILES = (io.FileIO, io.BufferedReader, io.BufferedRandom)
-_WRAPPERS_MAX = 4
-"""Django's UploadedFile around its File around tempfile's wrapper around the file, for example."""
-
 _LONG_STREAM_NS = 1_000_000_000
 """A streaming response that has taken this long, or half the request's deadline, gets a thread beside the pool."""
 
 
 class Interrupted(BaseException):
     """Raised asynchronously in a request that has run past its deadline. No `except Exception` stops it."""
-
-
-class FileWrapper:
-    """`wsgi.file_wrapper`: a regular file is sent by the kernel, anything else is read in blocks (PEP 3333)."""
-
-    def __init__(self, filelike: Any, block_size: int = 65_536) -> None:
-        self.filelike = filelike
-        self.block_size = block_size
-        close = getattr(filelike, "close", None)
-        if close is not None:
-            self.close = close
-
-    def __iter__(self) -> Iterator[bytes]:
-        return iter(lambda: self.filelike.read(self.block_size), b"")
-
-
-def _plain_file(filelike: Any) -> io.FileIO | io.BufferedReader | io.BufferedRandom | None:
-    """The binary file that `filelike` is, or whose read() it passes on; None for what makes other bytes of a file's.
-
-    gzip.open() and the like have a fileno(), too: of the file that they read from."""
-    for _ in range(_WRAPPERS_MAX):
-        if type(filelike) in _PLAIN_FILES and type(getattr(filelike, "raw", filelike)) is io.FileIO:
-            return filelike  # type: ignore[no-any-return]
-        inner = getattr(filelike, "file", None)
-        read, inner_read = getattr(filelike, "read", None), getattr(inner, "read", None)
-        if inner_read is None or inner_read not in (read, getattr(read, "__wrapped__", None)):
-            return None
-        filelike = inner
-    return None
 
 
 class Exchange:
@@ -273,7 +240,7 @@ class Exchange:
 
     def _send_file(self, wrapper: FileWrapper) -> bool:
         """Leave a regular file to the kernel; False when it is none, or is to be read after all."""
-        file = _plain_file(wrapper.filelike)
+        file = plain_file(wrapper.filelike)
         if file is None:
             return False
         try:

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from django_wsgiperf.server import deadlines
 from django_wsgiperf.server.deadlines import DeadlineSupervisor
 
 from .conftest import Server, eventually
@@ -252,6 +253,32 @@ def test_stream_that_keeps_yielding_may_last(serve_app: Start) -> None:
     app.stick.set()
     assert client.response().body.endswith(b"piece")
     assert server.reactor.statistics.timeouts["request"] == 0
+
+
+def test_stream_that_yields_while_the_supervisor_makes_up_its_mind_is_left_alone(
+    serve_app: Start, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    app = Stream(Sleeping())
+    app.stuck.released.set()
+    server = serve_app(app, threads=1, request_timeout_s=0.4)
+    client = server.connect()
+    client.send(b"GET /stream HTTP/1.1\r\nHost: test\r\n\r\n")
+    eventually(lambda: streaming(server), "it has a thread of its own")
+    looks: list[int] = []
+
+    def silent_first(slot: Any, exchange: Any, now: int) -> int:
+        looks.append(now)
+        return 0 if len(looks) > 1 else 10**12
+
+    monkeypatch.setattr(deadlines, "_silent_ns", silent_first)
+    supervisor = DeadlineSupervisor(server.reactor, grace_s=0.0)
+    for _ in range(3):
+        supervisor.tick()
+    assert len(looks) > 2
+    assert supervisor.lost_threads == 0
+    assert not any(slot.abandoned or slot.interrupting for slot in server.pool.slots)
+    app.stick.set()
+    assert client.response().body.endswith(b"piece")
 
 
 def test_stream_that_waits_for_its_client_is_not_stuck(serve_app: Start) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 from wsgiref.validate import assert_, validator
 
-from django_wsgiperf.server.gateway import FileWrapper
+from django_wsgiperf.server.files import FileWrapper
 
 _PLAIN = (type(iter([])), type(iter(())))
 
