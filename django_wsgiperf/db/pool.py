@@ -329,6 +329,7 @@ class Pool(Generic[C]):
 
     def _drop(self, entry: Entry[C]) -> None:
         with self._lock:
+            entry.lease = None
             self._places.entries.discard(entry)
             self._places.serve()
         if self._places.closed or self._physical.outage.error is not None:

@@ -460,12 +460,27 @@ def test_a_lease_that_outlives_its_pool_is_closed_when_its_holder_ends(driver: F
 
     worker = Worker(hold)
     assert held.wait(20)
+    pool.housekeeper._rest_s = 3600
+    pool.housekeeper.wake()
     pool.close(timeout_s=0.01)
     assert driver.open == 1
     go_on.set()
     worker.result()
     eventually(lambda: driver.open == 0)
     eventually(lambda: not any(thread.name == "wsgiperf-pool-test" for thread in threading.enumerate()))
+
+
+def test_the_housekeeper_ends_with_the_last_connection_that_comes_back(driver: FakeDriver) -> None:
+    pool = make_pool(driver, background=True)
+    lease, other = pool.acquire(), pool.acquire()
+    pool.housekeeper._rest_s = 3600
+    pool.housekeeper.wake()
+    pool.close(timeout_s=0)
+    (thread,) = [thread for thread in threading.enumerate() if thread.name == "wsgiperf-pool-test"]
+    pool.release(lease)
+    assert thread.is_alive()
+    pool.release(other)
+    eventually(lambda: not thread.is_alive())
 
 
 # -- prewarming

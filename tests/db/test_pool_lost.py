@@ -328,6 +328,25 @@ def test_threads_interrupted_in_any_line_cost_the_pool_nothing(monkeypatch: pyte
     assert not [raw for raw in driver.existing if not raw.closed]
 
 
+def test_a_thread_interrupted_as_it_serves_another_leaves_that_one_served_once(driver: FakeDriver) -> None:
+    pool = make_pool(driver, max_size=2)
+    first, second = pool.acquire(), pool.acquire()
+    waiting = Worker(lambda: pool.acquire(timeout_s=1e6))
+    eventually(lambda: pool._places.waiters)
+    places = pool._places
+    with pool._lock:
+        # As far as serve() came: lent, but still in line and asleep.
+        assert first.entry is not None
+        first.entry.lease = None
+        places.idle.append(first.entry)
+        assert places._lend_next(places.waiters[0].lease)
+    pool.release(second)
+    lease = waiting.result()
+    assert lease.raw is first.raw
+    assert [entry.raw for entry in places.idle] == [second.raw]
+    consistent(pool, driver)
+
+
 def test_a_holder_interrupted_while_it_connects_gives_up_its_room(driver: FakeDriver) -> None:
     pool: Pool[FakeConnection] = make_pool(driver, max_size=1)
 

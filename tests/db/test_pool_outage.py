@@ -187,6 +187,82 @@ def test_who_is_refused_keeps_its_place_in_line(driver: FakeDriver, clock: FakeC
     assert served == ["first", "second"]
 
 
+def test_a_newcomer_does_not_take_the_attempt_that_is_due_to_the_line(driver: FakeDriver, clock: FakeClock) -> None:
+    pool = make_pool(driver, clock=clock, max_size=1)
+    pool.release(pool.acquire(), discard=BROKEN)
+    driver.refuses = REFUSED
+    go_home = threading.Event()
+
+    def hold() -> None:
+        lease = pool.acquire(timeout_s=1e6)
+        assert go_home.wait(20)
+        pool.release(lease)
+
+    first = Worker(hold)
+    eventually(lambda: driver.attempts == 3 and pool._places.waiters)
+    driver.refuses = None
+    clock.advance(1)
+    with pytest.raises(PoolTimeout):
+        pool.acquire(timeout_s=0)
+    eventually(lambda: driver.open == 1)
+    go_home.set()
+    first.result()
+
+
+def test_when_the_last_connection_proves_dead_in_an_outage_all_in_line_are_told(
+    driver: FakeDriver, clock: FakeClock
+) -> None:
+    pool = make_pool(driver, clock=clock, max_size=2, acquire_timeout_s=5, bypass_window_s=0)
+    lease = pool.acquire()
+    driver.refuses = REFUSED
+    while not pool._physical.outage.gives_up(clock()):
+        with pytest.raises(ConnectionRefused):
+            pool.acquire(timeout_s=0)
+        clock.advance(3)
+    with pytest.raises(ConnectionRefused):
+        pool.acquire(timeout_s=0)
+    # One connection is left, and worth waiting for.
+    line = [Worker(lambda: pool.acquire(timeout_s=1e6)) for _ in range(3)]
+    eventually(lambda: len(pool._places.waiters) == 3)
+    driver.kill()
+    pool.release(lease)
+    for worker in line:
+        with pytest.raises(PoolUnavailable):
+            worker.result()
+    consistent(pool, driver)
+
+
+def test_a_line_older_than_the_outage_has_its_attempts_made(driver: FakeDriver) -> None:
+    """The one that was refused had no time left to wait, so that nobody came to wait after the refusal."""
+    pool = make_pool(driver, max_size=1, background=True)
+    lease = pool.acquire()
+    pool.housekeeper._rest_s = 3600
+    pool.housekeeper.wake()
+    time_is_up = threading.Event()
+
+    def refuse() -> None:
+        if driver.attempts == 3:
+            assert time_is_up.wait(20)
+
+    driver.while_connecting = refuse
+    driver.refuses = REFUSED
+    hasty = Worker(lambda: pool.acquire(timeout_s=0.2))
+    eventually(lambda: len(pool._places.waiters) == 1)
+    patient = Worker(lambda: pool.release(pool.acquire(timeout_s=3600)))
+    eventually(lambda: len(pool._places.waiters) == 2)
+    pool.release(lease, discard=BROKEN)
+    eventually(lambda: driver.attempts == 3)
+    deadline_ns = pool.clock() + 200_000_000
+    eventually(lambda: pool.clock() > deadline_ns)
+    driver.while_connecting = lambda: None
+    time_is_up.set()
+    with pytest.raises(ConnectionRefused):
+        hasty.result()
+    driver.refuses = None
+    patient.result()
+    pool.close()
+
+
 def test_a_failing_server_is_asked_by_one_at_a_time(driver: FakeDriver) -> None:
     pool = make_pool(driver, max_size=10, acquire_timeout_s=20, background=True)
     pool.release(pool.acquire(), discard=BROKEN)
