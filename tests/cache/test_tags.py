@@ -411,7 +411,7 @@ def started() -> Iterator[list[Tags]]:
         each.stop()
         if each.store is not None:
             each.store.close()
-    eventually(lambda: not any(thread.name == "wsgiperf-cache-purges" for thread in threading.enumerate()))
+    eventually(lambda: not any(thread.name == "wsgiperf-cache-purges" for thread in threading.enumerate()), 30)
 
 
 def begin(started: list[Tags], tags: Tags) -> Tags:
