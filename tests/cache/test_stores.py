@@ -13,12 +13,14 @@ from django.core.cache import caches
 from django.core.cache.backends.locmem import LocMemCache
 from django.core.management import call_command
 from django.test import override_settings
+from redis.sentinel import Sentinel
 
 from django_wsgiperf.cache.serializers import RawBytes
 from django_wsgiperf.cache.store import PurgeOrder, Purges, Store, StoreUnavailable
 from django_wsgiperf.cache.stores import UnsuitableStore, open_store
 from django_wsgiperf.cache.stores.alias import AliasStore
 from django_wsgiperf.cache.stores.redis import RedisStore
+from tests import services
 
 from .fakes import Worker, eventually
 from .private_redis import redis_caches
@@ -425,3 +427,54 @@ def test_bytes_and_numbers_pass_the_serializer_unchanged(value: Any) -> None:
 def test_nothing_else_passes_the_serializer(value: object) -> None:
     with pytest.raises(TypeError, match="alias of CACHES of its own"):
         RawBytes().dumps(value)
+
+
+# -- where connections lead
+
+
+def test_addresses_come_from_sentinel_each_time_a_connection_is_made(
+    redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address = services.Address.parse(redis_url)
+    asked: list[str] = []
+
+    def discover(_: Sentinel, name: str) -> tuple[str, int]:
+        asked.append(name)
+        return address.host, address.port
+
+    monkeypatch.setattr(Sentinel, "discover_master", discover)
+    options = {
+        "CLIENT_CLASS": "django_redis.client.SentinelClient",
+        "CONNECTION_FACTORY": "django_redis.pool.SentinelConnectionFactory",
+        "SENTINELS": [("127.0.0.1", 1)],
+        "PASSWORD": address.password or None,
+    }
+    location = f"redis://pages/{address.database}"
+    with override_settings(CACHES=redis_caches(location, OPTIONS=options, KEY_PREFIX=secrets.token_hex(4))):
+        store = open_store("pages", timeout_s=5)
+        assert isinstance(store, RedisStore)
+        store.set("a", b"WPC", 60)
+        assert store.fetch(["a"], 0)[0] == [b"WPC"]
+        assert asked == ["pages"]
+        store.close()
+        assert store.fetch(["a"], 0)[0] == [b"WPC"]
+        assert asked == ["pages", "pages"]
+        store.close()
+
+
+def test_a_unix_socket_has_our_time_outs_too() -> None:
+    with override_settings(CACHES=redis_caches("unix:///nowhere/redis.sock")):
+        store = open_store("pages", timeout_s=0.125)
+        assert isinstance(store, RedisStore)
+        assert store._connect().socket_timeout == 0.125
+        with pytest.raises(StoreUnavailable):
+            store.fetch(["a"], 0)
+
+
+def test_a_wrong_password_is_said_and_not_shown(redis_url: str) -> None:
+    with override_settings(CACHES=redis_caches(redis_url, OPTIONS={"PASSWORD": "wrong-secret"})):
+        store = open_store("pages", timeout_s=5)
+        with pytest.raises(StoreUnavailable) as raised:
+            store.fetch(["a"], 0)
+        assert "wrong-secret" not in str(raised.value)
+        assert str(raised.value)
