@@ -7,7 +7,7 @@ client can make collide. The method is no part: a stored GET answers HEAD too (R
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import blake2b
@@ -42,6 +42,9 @@ _KEY_BYTES: Final = 20
 _PRIMARY: Final = blake2b(digest_size=_KEY_BYTES, person=b"wsgiperf primary")
 _VARIANT: Final = blake2b(digest_size=_KEY_BYTES, person=b"wsgiperf variant")
 _ADDRESS: Final = blake2b(digest_size=_KEY_BYTES, person=b"wsgiperf address")
+_MAX_REMEMBERED: Final = 2048
+_MAX_REMEMBERED_CHARS: Final = 512
+"""Keys of longer addresses are made each time, so that no client can fill the memory with them."""
 _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 _UNPREFIXED: Final = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 
@@ -85,7 +88,7 @@ class KeyRules:
 class Keys:
     """Makes the keys of one site. Safe to share between threads; what it remembers is bounded."""
 
-    __slots__ = ("_authority", "_cookies", "_nominated", "_query", "_rules", "normalise_query")
+    __slots__ = ("_authority", "_cookies", "_nominated", "_query", "_recall_primary", "_recall_variant", "_rules")
 
     def __init__(self, rules: KeyRules | None = None) -> None:
         self._rules = rules = rules if rules is not None else KeyRules()
@@ -93,14 +96,21 @@ class Keys:
         self._authority = lru_cache(512)(_authority)
         self._nominated = lru_cache(256)(self._nominate)
         self._query = _query_normaliser(rules)
-        recall = lru_cache(1024)(self._query)
-        query = self._query
-        self.normalise_query: Callable[[str], str] = lambda text: recall(text) if len(text) <= 512 else query(text)
+        self._recall_primary = lru_cache(_MAX_REMEMBERED)(self._make_primary)
+        self._recall_variant = lru_cache(_MAX_REMEMBERED)(self._make_variant)
+
+    def normalise_query(self, query: str) -> str:
         """A query without what changes no response."""
+        return self._query(query) if query else ""
 
     def primary(self, scheme: str, host: str, path: str, query: str, language: str = "") -> bytes:
         """The key of an address. `path` as PEP 3333 has it: decoded, each character a byte."""
-        return self._digest(_PRIMARY, scheme, host, path, self.normalise_query(query) if query else "", language)
+        if len(host) + len(path) + len(query) + len(language) > _MAX_REMEMBERED_CHARS:
+            return self._make_primary(scheme, host, path, query, language)
+        return self._recall_primary(scheme, host, path, query, language)
+
+    def _make_primary(self, scheme: str, host: str, path: str, query: str, language: str) -> bytes:
+        return self._digest(_PRIMARY, scheme, host, path, self.normalise_query(query), language)
 
     def of_environ(self, environ: Mapping[str, Any], scheme: str | None = None, host: str | None = None) -> bytes:
         """The primary key of a request; `scheme` and `host` stand in where a trusted proxy knows better."""
@@ -136,14 +146,23 @@ class Keys:
             Request(request.method, request.scheme, request.host, request.path, query, request.fields)
         )
 
-    def variant(self, primary: bytes, nominated: Iterable[tuple[str, str | None]]) -> bytes:
+    def variant(self, primary: bytes, nominated: tuple[tuple[str, str | None], ...]) -> bytes:
         """The key of the variant with these normalised values; the primary key itself where nothing is nominated."""
+        if not nominated:
+            return primary
+        chars = 0
+        for _, value in nominated:
+            if value is not None:
+                chars += len(value)
+        if chars > _MAX_REMEMBERED_CHARS:
+            return self._make_variant(primary, nominated)
+        return self._recall_variant(primary, nominated)
+
+    def _make_variant(self, primary: bytes, nominated: tuple[tuple[str, str | None], ...]) -> bytes:
         parts = [
             f"{len(name)}:{name}-," if value is None else f"{len(name)}:{name}{len(value)}:{value},"
             for name, value in nominated
         ]
-        if not parts:
-            return primary
         digest = _VARIANT.copy()
         digest.update(primary)
         digest.update("".join(parts).encode("utf-8", "surrogatepass"))

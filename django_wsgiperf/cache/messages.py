@@ -7,12 +7,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 Headers = Iterable[tuple[str, str]]
 """Field lines in order, spelled as the application spelled them."""
 
-_NAMELESS: Final = {"CONTENT_TYPE": "content-type", "CONTENT_LENGTH": "content-length"}
+_UNPREFIXED: Final = ("content-type", "content-length")
+
+
+@lru_cache(1024)
+def _field_name(key: str) -> str | None:
+    """The field, in lower case, that an environ key stands for; None for all else in an environ."""
+    if key.startswith("HTTP_"):
+        key = key[5:]
+    elif key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+        return None
+    return key.lower().replace("_", "-")
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +41,11 @@ class Request:
     @classmethod
     def from_environ(cls, environ: Mapping[str, Any], *, scheme: str | None = None, host: str | None = None) -> Request:
         """The request in a WSGI environ (PEP 3333). `scheme` and `host` stand in where a trusted proxy knows better."""
-        fields = {
-            name[5:].lower().replace("_", "-"): value for name, value in environ.items() if name.startswith("HTTP_")
-        }
-        for name, field in _NAMELESS.items():
-            if environ.get(name):
-                fields[field] = environ[name]
+        fields = {name: value for key, value in environ.items() if (name := _field_name(key)) is not None}
+        for name in _UNPREFIXED:
+            # Servers may set these to nothing where the request has none (PEP 3333, environ variables).
+            if not fields.get(name, " "):
+                del fields[name]
         return cls(
             environ["REQUEST_METHOD"],
             scheme or environ.get("wsgi.url_scheme", "http"),

@@ -30,12 +30,10 @@ _FORMATS: Final = tuple(
 
 def parse_date(value: str | bytes, now: float) -> float | None:
     """Unix seconds; None when it is no HTTP-date. `now` tells which century two digits of a year are of."""
-    parts = _parts(value)
-    if parts is None:
-        return None
-    year, *rest = parts
-    if year >= 100:
-        return _timestamp(year, *rest)
+    found = _read(value)
+    if not isinstance(found, tuple):
+        return found
+    year, *rest = found
     # More than fifty years ahead is the latest such year that is past (RFC 9110, 5.6.7).
     century = datetime.fromtimestamp(min(max(now, 0.0), 2.0**36), UTC).year // 100 * 100
     for candidate in (century + 100, century, century - 100):
@@ -46,17 +44,17 @@ def parse_date(value: str | bytes, now: float) -> float | None:
 
 
 @remembered
-def _parts(value: str) -> tuple[int, int, int, int, int, int] | None:
-    """Year (below 100 where two digits were written), month, day, hour, minute, second."""
+def _read(value: str) -> float | tuple[int, int, int, int, int, int] | None:
+    """Unix seconds; where the year has two digits, its parts from the year on."""
     value = value.strip(" \t")
     for matches in _FORMATS:
         found = matches(value)
         if found is not None:
-            year, month = found["year"], _MONTHS.index(found["month"].lower()) + 1
-            if len(year) == 4 and int(year) < 100:
-                return None
-            day, hour, minute, second = (int(found[name]) for name in ("day", "hour", "minute", "second"))
-            return int(year), month, day, hour, minute, second
+            month = _MONTHS.index(found["month"].lower()) + 1
+            year, day, hour, minute, second = (int(found[name]) for name in ("year", "day", "hour", "minute", "second"))
+            if len(found["year"]) == 2:
+                return year, month, day, hour, minute, second
+            return _timestamp(year, month, day, hour, minute, second)
     return None
 
 

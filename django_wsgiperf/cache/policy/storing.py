@@ -88,7 +88,7 @@ _MADE: Final = (
 )
 _NONCE_FIELDS: Final = ("content-security-policy", "content-security-policy-report-only")
 _WITHOUT_BODY: Final = frozenset({204, 205})
-_OF_ONE_EXCHANGE: Final = frozenset({"age", "cache-status", "set-cookie", "set-cookie2", "cache-group-invalidation"})
+_NEVER_STORED: Final = HOP_BY_HOP | {"age", "cache-status", "set-cookie", "set-cookie2", "cache-group-invalidation"}
 
 
 def may_store(
@@ -137,8 +137,9 @@ def _refused_by_making(reading: Reading, signals: Signals, annotation: Annotatio
             if getattr(signals, name):
                 return reason
     # A nonce is worth nothing once it is sent twice, whoever made it.
-    if any("'nonce-" in reading.fields.get(name, "").lower() for name in _NONCE_FIELDS):
-        return Reason.CSP_NONCE
+    for name in _NONCE_FIELDS:
+        if name in reading.fields and "'nonce-" in reading.fields[name].lower():
+            return Reason.CSP_NONCE
     return None
 
 
@@ -159,9 +160,9 @@ def _refused_by_itself(response: Response, reading: Reading) -> Reason | None:
     if directives.private:
         return Reason.PRIVATE
     # Cookies that the response itself sets apart, by `private="set-cookie"`, are left out of what is stored.
-    apart = {*directives.private_fields, *directives.no_cache_fields}
-    if any(name in reading.fields and name not in apart for name in ("set-cookie", "set-cookie2")):
-        return Reason.SET_COOKIE
+    for name in ("set-cookie", "set-cookie2"):
+        if name in reading.fields and name not in (*directives.private_fields, *directives.no_cache_fields):
+            return Reason.SET_COOKIE
     return None
 
 
@@ -175,8 +176,8 @@ def _refused_by_variants(request: Request, reading: Reading, rules: Rules) -> Re
     if "cookie" in vary and has_cookie(request.fields.get("cookie", ""), rules.private_cookies):
         return Reason.PRIVATE_COOKIE
     # Requests are told apart by the codings that are known; a response in another would reach those who cannot read it.
-    codings = split_list(fields.get("content-encoding", "").lower())
-    if "accept-encoding" in vary and not KNOWN_CODINGS.issuperset(codings):
+    coding = fields.get("content-encoding")
+    if coding and "accept-encoding" in vary and not KNOWN_CODINGS.issuperset(split_list(coding.lower())):
         return Reason.UNKNOWN_CODING
     return None
 
@@ -187,10 +188,11 @@ def _refused_by_form(response: Response, reading: Reading, rules: Rules) -> Reas
         return Reason.STREAMING
     if body_bytes > rules.max_body_bytes:
         return Reason.BODY_TOO_LARGE
-    lines = [f"{name}: {value}" for name, value in response.headers]
-    if sum(map(len, lines)) + 2 * len(lines) > rules.max_head_bytes:
+    text = "".join([part for pair in response.headers for part in pair])
+    # With a colon, a blank and an end of line for each.
+    if len(text) + 4 * len(response.headers) > rules.max_head_bytes:
         return Reason.HEAD_TOO_LARGE
-    if any("\n" in line or "\r" in line or "\0" in line for line in lines):
+    if "\n" in text or "\r" in text or "\0" in text:
         return Reason.MALFORMED
     length = reading.fields.get("content-length")
     if length is not None and length.strip(" \t") != str(body_bytes) and response.status not in _WITHOUT_BODY:
@@ -222,7 +224,9 @@ def _plan(
     if lifetime_s - age_s + max(swr_s, sie_s, keep_s) <= 0.0:
         return Decision(store=False, reason=Reason.EXPIRED)
     # It speaks to everybody on the way, so the field for all counts beside a targeted one.
-    untouchable = directives.no_transform or parse_cache_control(reading.fields.get("cache-control", "")).no_transform
+    untouchable = directives.no_transform or (
+        reading.targeted and parse_cache_control(reading.fields.get("cache-control", "")).no_transform
+    )
     return Decision(
         store=True,
         reason=Reason.OK,
@@ -250,16 +254,12 @@ def has_validator(reading: Reading) -> bool:
 def storable(headers: Headers, reading: Reading, now: float) -> tuple[tuple[str, str], ...]:
     """What of a head is stored (RFC 9111, 3.1): not what is of one connection, of this one exchange, or set apart by
     `private` or `no-cache`. A Date that is missing or cannot be read is put right (RFC 9110, 6.6.1)."""
-    directives = reading.directives
-    dropped = {
-        *HOP_BY_HOP,
-        *_OF_ONE_EXCHANGE,
-        *(name.lower() for name in split_list(reading.fields.get("connection", ""))),
-        *directives.private_fields,
-        *directives.no_cache_fields,
-    }
-    dated = reading.date("date", now) is not None and "date" not in dropped
-    if not dated:
-        dropped.add("date")
-    kept = tuple(pair for pair in headers if pair[0].lower() not in dropped)
-    return kept if dated else (*kept, ("Date", format_date(now)))
+    directives, dropped = reading.directives, _NEVER_STORED
+    connection = reading.fields.get("connection")
+    if connection is not None or directives.private_fields or directives.no_cache_fields:
+        named = (name.lower() for name in split_list(connection or ""))
+        dropped = dropped.union(named, directives.private_fields, directives.no_cache_fields)
+    if reading.date("date", now) is not None and "date" not in dropped:
+        return tuple([pair for pair in headers if pair[0].lower() not in dropped])
+    kept = [pair for pair in headers if pair[0].lower() not in dropped and pair[0].lower() != "date"]
+    return (*kept, ("Date", format_date(now)))
