@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import secrets
 import threading
 from collections.abc import Iterator
@@ -517,29 +516,3 @@ def test_over_redis_a_purge_is_heard_without_waiting_for_the_next_look(redis_ali
     eventually(lambda: two.sequence == one.sequence)
     verdicts = [two.judge(page) for page in pages]
     assert verdicts == [Verdict.STALE, Verdict.GONE] * 150
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
-def test_a_forked_child_hears_of_its_parents_purges(redis_alias: None, started: list[Tags]) -> None:
-    parent = over_redis(started, max_stale_s=3_600)
-    page = Page(parent.sequence)
-    ready, tell = os.pipe()
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            assert not parent.is_started
-            parent.start()
-            assert parent.judge(page) is Verdict.VALID
-            os.write(tell, b".")
-            eventually(lambda: parent.judge(page) is Verdict.GONE)
-            parent.purge(["author"])
-            code = 0
-        finally:
-            os._exit(code)
-    assert os.read(ready, 1) == b"."
-    own = Page(parent.sequence, ("author",))
-    eventually(lambda: parent.purge(["book"]) and os.waitpid(child, os.WNOHANG) != (0, 0))
-    eventually(lambda: parent.judge(own) is Verdict.GONE)
-    os.close(ready)
-    os.close(tell)
