@@ -6,6 +6,7 @@ import pickle
 import secrets
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -472,7 +473,9 @@ def test_a_unix_socket_has_our_time_outs_too() -> None:
 
 
 def test_a_wrong_password_is_said_and_not_shown(redis_url: str) -> None:
-    with override_settings(CACHES=redis_caches(redis_url, OPTIONS={"PASSWORD": "wrong-secret"})):
+    # In the address, since django-redis keeps its pools by that alone.
+    url = replace(services.Address.parse(redis_url), password="wrong-secret").url
+    with override_settings(CACHES=redis_caches(url)):
         store = open_store("pages", timeout_s=5)
         with pytest.raises(StoreUnavailable) as raised:
             store.fetch(["a"], 0)
