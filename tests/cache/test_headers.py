@@ -130,6 +130,7 @@ def test_long_texts_parse_like_short_ones_but_are_not_remembered() -> None:
         ("max-age='3600'", Directives(max_age=0)),
         ("max-age=3600.0", Directives(max_age=0)),
         ("max-age =3600", Directives(max_age=0)),
+        ("Max-Age =3600", Directives(max_age=0)),
         ("max-age= 3600", Directives(max_age=0)),
         ("max-age=", Directives(max_age=0)),
         ("max-age", Directives(max_age=0)),

@@ -78,6 +78,15 @@ def test_an_absent_field_is_not_an_empty_one() -> None:
     assert keys.variant(b"p", absent) != keys.variant(b"p", empty)
 
 
+def test_long_addresses_and_values_have_keys_like_short_ones() -> None:
+    """They are not remembered, but made each time."""
+    keys, path, value = Keys(), "/" + "x" * 600, "v" * 600
+    assert keys.primary("https", "h", path, "") == keys.primary("https", "h", path, "") != b""
+    assert keys.primary("https", "h", path, "") != keys.primary("https", "h", path + "x", "")
+    assert keys.variant(b"p", (("a", value),)) == keys.variant(b"p", (("a", value),))
+    assert keys.variant(b"p", (("a", value),)) != keys.variant(b"p", (("a", value + "v"),))
+
+
 def test_the_three_kinds_of_key_never_meet() -> None:
     keys = Keys()
     primary = keys.primary("https", "h", "/", "")

@@ -133,6 +133,7 @@ def test_age_never_falls_and_freshness_never_returns(initial: float, moments: li
         ("max-age=0", 0.5, (Verdict.VALIDATE, Reason.REQUEST_MAX_AGE)),
         ("max-age=100", 65, (Verdict.VALIDATE, Reason.STALE)),
         ("min-fresh=10", 49, (Verdict.FRESH, Reason.OK)),  # 5.2.1.3
+        ("min-fresh=10", 50, (Verdict.FRESH, Reason.OK)),
         ("min-fresh=10", 51, (Verdict.VALIDATE, Reason.REQUEST_MIN_FRESH)),
         ("max-stale=10", 69, (Verdict.FRESH, Reason.OK)),  # 5.2.1.2
         ("max-stale=10", 71, (Verdict.REFRESH, Reason.STALE)),

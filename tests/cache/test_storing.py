@@ -238,6 +238,8 @@ def test_what_can_be_validated_is_kept_for_it() -> None:
     assert decide('ETag: "1"', rules=rules).keep_s == 300.0
     assert decide("Last-Modified: " + date(-9), rules=rules).keep_s == 300.0
     assert decide("ETag: junk", rules=rules).keep_s == 0.0
+    assert decide('ETag: "1"', rules=rules, annotation=Annotation(keep_s=5.0)).keep_s == 5.0
+    assert decide('ETag: "1"', rules=rules, annotation=Annotation(keep_s=-5.0)).keep_s == 0.0
     assert decide('ETag: "1"', cache_control="max-age=0", rules=rules).store
 
 
@@ -352,6 +354,7 @@ def test_an_annotation_gives_this_cache_a_lifetime_of_its_own() -> None:
     for cache_control in (None, "max-age=0", "max-age=5, must-revalidate", "s-maxage=5"):
         decision = decide(cache_control=cache_control, annotation=annotation)
         assert (decision.lifetime_s, decision.swr_s, decision.sie_s) == (300.0, 30.0, 3.0)
+        assert not decision.flags & HEURISTIC
 
 
 @pytest.mark.parametrize("directive", ["private", "no-store", "no-cache"])
