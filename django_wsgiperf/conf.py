@@ -18,6 +18,7 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 
 from django_wsgiperf import _conf_cli, _conf_resolve
+from django_wsgiperf._conf_cache import CacheSettings
 from django_wsgiperf._conf_errors import (
     MASK,
     ConfigurationError,
@@ -26,6 +27,7 @@ from django_wsgiperf._conf_errors import (
     ProblemKind,
     Source,
 )
+from django_wsgiperf._conf_metrics import MetricsSettings
 from django_wsgiperf._conf_options import Option, Section, options_of
 from django_wsgiperf._conf_pool import PoolSettings
 from django_wsgiperf._conf_resolve import Resolved, Row
@@ -35,7 +37,9 @@ from django_wsgiperf._conf_values import cpu_cores
 __all__ = [
     "MASK",
     "SECTIONS",
+    "CacheSettings",
     "ConfigurationError",
+    "MetricsSettings",
     "Option",
     "Origin",
     "PoolSettings",
@@ -62,7 +66,12 @@ __all__ = [
 T = TypeVar("T")
 
 #: Every section of WSGIPERF and its table.
-SECTIONS: dict[str, type[Section]] = {"SERVER": ServerSettings, "POOL": PoolSettings}
+SECTIONS: dict[str, type[Section]] = {
+    "SERVER": ServerSettings,
+    "POOL": PoolSettings,
+    "CACHE": CacheSettings,
+    "METRICS": MetricsSettings,
+}
 
 
 def options(section: str = "SERVER") -> tuple[Option, ...]:
@@ -84,6 +93,20 @@ def load(
     environ: Mapping[str, str] | None = ...,
     settings: Mapping[str, object] | None = ...,
 ) -> Resolved[PoolSettings]: ...
+@overload
+def load(
+    section: Literal["CACHE"],
+    cli: Mapping[str, object] | None = ...,
+    environ: Mapping[str, str] | None = ...,
+    settings: Mapping[str, object] | None = ...,
+) -> Resolved[CacheSettings]: ...
+@overload
+def load(
+    section: Literal["METRICS"],
+    cli: Mapping[str, object] | None = ...,
+    environ: Mapping[str, str] | None = ...,
+    settings: Mapping[str, object] | None = ...,
+) -> Resolved[MetricsSettings]: ...
 @overload
 def load(
     section: str,
@@ -143,6 +166,10 @@ _adopted: set[str] = set()
 def current(section: Literal["SERVER"] = ...) -> Resolved[ServerSettings]: ...
 @overload
 def current(section: Literal["POOL"]) -> Resolved[PoolSettings]: ...
+@overload
+def current(section: Literal["CACHE"]) -> Resolved[CacheSettings]: ...
+@overload
+def current(section: Literal["METRICS"]) -> Resolved[MetricsSettings]: ...
 @overload
 def current(section: str) -> Resolved[Any]: ...
 def current(section: str = "SERVER") -> Resolved[Any]:
