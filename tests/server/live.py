@@ -1,13 +1,23 @@
-"""Our reactor and pool behind the interface that django.test.LiveServerTestCase has for its server."""
+"""Our reactor and pool behind the interface that django.test.LiveServerTestCase has for its server.
+
+The site's database is a file, so that each thread has a connection of its own, as on any real site. In memory it
+would be one connection for all threads, as Django arranges it for its live server, and the sqlite3 module cannot do
+that reliably: two threads that run the same statement at once now and then get "bad parameter or other API misuse".
+"""
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import sqlite3
+import tempfile
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, ClassVar
 
 from django.db import connections
+from django.test import LiveServerTestCase
 from django.test.testcases import LiveServerThread
 
 from django_wsgiperf.conf import ServerSettings
@@ -23,15 +33,14 @@ STOP_S = 20.0
 
 
 class PooledServer:
-    """What LiveServerThread asks of a server. `overrides` are connections that all threads are to share."""
+    """What LiveServerThread asks of a server."""
 
     validate = True
     options: ClassVar[dict[str, Any]] = {"threads": 4}
 
-    def __init__(self, host: str, port: int, overrides: Mapping[str, Any] | None = None) -> None:
+    def __init__(self, host: str, port: int) -> None:
         self._listening = socket.create_server((host, port))
         self._listening.setblocking(False)
-        self._overrides = overrides or {}
         self._done = threading.Event()
         self.server_address = self._listening.getsockname()
 
@@ -42,13 +51,9 @@ class PooledServer:
             application = validated(application)
         self.reactor = Reactor(settings, application, [Listener(self._listening, environ)])
         self.pool = self.reactor.pool = ThreadPool(
-            self.reactor, settings.threads, on_thread_start=self._share, on_thread_end=close_django_connections
+            self.reactor, settings.threads, on_thread_end=close_django_connections
         )
         self.supervisor = DeadlineSupervisor(self.reactor, grace_s=0.3)
-
-    def _share(self) -> None:
-        for alias, connection in self._overrides.items():
-            connections[alias] = connection
 
     def serve_forever(self) -> None:
         self.pool.start()
@@ -69,4 +74,41 @@ class PooledServerThread(LiveServerThread):
     server_class: Any = PooledServer
 
     def _create_server(self, connections_override: Any = None) -> Any:
-        return self.server_class(self.host, self.port, connections_override)
+        assert not connections_override, "no two threads share a connection"
+        return self.server_class(self.host, self.port)
+
+
+class LiveSite(LiveServerTestCase):
+    """Tests of a site that is served by us, from a database in a file."""
+
+    server_thread_class = PooledServerThread
+    port = 0
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        # Entered first, left last: the server's threads have ended by then.
+        cls.enterClassContext(database_in_a_file())
+        super().setUpClass()
+
+
+@contextlib.contextmanager
+def database_in_a_file() -> Iterator[None]:
+    """For the time of the block `default` is a copy of the test database in a file, in every thread."""
+    in_memory = connections["default"]
+    entry = connections.settings["default"]
+    with tempfile.TemporaryDirectory(prefix="wsgiperf-live-") as folder:
+        file = Path(folder, "site.sqlite3")
+        with contextlib.closing(sqlite3.connect(file)) as copy:
+            in_memory.ensure_connection()
+            in_memory.connection.backup(copy)
+            # Who writes and who reads do not wait for each other.
+            copy.execute("PRAGMA journal_mode = WAL")
+        options = {"timeout": 60, "init_command": "PRAGMA synchronous = OFF"}
+        connections.settings["default"] = {**entry, "NAME": str(file), "OPTIONS": options}
+        del connections["default"]
+        try:
+            yield
+        finally:
+            connections["default"].close()
+            connections.settings["default"] = entry
+            connections["default"] = in_memory

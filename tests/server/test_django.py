@@ -19,12 +19,12 @@ from django.conf import settings
 from django.contrib.auth.models import User
 from django.core.signals import request_finished, request_started
 from django.db import connection
-from django.test import LiveServerTestCase, override_settings
+from django.test import override_settings
 
 from . import django_site
 from .conftest import DEADLINE_S, Client, eventually
 from .django_site import counts
-from .live import PooledServer, PooledServerThread
+from .live import LiveSite, PooledServer, PooledServerThread
 
 FOLDER = Path(__file__).parent
 #: Pages that can be asked with GET and HEAD. The last two have no body at all.
@@ -76,10 +76,7 @@ def chunked(data: bytes, size: int) -> bytes:
     MEDIA_ROOT=FOLDER,
     ALLOWED_HOSTS=["*"],
 )
-class TestSite(LiveServerTestCase):
-    server_thread_class = PooledServerThread
-    port = 0
-
+class TestSite(LiveSite):
     def setUp(self) -> None:
         counts.clear()
         for signal, receiver in (
