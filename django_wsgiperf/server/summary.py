@@ -75,11 +75,11 @@ def _short(origin: Origin) -> str:
     return origin.name if origin.source in (Source.COMMAND_LINE, Source.ENVIRONMENT) else str(origin.source)
 
 
-def config_table(resolved: Sequence[Resolved[Any]], style: Any) -> str:
+def config_table(resolved: Sequence[Resolved[Any]], style: Any, *, changed: bool = False) -> str:
     """Every option with its value and origin, in the groups of the settings reference. Secrets are masked.
 
-    The first section is the server's. A further one under the title of an earlier one is a database's own: of it, only
-    what differs is shown.
+    A further section under the title of an earlier one is a database's own: of it, only what differs is shown. With
+    `changed`, only what is not a default is shown, of all.
     """
     key_width = max(len(option.key) for each in resolved for option in options(each.section))
     lines: list[str] = []
@@ -90,6 +90,8 @@ def config_table(resolved: Sequence[Resolved[Any]], style: Any) -> str:
         for option, row in zip(options(each.section), describe(each), strict=True):
             origin = each.origins[option.name]
             if each is not base and origin == base.origins[option.name]:
+                continue
+            if changed and origin.source is Source.DEFAULT:
                 continue
             if title != (title := _title(option, origin if each is not base else None)):
                 lines += ["", style.MIGRATE_HEADING(title)] if lines else [style.MIGRATE_HEADING(title)]
