@@ -1,17 +1,27 @@
 """One measured request: what it is, where its time went, and how it ended. Plain data and sums; no Django, no store.
 
-A Record is made when a request begins and is its thread's (or task's) until finish(), after which nobody writes to it
-and the aggregator reads it. Hooks find the one of their request by `current`.
+A Record is made when a request begins and is its own until end(), after which nobody writes to it and the aggregator
+reads it. Instruments (instruments.py) find the one of their request by `current`, and add to it through enter() and
+leave(), which keep its times exclusive: they never count the same nanosecond twice, and add up to the whole.
+
+The invariant: `accounted_ns` and what it sums are written only by the thread that holds `seat`. The instruments of
+one thread nest, since the lock is reentrant; a thread that comes while another is inside adds no time, which the
+other's already covers, and leaves its counts in `beside`, to be added at the end.
 """
 
 from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from contextvars import ContextVar
-from typing import Final
+from typing import Any, Final
 
 SPAN_KINDS: Final = ("queue", "middleware", "view", "db", "pool", "cache", "template", "gc", "page_cache", "write")
+MAX_BESIDE: Final = 10_000
+"""So many counts of other threads are kept at most for one request."""
+
+Span = tuple[str, int, int, str]
 
 
 class DatabaseUse:
@@ -21,11 +31,12 @@ class DatabaseUse:
 
     def __init__(self) -> None:
         self.execute_ns = 0
-        """In execute() and executemany(), without fetching."""
+        """In execute(), executemany() and callproc(), without fetching."""
         self.wait_ns = 0
         """For a connection: to be given one by a pool, or to open one."""
         self.queries = 0
         self.rows = 0
+        """Returned or changed, as far as the driver says: SQLite's does not for SELECT."""
         self.errors = 0
 
 
@@ -41,66 +52,95 @@ class CacheUse:
         self.misses = 0
 
 
+class Limits:
+    """What a record may grow to."""
+
+    __slots__ = ("max_spans", "repeats")
+
+    def __init__(self, max_spans: int = 64, repeats: int = 5) -> None:
+        self.max_spans = max_spans
+        self.repeats = repeats
+        """From so many equal statements on it is asked where they come from."""
+
+
+_USUAL = Limits()
+
+
 class Record:
     """One request. Durations are nanoseconds of time.perf_counter_ns(); -1 is unknown, as under servers that do not
     tell."""
 
     __slots__ = (
         "aborted",
+        "accounted_ns",
         "began_ns",
         "began_s",
+        "beside",
         "body_bytes",
         "cache",
+        "cpu_began_ns",
         "cpu_ns",
         "current_sql",
         "db",
         "exception",
+        "first_byte_parts",
         "gc_ns",
         "gc_runs",
+        "limits",
         "method",
         "page_cache",
+        "path",
         "queries",
         "queue_ns",
         "request_id",
         "route",
+        "seat",
         "spans",
         "spans_dropped",
         "stacks",
         "status",
         "streaming",
+        "task",
         "template_ns",
         "templates",
         "thread_id",
         "total_ns",
         "trace_id",
         "ttfb_ns",
+        "view_began_ns",
+        "view_ended_ns",
         "write_ns",
     )
 
-    def __init__(self, method: str) -> None:
+    def __init__(self, method: str, limits: Limits = _USUAL) -> None:
         self.began_s = time.time()
         """Unix seconds; only to choose the minute that it counts for."""
-        self.began_ns = time.perf_counter_ns()
         self.thread_id = threading.get_ident()
+        """Of the thread that works on it, for its stack; 0 while an asynchronous request has none of its own."""
         self.method = method
         """One of the nine that are known, else `_OTHER`."""
+        self.path = ""
+        """For the log alone: never stored, since it may hold a secret."""
         self.route = ""
         """The route's template, `/books/<int:pk>/`, or `(not found)`, `(redirect)`, `(middleware)`, `(bad request)`;
         empty until it is known."""
         self.status = 0
+        """499 when the client left before there was a response, 504 when the server interrupted it."""
         self.exception = ""
-        """Class of the exception that the view let through, with its module."""
+        """Class of the exception that the view or a middleware let through, with its module; not those that Django
+        answers with 4xx."""
         self.streaming = False
         self.aborted = False
         """The client left before the end."""
         self.ttfb_ns = -1
         """Until the response left the middleware: all of it, but for a stream's body."""
         self.total_ns = -1
-        """Until the response was closed."""
+        """Until the response was closed; the last field to be set."""
         self.queue_ns = -1
         """Before it began: waiting for a thread."""
         self.write_ns = -1
-        """After it ended: until the client had taken all."""
+        """Of the time between the two above, what was not spent making a stream's body: the server sends it, and
+        waits for the client where it has to."""
         self.cpu_ns = -1
         """Processor time of the thread; -1 for asynchronous requests."""
         self.body_bytes = -1
@@ -111,45 +151,152 @@ class Record:
         self.templates = 0
         self.gc_ns = 0
         self.gc_runs = 0
+        self.accounted_ns = 0
+        """All that is known to be something else than Python code: the sum of the exclusive times above."""
         self.page_cache = ""
         """What the response cache did: "hit", "stale", "miss", "bypass", "collapsed", "revalidated"; empty without."""
         # -- for slow samples
-        self.spans: list[tuple[str, int, int, str]] = []
-        """(kind of SPAN_KINDS, start after began_ns, duration, text: parameterless SQL, template name, cache call)."""
+        self.limits = limits
+        self.spans: list[Span] = []
+        """(kind of SPAN_KINDS, start after began_ns, duration, text: parameterless SQL, template name, cache call).
+        Times of spans contain those of the spans inside; what a request waited in the queue starts below 0."""
         self.spans_dropped = 0
-        self.queries: dict[str, list[int | str]] = {}
+        self.queries: dict[str, list[Any]] = {}
         """Parameterless SQL -> [count, ns in all, call site "file:line in function", known only for repeated ones]."""
         self.stacks: list[str] = []
         """Stacks of the thread, sampled while it ran past the threshold."""
+        self.view_began_ns = 0
+        """On the clock of began_ns; 0 while there is none."""
+        self.view_ended_ns = 0
         self.request_id = ""
         self.trace_id = ""
-        # -- while it runs, for the live view
+        # -- while it runs
         self.current_sql = ""
+        self.task: Any = None
+        """The asyncio task that runs it, if one does."""
+        self.seat = threading.RLock()
+        self.beside: list[Callable[[], None]] = []
+        self.first_byte_parts: tuple[int, int, int, int, int] | None = None
+        """Of a stream: db, pool, cache, template and gc time when its head was ready."""
+        self.cpu_began_ns = -1
+        self.began_ns = time.perf_counter_ns()
+
+    # -- for instruments
+
+    def enter(self) -> bool:
+        """Whether the calling thread may add time until leave(): nobody else does, and the request has not ended.
+
+        An instrument notes `accounted_ns` at its beginning. At its end, what has been added since is not its own."""
+        return self.total_ns < 0 and self.seat.acquire(False)
+
+    def leave(self) -> None:
+        """The end of what a successful enter() began."""
+        self.seat.release()
+
+    def add_beside(self, count: Callable[[], None]) -> None:
+        """Have `count` called at the end: by a thread that was refused the seat. Atomic, as list.append() is."""
+        if self.total_ns < 0 and len(self.beside) < MAX_BESIDE:
+            self.beside.append(count)
+
+    def add_span(self, kind: str, began_ns: int, duration_ns: int, text: str) -> None:
+        """Keep a span, if there is room."""
+        if len(self.spans) < self.limits.max_spans:
+            self.spans.append((kind, began_ns - self.began_ns, duration_ns, text))
+        else:
+            self.spans_dropped += 1
+
+    def database(self, alias: str) -> DatabaseUse:
+        """The sums of a database alias."""
+        use = self.db.get(alias)
+        if use is None:
+            use = self.db[alias] = DatabaseUse()
+        return use
+
+    def cached(self, alias: str) -> CacheUse:
+        """The sums of a cache alias."""
+        use = self.cache.get(alias)
+        if use is None:
+            use = self.cache[alias] = CacheUse()
+        return use
+
+    # -- the end
+
+    def end(self, now_ns: int) -> bool:
+        """The response is closed: complete the record; False when that has been done. Its own thread, once."""
+        if self.total_ns >= 0:
+            return False
+        beside, self.beside = self.beside, []
+        for count in beside:
+            count()
+        total_ns = now_ns - self.began_ns
+        self.current_sql = ""
+        self.task = None
+        self._add_phases(total_ns)
+        self.total_ns = total_ns
+        return True
+
+    def _add_phases(self, total_ns: int) -> None:
+        """Spans of what surrounds the others; they are never dropped."""
+        spans = self.spans
+        ttfb_ns = self.ttfb_ns if self.ttfb_ns >= 0 else total_ns
+        if self.queue_ns > 0:
+            spans.append(("queue", -self.queue_ns, self.queue_ns, ""))
+        if self.view_began_ns:
+            view_began = self.view_began_ns - self.began_ns
+            view_ended = self.view_ended_ns - self.began_ns if self.view_ended_ns else ttfb_ns
+            spans.append(("middleware", 0, view_began, ""))
+            spans.append(("view", view_began, view_ended - view_began, ""))
+            spans.append(("middleware", view_ended, ttfb_ns - view_ended, ""))
+        else:
+            spans.append(("middleware", 0, ttfb_ns, ""))
+        if self.write_ns > 0:
+            spans.append(("write", ttfb_ns, total_ns - ttfb_ns, ""))
+
+    # -- sums
 
     @property
     def db_ns(self) -> int:
         """In statements, over all aliases."""
-        return sum(use.execute_ns for use in self.db.values())
+        # tuple() takes all at once, should a thread that outlives its request add an alias just now.
+        return sum([use.execute_ns for use in tuple(self.db.values())])
 
     @property
     def pool_wait_ns(self) -> int:
         """For connections, over all aliases."""
-        return sum(use.wait_ns for use in self.db.values())
+        return sum([use.wait_ns for use in tuple(self.db.values())])
 
     @property
     def cache_ns(self) -> int:
         """In calls of Django's caches, over all aliases."""
-        return sum(use.call_ns for use in self.cache.values())
-
-    @property
-    def accounted_ns(self) -> int:
-        """All that is known to be something else than Python code: exclusive times, so that they add up."""
-        return self.db_ns + self.pool_wait_ns + self.cache_ns + self.template_ns + self.gc_ns
+        return sum([use.call_ns for use in tuple(self.cache.values())])
 
     @property
     def python_ns(self) -> int:
-        """The rest: views, middleware, serializers, waiting for the interpreter lock and for other services."""
-        return max(0, self.total_ns - self.accounted_ns)
+        """The rest of total_ns: views, middleware, serializers, waiting for the interpreter lock and for other
+        services."""
+        return max(0, self.total_ns - self.accounted_ns - max(0, self.write_ns))
+
+    def parts_ns(self) -> dict[str, int]:
+        """The parts of the response time by the names of results.BREAKDOWN. They exclude each other.
+
+        Their sum is queue_ns + total_ns; of a stream, without the time in which its body was made."""
+        parts = self.first_byte_parts or self.accounts()
+        db, pool, cache, template, collector = parts
+        python = self.python_ns if self.first_byte_parts is None else max(0, self.ttfb_ns - sum(parts))
+        return {
+            "queue": max(0, self.queue_ns),
+            "python": python,
+            "db": db,
+            "pool": pool,
+            "cache": cache,
+            "template": template,
+            "gc": collector,
+            "write": max(0, self.write_ns),
+        }
+
+    def accounts(self) -> tuple[int, int, int, int, int]:
+        """Database, pool, cache, template and collector time until now."""
+        return self.db_ns, self.pool_wait_ns, self.cache_ns, self.template_ns, self.gc_ns
 
 
 current: ContextVar[Record | None] = ContextVar("wsgiperf_record", default=None)
