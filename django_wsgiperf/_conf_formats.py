@@ -118,6 +118,14 @@ def output_file(text: str) -> None:
         )
 
 
+def folder(text: str) -> None:
+    """A folder that has to be there, found from wherever a process runs. Empty is none."""
+    if text and not Path(text).is_absolute():
+        raise _refused(f"{text!r} is not absolute", f"write {str(Path.cwd() / text)!r}, or another whole path")
+    if text and ("\0" in text or not Path(text).is_dir()):
+        raise _refused(f"there is no folder {text!r}", "make the folder first, or write the path of another")
+
+
 def token(text: str) -> None:
     """A bearer token (RFC 6750 section 2.1). Its text must not get into the message."""
     if text and not TOKEN.fullmatch(text):
@@ -148,6 +156,7 @@ VALIDATORS: dict[Format, Callable[[str], None]] = {
     Format.URL_PATH: url_path,
     Format.INPUT_FILE: input_file,
     Format.OUTPUT_FILE: output_file,
+    Format.FOLDER: folder,
     Format.TOKEN: token,
     Format.DOTTED_PATH: dotted_path,
     Format.DATABASE_ERROR: database_error,

@@ -37,6 +37,7 @@ class Format(StrEnum):
     URL_PATH = "path"
     INPUT_FILE = "file"
     OUTPUT_FILE = "output file"
+    FOLDER = "folder"
     TOKEN = "token"
     DOTTED_PATH = "dotted path"
     DATABASE_ERROR = "database error"

@@ -125,6 +125,12 @@ class ServerSettings(Section):
         format=Format.NETWORK,
     )
     stats_token: str = option("", "bearer token that opens metrics and statistics", format=Format.TOKEN, secret=True)
+    control_dir: str = option(
+        "",
+        "folder in which the project's processes on this host find each other, each user's in one of its own inside; "
+        "empty is the system's temporary folder",
+        format=Format.FOLDER,
+    )
 
     switch_interval_ms: float = option(
         5.0, "how long a thread may keep the interpreter lock", group="The interpreter", min=0.01, max=1000

@@ -176,7 +176,7 @@ def _typed(option: Option, raw: object) -> Any:
             if isinstance(raw, int | float) and not isinstance(raw, bool):
                 return _finite(option, raw)
         case Kind.TEXT:
-            if isinstance(raw, os.PathLike) and option.format in (Format.INPUT_FILE, Format.OUTPUT_FILE):
+            if isinstance(raw, os.PathLike) and option.format in (Format.INPUT_FILE, Format.OUTPUT_FILE, Format.FOLDER):
                 raw = os.fspath(raw)
             if isinstance(raw, str):
                 return str(raw)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-SECRET_KEY = "only-for-tests-" + "x" * 40
+import os
+import secrets
+
+# A run's own, which its child processes inherit: processes of two runs must not find each other.
+SECRET_KEY = os.environ.setdefault("TESTS_SECRET_KEY", "only-for-tests-" + secrets.token_hex(20))
 ALLOWED_HOSTS = ["localhost", "127.0.0.1", "testserver"]
 USE_TZ = True
 

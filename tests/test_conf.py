@@ -425,6 +425,14 @@ class TestPathsAndFiles:
         both = {"CERTFILE": tmp_path / "x.pem", "KEYFILE": tmp_path / "x.pem"}
         assert loaded(server=both).values.certfile == str(tmp_path / "x.pem")
 
+    def test_a_folder_has_to_be_there_and_absolute(self, tmp_path: Path) -> None:
+        assert loaded(server={"CONTROL_DIR": tmp_path}).values.control_dir == str(tmp_path)
+        assert loaded(server={"CONTROL_DIR": ""}).values.control_dir == ""
+        assert problem(settings={"SERVER": {"CONTROL_DIR": str(tmp_path / "none")}}).message.startswith(
+            "there is no folder"
+        )
+        assert "is not absolute" in problem(settings={"SERVER": {"CONTROL_DIR": "run"}}).message
+
     def test_a_file_to_write_needs_its_folder(self, tmp_path: Path) -> None:
         assert "no folder" in server_problem(PID_FILE=str(tmp_path / "no" / "pid")).message
         assert "cannot be a file" in server_problem(ACCESS_LOG_FILE=str(tmp_path)).message

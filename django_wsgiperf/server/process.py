@@ -92,6 +92,24 @@ def show_stacks_on_abort() -> None:
             logger.debug("There is no stderr to write stacks to", exc_info=True)
 
 
+def meet_the_others() -> None:
+    """In a worker before it accepts: take part in what the project's processes on this host ask each other."""
+    from django.conf import settings
+
+    if settings.configured:
+        from django_wsgiperf import control
+
+        control.start()
+
+
+def leave_the_others() -> None:
+    """Take part no longer."""
+    if "django_wsgiperf.control" in sys.modules:
+        from django_wsgiperf import control
+
+        control.stop()
+
+
 def leave_within(seconds: float) -> None:
     """See that this process ends soon, though the application's own threads may go on: Python waits for them."""
 
@@ -107,6 +125,7 @@ def leave_within(seconds: float) -> None:
 
 def leave() -> None:
     """End this process now, whatever its threads are doing: they may be inside the application for ever."""
+    leave_the_others()
     logging.shutdown()
     for stream in (sys.stdout, sys.stderr):
         try:

@@ -114,6 +114,7 @@ class PooledWorker(Worker):  # type: ignore[misc]
         settings = self.settings
         ends_at = settings.max_requests and settings.max_requests + random.randint(0, settings.max_requests_jitter)
         process.begin_with_databases()
+        process.meet_the_others()
         self.pool.start()
         self._publish()
         self.board.set(self.place, "state", SERVING)
