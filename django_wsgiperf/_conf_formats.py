@@ -6,6 +6,7 @@ Each function takes one text and returns nothing, or raises `Refused` with what 
 from __future__ import annotations
 
 import ipaddress
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -21,6 +22,7 @@ URL_PATH = re.compile(r"/[!-~]*")
 TOKEN = re.compile(r"[A-Za-z0-9._~+/-]+=*")
 SQLSTATE = re.compile(r"[0-9A-Z]{5}")
 MYSQL_ERROR = re.compile(r"[1-9][0-9]{3,4}")
+FIELD_NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
 def _refused(message: str, remedy: str) -> Refused:
@@ -99,9 +101,17 @@ def url_path(text: str) -> None:
         raise _refused(f"{text!r} is not a plain path", "write letters, digits and / - _ . only, for example '/-/live'")
 
 
+def _is(text: str, what: Callable[[Path], bool]) -> bool:
+    """Whether there is such a file or folder; not, when no path can be like that or nobody may look."""
+    try:
+        return what(Path(text))
+    except (OSError, ValueError):
+        return False
+
+
 def input_file(text: str) -> None:
     """A file that has to be there."""
-    if text and ("\0" in text or not Path(text).is_file()):
+    if text and not _is(text, Path.is_file):
         raise _refused(f"there is no file {text!r}", "write the path of an existing file; absolute is safest")
 
 
@@ -109,9 +119,9 @@ def output_file(text: str) -> None:
     """A file that will be written, so that its folder has to be there. `-` is standard output."""
     if not text or text == "-":
         return
-    if "\0" in text or Path(text).is_dir():
+    if "\0" in text or _is(text, Path.is_dir):
         raise _refused(f"{text!r} cannot be a file", "write the path of a file in an existing folder")
-    if not Path(text).parent.is_dir():
+    if not _is(os.path.dirname(text) or ".", Path.is_dir):
         raise _refused(
             f"there is no folder {str(Path(text).parent)!r}",
             "make the folder first, or write a path in another",
@@ -122,7 +132,7 @@ def folder(text: str) -> None:
     """A folder that has to be there, found from wherever a process runs. Empty is none."""
     if text and not Path(text).is_absolute():
         raise _refused(f"{text!r} is not absolute", f"write {str(Path.cwd() / text)!r}, or another whole path")
-    if text and ("\0" in text or not Path(text).is_dir()):
+    if text and not _is(text, Path.is_dir):
         raise _refused(f"there is no folder {text!r}", "make the folder first, or write the path of another")
 
 
@@ -150,6 +160,18 @@ def database_error(text: str) -> None:
         )
 
 
+def field_name(text: str) -> None:
+    """The name of a header field, as of a cookie: a token (RFC 9110 section 5.6.2)."""
+    if not FIELD_NAME.fullmatch(text):
+        raise _refused(f"{text!r} is no name of a header field", "write its name alone, such as 'CDN-Cache-Control'")
+
+
+def cookie(text: str) -> None:
+    """The name of a cookie (RFC 6265 section 4.1.1)."""
+    if not FIELD_NAME.fullmatch(text):
+        raise _refused(f"{text!r} is no name of a cookie", "write its name alone, such as 'currency'")
+
+
 VALIDATORS: dict[Format, Callable[[str], None]] = {
     Format.ADDRESS: address,
     Format.NETWORK: network,
@@ -160,4 +182,6 @@ VALIDATORS: dict[Format, Callable[[str], None]] = {
     Format.TOKEN: token,
     Format.DOTTED_PATH: dotted_path,
     Format.DATABASE_ERROR: database_error,
+    Format.FIELD_NAME: field_name,
+    Format.COOKIE: cookie,
 }
