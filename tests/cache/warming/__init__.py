@@ -1,0 +1,1 @@
+"""Tests of the warming client: sitemaps, addresses, the wire, and what is read from answers."""
