@@ -28,12 +28,17 @@ class MetricsSettings(Section):
         format=Format.DOTTED_PATH,
     )
     release: str = option("", "version of the project, shown where it changes; empty is none")
+    host: str = option("", "name of this host in the numbers; empty is its own. Hosts of one name are counted as one")
 
     max_routes: int = option(
         200, "routes that are told apart; all further ones are (other)", group="Bounds", min=1, max=10_000
     )
     max_pending: int = option(
         20_000, "measured requests that may wait to be counted; more are dropped, and counted as such", min=100
+    )
+
+    max_hosts: int = option(
+        16, "hosts that are told apart in one span of time; all further ones are (other)", min=1, max=1000
     )
 
     store: str = option(
@@ -66,6 +71,9 @@ class MetricsSettings(Section):
     )
     request_id: bool = option(
         True, "whether every response has an X-Request-ID, the client's own where it is well-formed"
+    )
+    access_log: bool = option(
+        False, "whether the logger django_wsgiperf.access is given a line for each request, its numbers as extra fields"
     )
     trust_request_start: bool = option(
         False, "whether the proxy's X-Request-Start is believed: only behind one that always sets it itself"

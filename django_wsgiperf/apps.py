@@ -1,4 +1,5 @@
-"""The app as Django sees it. Starting it registers the system checks and does nothing else."""
+"""The app as Django sees it. Starting it registers the system checks, and puts the hooks of the request timing in
+place where the project has its middleware."""
 
 from __future__ import annotations
 
@@ -12,5 +13,7 @@ class WsgiperfConfig(AppConfig):
 
     def ready(self) -> None:
         from django_wsgiperf import checks
+        from django_wsgiperf.metrics import instruments
 
         checks.register()
+        instruments.install_if_wanted()

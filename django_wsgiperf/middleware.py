@@ -3,5 +3,6 @@
 from __future__ import annotations
 
 from django_wsgiperf.db.middleware import ConnectionPoolMiddleware
+from django_wsgiperf.metrics.middleware import RequestTimingMiddleware
 
-__all__ = ["ConnectionPoolMiddleware"]
+__all__ = ["ConnectionPoolMiddleware", "RequestTimingMiddleware"]

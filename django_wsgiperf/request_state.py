@@ -24,6 +24,8 @@ class RequestState:
     """X-Request-ID, where the middleware of request timing is in use."""
     trace_id: str = ""
     """Of a well-formed traceparent header."""
+    record: Any = None
+    """The request's metrics.record.Record, while and after it is measured."""
 
     def __getattr__(self, name: str) -> Any:
         # Called only for what is not there yet.
@@ -44,4 +46,4 @@ def state_of(request: HttpRequest) -> RequestState:
     state = request.__dict__.get("wsgiperf")
     if state is None:
         state = request.__dict__["wsgiperf"] = RequestState()
-    return state  # type: ignore[no-any-return]
+    return state

@@ -294,9 +294,35 @@ class Record:
             "write": max(0, self.write_ns),
         }
 
+    def report(self) -> dict[str, Any]:
+        """What an access log may say of it, in milliseconds and counts; None is what is not known."""
+        uses = tuple(self.cache.values())
+        return {
+            "request_id": self.request_id,
+            "trace_id": self.trace_id,
+            "route": self.route,
+            "ttfb_ms": _ms(self.ttfb_ns),
+            "queue_ms": _ms(self.queue_ns),
+            "cpu_ms": _ms(self.cpu_ns),
+            "db_ms": _ms(self.db_ns),
+            "queries": sum([use.queries for use in tuple(self.db.values())]),
+            "pool_ms": _ms(self.pool_wait_ns),
+            "cache_ms": _ms(self.cache_ns),
+            "cache_hits": sum([use.hits for use in uses]),
+            "cache_misses": sum([use.misses for use in uses]),
+            "template_ms": _ms(self.template_ns),
+            "page_cache": self.page_cache,
+            "exception": self.exception,
+            "aborted": self.aborted,
+        }
+
     def accounts(self) -> tuple[int, int, int, int, int]:
         """Database, pool, cache, template and collector time until now."""
         return self.db_ns, self.pool_wait_ns, self.cache_ns, self.template_ns, self.gc_ns
+
+
+def _ms(duration_ns: int) -> float | None:
+    return round(duration_ns / 1e6, 3) if duration_ns >= 0 else None
 
 
 current: ContextVar[Record | None] = ContextVar("wsgiperf_record", default=None)

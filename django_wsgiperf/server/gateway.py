@@ -43,6 +43,9 @@ _LONG_STREAM_NS = 1_000_000_000
 class Interrupted(BaseException):
     """Raised asynchronously in a request that has run past its deadline. No `except Exception` stops it."""
 
+    status_code = 504
+    """What the client is answered."""
+
 
 class Exchange:
     """A request and its response. `ready_ns` is when the request was complete, by time.monotonic_ns()."""

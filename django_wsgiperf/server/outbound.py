@@ -23,6 +23,9 @@ WOULD_BLOCK = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLW
 class ClientGone(Exception):
     """The connection is closed: nobody will read what is being produced."""
 
+    client_is_gone = True
+    """For code that meets it on its way and does not import the server."""
+
 
 class _FileSegment:
     """Bytes `offset` to `end` of a file descriptor of our own."""

@@ -1,0 +1,205 @@
+"""The end of a request: when its body has been made, sent and closed, or given up, its record is complete.
+
+A stream's pieces are made after the middleware has returned, in whatever context the server has; while one is made,
+`current` is the request's record. What the server does in between, and after, is the writing.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import AsyncIterator, Callable, Iterator
+from threading import get_ident
+from time import perf_counter_ns, thread_time_ns
+from typing import Any
+
+from django.http import FileResponse
+from django.http.response import HttpResponseBase, StreamingHttpResponse
+
+from .instruments_views import note_exception
+from .record import Record, current
+
+_BODILESS = (204, 304)
+
+Done = Callable[[Record], None]
+
+
+class Ending:
+    """Called once when the response is closed. A response that nobody closes ends when it is collected."""
+
+    __slots__ = ("body", "done", "error_before", "home", "record")
+
+    def __init__(self, record: Record, home: int, error_before: BaseException | None, done: Done) -> None:
+        self.record = record
+        self.home = home
+        self.error_before = error_before
+        """What was being handled when the request began, which is then not the request's."""
+        self.done = done
+        self.body: Body | None = None
+
+    def __call__(self) -> None:
+        if self.record.total_ns < 0:
+            # Servers close a response on their way out of the exception that told them of the client's end.
+            error = sys.exc_info()[1]
+            self._end(None if error is self.error_before else error)
+
+    def __del__(self) -> None:
+        if self.record.total_ns < 0:
+            self._end(None)
+
+    def _end(self, error: BaseException | None) -> None:
+        now_ns = perf_counter_ns()
+        record, body = self.record, self.body
+        if record.cpu_began_ns >= 0 and get_ident() == self.home:
+            record.cpu_ns = thread_time_ns() - record.cpu_began_ns
+        writing_ns = now_ns - record.began_ns - record.ttfb_ns
+        if body is not None:
+            writing_ns -= body.made_ns
+            record.body_bytes = body.sent_bytes
+            if error is None and not body.ended and record.method != "HEAD" and record.status not in _BODILESS:
+                record.aborted = True
+        if error is not None:
+            self._note(error)
+        record.write_ns = max(0, writing_ns)
+        self.error_before = self.body = None
+        if record.end(now_ns):
+            self.done(record)
+
+    def _note(self, error: BaseException) -> None:
+        if self.body is not None and self.body.failure is error:
+            return
+        if is_end_of_client(error):
+            self.record.aborted = True
+        elif getattr(type(error), "status_code", None) == 504:
+            self.record.status = 504
+
+
+def is_end_of_client(error: BaseException) -> bool:
+    """Whether it says that nobody listens any more: `serve`'s own says so of itself."""
+    return isinstance(error, (ConnectionError, GeneratorExit)) or bool(getattr(type(error), "client_is_gone", False))
+
+
+class Body:
+    """Common to streams of both kinds: what has come of the body so far."""
+
+    __slots__ = ("ended", "failure", "made_ns", "record", "sent_bytes")
+
+    def __init__(self, record: Record) -> None:
+        self.record = record
+        self.made_ns = 0
+        self.sent_bytes = 0
+        self.ended = False
+        """It came to its end, one way or another."""
+        self.failure: BaseException | None = None
+
+    def note(self, began_ns: int, error: BaseException) -> None:
+        """The iterator that makes the body raised something: that it has no more is no failure."""
+        self.made_ns += perf_counter_ns() - began_ns
+        if isinstance(error, (StopIteration, StopAsyncIteration)):
+            self.ended = True
+        elif isinstance(error, Exception):
+            self.ended = True
+            self.failure = error
+            note_exception(self.record, error)
+
+
+class TimedBody(Body):
+    """A stream's iterator: the time for each piece is the application's."""
+
+    __slots__ = ("_pieces",)
+
+    def __init__(self, record: Record, pieces: Iterator[bytes]) -> None:
+        super().__init__(record)
+        self._pieces = pieces
+
+    def __iter__(self) -> TimedBody:
+        return self
+
+    def __next__(self) -> bytes:
+        before = current.get()
+        current.set(self.record)
+        began_ns = perf_counter_ns()
+        try:
+            piece = next(self._pieces)
+        except BaseException as error:
+            self.note(began_ns, error)
+            raise
+        finally:
+            current.set(before)
+        self.made_ns += perf_counter_ns() - began_ns
+        self.sent_bytes += len(piece)
+        return piece
+
+
+class TimedAsyncBody(Body):
+    """The same for an asynchronous one."""
+
+    __slots__ = ("_pieces",)
+
+    def __init__(self, record: Record, pieces: AsyncIterator[bytes]) -> None:
+        super().__init__(record)
+        self._pieces = pieces
+
+    def __aiter__(self) -> TimedAsyncBody:
+        return self
+
+    async def __anext__(self) -> bytes:
+        before = current.get()
+        current.set(self.record)
+        began_ns = perf_counter_ns()
+        try:
+            piece = await anext(self._pieces)
+        except BaseException as error:
+            self.note(began_ns, error)
+            raise
+        finally:
+            current.set(before)
+        self.made_ns += perf_counter_ns() - began_ns
+        self.sent_bytes += len(piece)
+        return piece
+
+    async def aclose(self) -> None:
+        close = getattr(self._pieces, "aclose", None)
+        if close is not None:
+            await close()
+
+
+def watch(response: HttpResponseBase, record: Record, ending: Ending) -> None:
+    """Have `ending` called at the response's end, and its body's pieces timed on the way."""
+    if not response.streaming:
+        record.body_bytes = len(response.content)  # type: ignore[attr-defined]
+    else:
+        record.streaming = True
+        record.first_byte_parts = record.accounts()
+        # A file's bytes may be sent by the server without anybody looking at them.
+        if isinstance(response, FileResponse) and response.file_to_stream is not None:
+            length = response.headers.get("Content-Length", "")
+            record.body_bytes = int(length) if length.isascii() and length.isdigit() else -1
+        elif isinstance(response, StreamingHttpResponse):
+            _watch_stream(response, record, ending)
+    closers: list[Any] | None = getattr(response, "_resource_closers", None)
+    if closers is not None:
+        closers.append(ending)
+    else:
+        _watch_close(response, ending)
+
+
+def _watch_stream(response: StreamingHttpResponse, record: Record, ending: Ending) -> None:
+    if response.is_async:
+        body: Body = TimedAsyncBody(record, response.streaming_content)  # type: ignore[arg-type]
+    else:
+        body = TimedBody(record, response.streaming_content)  # type: ignore[arg-type]
+    # It has no close(), so that the iterator's own is called once, by whom it was called before.
+    response.streaming_content = body  # type: ignore[assignment]
+    ending.body = body
+
+
+def _watch_close(response: Any, ending: Ending) -> None:
+    close = response.close
+
+    def close_and_end() -> None:
+        try:
+            close()
+        finally:
+            ending()
+
+    response.close = close_and_end
