@@ -162,6 +162,11 @@ def wrk() -> Path:
     return Path(address("wrk"))
 
 
+def nginx() -> Path:
+    """The proxy's program. It is started for one benchmark, as that one's own."""
+    return Path(address("nginx"))
+
+
 @contextlib.contextmanager
 def scratch_database(key: str) -> Iterator[Address]:
     """A new, empty database on the server, dropped in the end. `key` is "postgres" or "mysql"."""
@@ -266,6 +271,15 @@ def _examine_program(path: str) -> str:
     return number[0] if number else "unknown version"
 
 
+def _examine_nginx(path: str) -> str:
+    # It has no long options, and speaks to the error stream.
+    said = subprocess.run([path, "-v"], capture_output=True, stdin=subprocess.DEVNULL, timeout=30, check=True)
+    number = re.search(r"nginx/([\d.]+)", said.stderr.decode("utf-8", "replace"))
+    if number is None:
+        raise ValueError("it does not say that it is nginx")
+    return number[1]
+
+
 def _programs(*names: str) -> list[str]:
     return [path for name in names if (path := shutil.which(name))]
 
@@ -308,6 +322,8 @@ SERVICES: dict[str, Service] = {
         _examine_program,
     ),
     "wrk": Service("wrk", "TEST_WRK", lambda: _programs("wrk"), _examine_program),
+    # Debian puts it where only root's PATH leads.
+    "nginx": Service("nginx", "TEST_NGINX", lambda: _programs("nginx", "/usr/sbin/nginx"), _examine_nginx),
 }
 
 

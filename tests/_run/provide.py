@@ -21,7 +21,7 @@ from tests.services import Found, Missing
 ANSWER_LIMIT_S = 60.0
 START_TRIES = 2
 #: Packages of the services that are programs, not servers.
-PROGRAM_PACKAGES = {"chromium": ("chromium",), "wrk": ("wrk",)}
+PROGRAM_PACKAGES = {"chromium": ("chromium",), "wrk": ("wrk",), "nginx": ("nginx-light",)}
 
 
 @dataclass(slots=True)

@@ -15,6 +15,8 @@ from typing import Any
 MAIN = "main"
 SERVICES = ("postgres", "mysql", "redis", "chromium", "wrk")
 PYTEST = ("-m", "pytest", "-q", "--no-header", "--tb=short", "-p", "tests._run.results")
+#: Benchmark -> the programs that it alone compares with.
+PEERS = {"cache": ("nginx",)}
 #: Folders of tests/ that have a step of their own.
 OWN_STEPS = ("browser", "docs", "example_project")
 
@@ -101,7 +103,8 @@ def all_steps(root: Path, main_minor: str, newest: Iterable[str]) -> list[Step]:
     for main in sorted(tests.glob("benchmarks/*/__main__.py")):
         name = main.parent.name
         command = ("-m", f"tests.benchmarks.{name}", "--smoke")
-        steps.append(Step(f"bench-{name}", f"benchmark {name}, smoke run", command, 420, needs=("wrk",), uses=SERVICES))
+        uses = (*SERVICES, *PEERS.get(name, ()))
+        steps.append(Step(f"bench-{name}", f"benchmark {name}, smoke run", command, 420, needs=("wrk",), uses=uses))
     if (root / "django_wsgiperf" / "db" / "backends").is_dir():
         steps += [_django_suite(database, service) for database, service in DJANGO_SUITE.items()]
     steps.append(Step("wheel", "build the wheel and use it", ("-m", "tests._run.wheel"), 300))
