@@ -20,7 +20,7 @@ Compressor = Callable[[bytes], bytes]
 #: Levels: the last ones before each further percent gets dear. `python -m tests.benchmarks.cache.codings` measures.
 GZIP_LEVEL: Final = 6
 BROTLI_QUALITY: Final = 6
-ZSTD_LEVEL: Final = 9
+ZSTD_LEVEL: Final = 6
 
 _GZIP_WINDOW: Final = 31
 """Asks zlib for a gzip header, whose time it leaves at 0: the same page gives the same bytes."""
@@ -134,7 +134,7 @@ def _brotli() -> Compressor | None:
 def _zstd() -> Compressor | None:
     """Python's own (3.14 and later), else the package `zstandard`.
 
-    At our level the window is at most 4 MiB; browsers need not read more than 8 (RFC 9659)."""
+    At our level the window is at most 2 MiB; browsers need not read more than 8 (RFC 9659)."""
     own = _module("compression.zstd")
     if own is not None:
 
