@@ -160,6 +160,8 @@ class RouteDetail:
     databases: Mapping[str, Totals]
     """By alias: queries, rows, parts_s["db"] and parts_s["pool"] alone have meaning."""
     samples: tuple[Sample, ...]
+    exceptions: Mapping[str, int] = field(default_factory=dict)
+    """By class, the most frequent first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -180,6 +182,8 @@ class Overview:
     hosts: tuple[str, ...]
     releases: tuple[str, ...]
     """Of the processes that live: more than one while a deploy lasts, or when it went wrong."""
+    previous_s: int = 0
+    """How long the period before is; the present one is `end_s` - `begin_s`, up to a step less."""
 
 
 @dataclass(frozen=True, slots=True)

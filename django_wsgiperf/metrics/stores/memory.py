@@ -1,0 +1,138 @@
+"""The store in this process's memory: for one process, for development and tests. It is gone with the process."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from typing import Final
+
+from .base import LEVELS, Extent, Part, Report, Row, rolled
+
+MAX_BYTES: Final = 32 << 20
+
+
+class MemoryStore:
+    """Rows in a dictionary. `_lock` guards all of it."""
+
+    def __init__(self, max_bytes: int = MAX_BYTES) -> None:
+        self._lock = threading.RLock()
+        self._max_bytes = max_bytes
+        self._bytes = 0
+        self._rows: dict[tuple[int, int, str], Row] = {}
+        self._reports: dict[str, Report] = {}
+        self._leases: dict[str, tuple[str, int]] = {}
+
+    def write(self, rows: Sequence[Row]) -> None:
+        with self._lock:
+            for row in rows:
+                known = self._rows.get(row.key)
+                if known is None or not known.rolled:
+                    self._put(row)
+
+    def _put(self, row: Row) -> None:
+        self._drop(row.key)
+        self._rows[row.key] = row
+        self._bytes += _size(row)
+        while self._bytes > self._max_bytes and len(self._rows) > 1:
+            # What has been rolled is missed least, and of that the finest and oldest.
+            others = (each for each in self._rows.values() if each.key != row.key)
+            self._drop(min(others, key=lambda each: (not each.rolled, each.key)).key)
+
+    def _drop(self, key: tuple[int, int, str]) -> None:
+        row = self._rows.pop(key, None)
+        if row is not None:
+            self._bytes -= _size(row)
+
+    def read(self, extents: Sequence[Extent], parts: Sequence[Part], host: str = "") -> Iterable[Row]:
+        with self._lock:
+            rows = list(self._rows.values())
+        return [
+            row
+            for row in rows
+            if (not host or row.host == host)
+            and any(
+                (row.level == extent.level or (row.level < extent.level and not row.rolled))
+                and extent.begin <= row.start < extent.end
+                for extent in extents
+            )
+        ]
+
+    def unrolled(self, level: int, before: int, limit: int, *, closed: bool) -> list[Row]:
+        with self._lock:
+            found = [
+                row
+                for row in self._rows.values()
+                if row.level == level and not row.rolled and row.closed == closed and row.start < before
+            ]
+        return sorted(found, key=lambda row: (row.start, row.owner))[:limit]
+
+    def at(self, level: int, start: int) -> list[Row]:
+        with self._lock:
+            return [row for row in self._rows.values() if row.level == level and row.start == start]
+
+    def fold(self, put: Sequence[Row], taken: Sequence[Row]) -> bool:
+        with self._lock:
+            for row in put:
+                known = self._rows.get(row.key)
+                if (known.version if known is not None else 0) != row.version:
+                    return False
+            for row in taken:
+                known = self._rows.get(row.key)
+                if known is None or known.rolled or known.version != row.version:
+                    return False
+            for row in put:
+                self._put(replace(row, version=row.version + 1))
+            for row in taken:
+                known = self._rows.get(row.key)
+                if known is not None:
+                    self._put(rolled(known))
+            return True
+
+    def trim(self, level: int, before: int, limit: int, *, samples_only: bool = False) -> int:
+        with self._lock:
+            found = [
+                row
+                for row in self._rows.values()
+                if row.level == level
+                and row.start < before
+                and (bool(row.samples) if samples_only else row.rolled or level == LEVELS[-1])
+            ][:limit]
+            for row in found:
+                if samples_only:
+                    self._put(replace(row, samples=b""))
+                else:
+                    self._drop(row.key)
+            return len(found)
+
+    def lease(self, name: str, owner: str, now: int, ttl_s: int) -> bool:
+        with self._lock:
+            holder, until = self._leases.get(name, ("", 0))
+            if holder not in ("", owner) and now < until <= now + 10 * ttl_s:
+                return False
+            self._leases[name] = (owner, now + ttl_s)
+            return True
+
+    def report(self, report: Report) -> None:
+        with self._lock:
+            self._reports[report.instance] = report
+
+    def remove(self, instance: str) -> None:
+        with self._lock:
+            self._reports.pop(instance, None)
+
+    def reports(self, seen_since: int) -> list[Report]:
+        with self._lock:
+            return [each for each in self._reports.values() if each.seen >= seen_since]
+
+    def forget_reports(self, seen_before: int) -> None:
+        with self._lock:
+            for each in [each for each in self._reports.values() if each.seen < seen_before]:
+                del self._reports[each.instance]
+
+    def close(self) -> None:
+        pass
+
+
+def _size(row: Row) -> int:
+    return 500 + len(row.summary) + len(row.detail) + len(row.samples)

@@ -1,0 +1,396 @@
+"""The thread that sums records and writes the sums: ticks each second, writes each few seconds, ends with its process.
+
+Where no thread may be started (uWSGI without threads) or none is wanted (tests), requests do the work in their own
+thread when they are over, a bit of it at a time. Nothing of it is measured, and nothing of it raises into a request.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import sys
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Literal, TypeVar
+
+from django_wsgiperf.conf import MetricsSettings
+
+from . import providers, rollup
+from .aggregate import Aggregator, Hit
+from .reading import Reader
+from .record import Record, current
+from .reports import report_of
+from .stores.base import Store, StoreError
+from .tally import Tally
+from .writer import Writer
+
+logger = logging.getLogger("django_wsgiperf.metrics")
+
+T = TypeVar("T")
+Mode = Literal["thread", "requests", "tests"]
+
+TICK_S: Final = 1.0
+CHUNK: Final = 200
+"""Records that are summed in one go; between two of them other threads come round."""
+_HITS_FACTOR: Final = 4
+_INLINE: Final = 256
+"""Without a thread, so many records wait until a request sums them."""
+_ROLLUP_S: Final = 20.0
+
+
+def mode() -> Mode:
+    """Who does the work in this process."""
+    mail = sys.modules.get("django.core.mail")
+    if mail is not None and hasattr(mail, "outbox"):
+        return "tests"  # Django's own sign that setup_test_environment() ran.
+    uwsgi = sys.modules.get("uwsgi")
+    options = getattr(uwsgi, "opt", None)
+    if isinstance(options, dict) and not _has_threads(options):
+        return "requests"
+    return "thread"
+
+
+def _has_threads(options: dict[Any, Any]) -> bool:
+    """Whether uWSGI lets Python threads run beside its requests."""
+    names = {key.decode() if isinstance(key, bytes) else str(key) for key in options}
+    return bool(names & {"enable-threads", "threads"})
+
+
+class Worker:
+    """The queues of one process, and what empties them.
+
+    `_lock` guards the aggregator and the writer: whoever holds it sums or writes. Appending to the queues needs none,
+    and their lengths are looked at without: with n threads they may grow n - 1 past their bounds."""
+
+    def __init__(
+        self,
+        settings: MetricsSettings,
+        open_store: Callable[[MetricsSettings], Store],
+        *,
+        instance: str,
+        host: str,
+        mode: Mode = "thread",
+        clock: Callable[[], float] = time.time,
+        pause: Callable[[float], None] = time.sleep,
+        on_start: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_start` is called by the thread when it begins."""
+        self.settings = settings
+        self.instance = instance
+        self.host = host
+        self.mode = mode
+        self._open_store = open_store
+        self._store: Store | None = None
+        self._reader: Reader | None = None
+        self._clock = clock
+        self._pause = pause
+        self._on_start = on_start
+        self._records: deque[Record] = deque()
+        self._hits: deque[Hit] = deque()
+        self._max_records = settings.max_pending
+        self._max_hits = settings.max_pending * _HITS_FACTOR
+        self._wake_at = max(1, settings.max_pending // 4)
+        self._dropped = 0
+        self._dropped_told = 0
+        self._lock = threading.RLock()
+        self._wake = threading.Event()
+        self._answered = threading.Condition()
+        """Guards _asked and _done."""
+        self._asked = 0
+        self._done = 0
+        self._succeeded = False
+        self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        """Held by the one that starts the thread."""
+        self._stopping = False
+        self._ended = False
+        self._end_kind = "stop"
+        self.started_s = clock()
+        self._aggregator = Aggregator(
+            host=host,
+            boot=instance.rsplit(":", 1)[-1],
+            release=settings.release,
+            max_routes=settings.max_routes,
+            slow_samples=settings.slow_samples,
+            n_plus_one=settings.n_plus_one_queries,
+        )
+        self._writer = Writer(self._aggregator, instance=instance, host=host, forget=self._keep_sums)
+        self._past = Tally()
+        """Of minutes that are written and forgotten, for cumulative()."""
+        self._marked = False
+        self._ticked = time.monotonic()
+        self._next_write = time.monotonic() + random.uniform(0, settings.interval_s)
+        self._next_rollup = time.monotonic() + random.uniform(0, _ROLLUP_S)
+        self._last_flush_s = 0.0
+        self._last_error = ""
+        self._cpu_ns = 0
+
+    # -- the request path
+
+    def put(self, record: Record) -> None:
+        """A finished record. Drops it, and counts that, when too many wait."""
+        waiting = len(self._records)
+        if waiting >= self._max_records:
+            self._dropped += 1
+            return
+        self._records.append(record)
+        self._look_after(waiting)
+
+    def put_hit(self, hit: Hit) -> None:
+        """A hit of the page cache, as put()."""
+        waiting = len(self._hits)
+        if waiting >= self._max_hits:
+            self._dropped += 1
+            return
+        self._hits.append(hit)
+        self._look_after(waiting)
+
+    def _look_after(self, waiting: int) -> None:
+        """See that somebody will come for what waits."""
+        if self.mode == "thread":
+            if self._thread is None:
+                self.start()
+            elif waiting >= self._wake_at and not self._wake.is_set():
+                self._wake.set()
+        elif waiting >= _INLINE or (self.mode == "requests" and time.monotonic() - self._ticked >= TICK_S):
+            self._work_here()
+
+    def _work_here(self) -> None:
+        if self._lock.acquire(blocking=False):
+            try:
+                self._tick()
+            finally:
+                self._lock.release()
+
+    # -- the thread
+
+    def start(self) -> None:
+        """Start the thread if there is none, and one is wanted."""
+        if self.mode != "thread" or self._thread is not None or self._ended:
+            return
+        with self._starting:
+            if self._thread is None and not self._ended:
+                thread = threading.Thread(target=self._run, name="wsgiperf-metrics", daemon=True)
+                thread.start()
+                self._thread = thread
+
+    def _run(self) -> None:
+        try:
+            self._on_start()
+        except Exception:
+            logger.warning("Other processes cannot ask this one what runs in it", exc_info=True)
+        while not self._stopping:
+            self._wake.wait(TICK_S)
+            self._wake.clear()
+            with self._lock:
+                self._tick()
+        with self._lock:
+            self._tick(last=self._ended)
+
+    def flush(self, timeout_s: float = 2.0) -> bool:
+        """Sum and write all that has come in until now; False when that failed, or takes longer."""
+        thread = self._thread
+        if thread is not None and thread.is_alive() and thread is not threading.current_thread():
+            with self._answered:
+                self._asked += 1
+                wanted = self._asked
+                self._wake.set()
+                done = self._answered.wait_for(lambda: self._done >= wanted, timeout_s)
+                return done and self._succeeded
+        if not self._lock.acquire(timeout=timeout_s):
+            return False
+        try:
+            return self._tick(force=True)
+        finally:
+            self._lock.release()
+
+    def shutdown(self, timeout_s: float, *, kind: str = "stop") -> None:
+        """Write all there is for the last time and end the thread, within `timeout_s`."""
+        if self._ended:
+            return
+        self._ended, self._end_kind = True, kind
+        thread = self._thread
+        if thread is not None and thread.is_alive():
+            self._stopping = True
+            self._wake.set()
+            thread.join(timeout_s)
+            if thread.is_alive():
+                logger.warning("The metrics of the last minute could not be written within %g s", timeout_s)
+        elif (self._marked or self._records or self._hits) and self._lock.acquire(timeout=timeout_s):
+            try:
+                self._tick(last=True)
+            finally:
+                self._lock.release()
+
+    def stop(self) -> None:
+        """End the thread without another word."""
+        self._stopping = True
+        self._wake.set()
+
+    # -- the work; with _lock held
+
+    def _tick(self, *, force: bool = False, last: bool = False) -> bool:
+        """A turn: sum, and when it is time write. Gives whether what had to be written is. Never raises."""
+        token = current.set(None)
+        begin_ns = time.thread_time_ns()
+        with self._answered:
+            asked = self._asked
+        succeeded = True
+        try:
+            self._sum()
+            now = time.monotonic()
+            if force or last or asked > self._done or now >= self._next_write:
+                self._next_write = now + self.settings.interval_s * random.uniform(0.9, 1.1)
+                succeeded = self._write(last=last)
+                if succeeded and not last:
+                    self._roll_up(now)
+        except Exception:
+            succeeded = False
+            self._fail("an error of its own", exc_info=True)
+        finally:
+            self._cpu_ns += time.thread_time_ns() - begin_ns
+            current.reset(token)
+            with self._answered:
+                if asked > self._done:
+                    self._done, self._succeeded = asked, succeeded
+                    self._answered.notify_all()
+        return succeeded
+
+    def _sum(self) -> None:
+        now_s = self._clock()
+        self._writer.watch_clock(now_s)
+        if not self._marked:
+            self._marked = True
+            self._mark("start")
+        self._gauge(now_s)
+        self._empty(self._records, self._aggregator.add, now_s)
+        self._empty(self._hits, self._aggregator.add_hits, now_s)
+        dropped = self._dropped
+        if dropped != self._dropped_told:
+            minute = self._aggregator.minute(now_s)
+            minute.tally.dropped += dropped - self._dropped_told
+            minute.changed += 1
+            self._dropped_told = dropped
+
+    def _empty(self, queue: deque[T], add: Callable[[list[T], float], None], now_s: float) -> None:
+        """Sum what is there now, and no more: with requests coming in, this would not end."""
+        left = len(queue)
+        while left > 0:
+            chunk = [queue.popleft() for _ in range(min(left, CHUNK))]
+            left -= len(chunk)
+            add(chunk, now_s)
+            if left > 0 and self.mode == "thread" and not self._stopping:
+                self._pause(0.001)
+
+    def _gauge(self, now_s: float) -> None:
+        """What the server tells of its threads and its queue."""
+        now = time.monotonic()
+        passed_s, self._ticked = min(now - self._ticked, 5 * TICK_S), now
+        load = providers.load()
+        threads = load.get("threads")
+        if not threads:
+            return
+        minute = self._aggregator.minute(now_s)
+        minute.tally.thread_ns += int(threads * passed_s * 1e9)
+        minute.tally.queue_peak = max(minute.tally.queue_peak, load.get("queue_peak", load.get("queued", 0)) or 0)
+        minute.changed += 1
+
+    def _mark(self, kind: str) -> None:
+        now_s = self._clock()
+        minute = self._aggregator.minute(now_s)
+        minute.tally.marks.append((round(now_s, 1), kind, self.settings.release, self.instance))
+        minute.changed += 1
+
+    def _write(self, *, last: bool) -> bool:
+        store: Store | None = None
+        if last:
+            self._mark(self._end_kind)
+        try:
+            store = self.store()
+            self._writer.write(store, self._clock(), last=last)
+            if last:
+                store.remove(self.instance)
+            else:
+                store.report(report_of(self, self._clock()))
+        except StoreError as error:
+            self._fail(str(error))
+            self._writer.give_up(self._clock())
+            return False
+        finally:
+            if store is not None:
+                store.close()
+        self._last_flush_s = self._clock()
+        if self._last_error:
+            self._last_error = ""
+            logger.info("Metrics are written again")
+        return True
+
+    def _keep_sums(self, tally: Tally) -> None:
+        self._past.merge(tally, self.settings.max_routes + 1)
+        self._past.marks.clear()
+
+    def store(self) -> Store:
+        """The store that this process writes to and reads from. Raises StoreError."""
+        if self._store is None:
+            self._store = self._open_store(self.settings)
+        return self._store
+
+    def reader(self) -> Reader:
+        """What reads the store, and remembers what it has decoded. Raises StoreError."""
+        if self._reader is None:
+            self._reader = Reader(self.store())
+        return self._reader
+
+    def _roll_up(self, now: float) -> None:
+        if now < self._next_rollup:
+            return
+        self._next_rollup = now + _ROLLUP_S * random.uniform(0.9, 1.1)
+        store = self.store()
+        try:
+            rollup.run(store, self.settings, owner=self.instance, now_s=int(self._clock()))
+        finally:
+            store.close()
+
+    def _fail(self, why: str, *, exc_info: bool = False) -> None:
+        if not self._last_error:
+            logger.warning(
+                "Metrics cannot be written, by %s; they are kept for a quarter of an hour and tried again",
+                why,
+                exc_info=exc_info,
+            )
+        self._last_error = why
+
+    # -- numbers
+
+    def cumulative(self) -> Tally:
+        """All that was counted since the start, without samples."""
+        total = Tally()
+        with self._lock:
+            total.merge(self._past, self.settings.max_routes + 1)
+            for minute in self._writer.pending():
+                total.merge(minute.tally, self.settings.max_routes + 1)
+        return total
+
+    @property
+    def records(self) -> int:
+        """Requests that were counted."""
+        return self._aggregator.records
+
+    def status(self) -> dict[str, Any]:
+        """How the metrics fare in this process: what waits, what was lost, the last writing, and what it all costs."""
+        return {
+            "mode": self.mode,
+            "pending": len(self._records) + len(self._hits),
+            "dropped": self._dropped,
+            "given_up": self._writer.given_up,
+            "minutes": sum(1 for _ in self._writer.pending()),
+            "records": self._aggregator.records,
+            "routes": len(self._aggregator.routes),
+            "routes_other": len(self._aggregator.overflow),
+            "last_flush_s": self._last_flush_s,
+            "last_error": self._last_error,
+            "aggregate_cpu_s": self._cpu_ns / 1e9,
+            "store": self.settings.store,
+        }
