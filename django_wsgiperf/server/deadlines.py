@@ -13,6 +13,8 @@ import logging
 import sys
 import time
 import traceback
+from collections import deque
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .gateway import Exchange, Interrupted
@@ -38,6 +40,8 @@ class DeadlineSupervisor:
         self._deadline_ns = int(reactor.settings.request_timeout_s * 1e9)
         self._grace_ns = int(grace_s * 1e9)
         self._interrupted: dict[int, tuple[Any, int]] = {}
+        self._asked: deque[tuple[Slot, Exchange, int]] = deque()
+        """Interrupted because somebody asked for it, and by that thread; tick() watches what becomes of them."""
         self.lost_threads = 0
 
     @property
@@ -47,7 +51,10 @@ class DeadlineSupervisor:
 
     def tick(self) -> None:
         """Look at every slot. Called by one thread only."""
-        if not self._deadline_ns:
+        while self._asked:
+            slot, exchange, at_ns = self._asked.popleft()
+            self._interrupted[id(slot)] = (exchange, at_ns)
+        if not self._deadline_ns and not self._interrupted:
             return
         now = time.monotonic_ns()
         seen: dict[int, tuple[Any, int]] = {}
@@ -62,9 +69,41 @@ class DeadlineSupervisor:
                     seen[id(slot)] = earlier
                 else:
                     self._give_up(slot, exchange, now - slot.started_ns)
-            elif silent_ns > self._deadline_ns and slot.in_application and self._interrupt(slot, exchange, silent_ns):
+            elif (
+                0 < self._deadline_ns < silent_ns and slot.in_application and self._interrupt(slot, exchange, silent_ns)
+            ):
                 seen[id(slot)] = (exchange, now)
         self._interrupted = seen
+
+    def interrupt(self, thread_id: int, still_runs: Callable[[], bool]) -> bool:
+        """Interrupt what a thread of the pool runs, if it is still what the caller means; False when it is not, or the
+        thread is none of the pool's. Any thread may call it.
+
+        `still_runs` is asked at a moment in which the thread can neither end its request nor begin another."""
+        for slot in list(self._reactor.pool.slots):
+            exchange = slot.task
+            if slot.thread_id != thread_id or not isinstance(exchange, Exchange) or slot.abandoned:
+                continue
+            now = time.monotonic_ns()
+            with slot.guard:
+                if slot.interrupting:
+                    return slot.task is exchange and still_runs()  # It has been, and is on its way out.
+                slot.interrupting = True
+                if slot.task is not exchange or not slot.in_application or not still_runs():
+                    slot.interrupting = False
+                    return False
+                stack = stack_of(thread_id)
+                _raise_in(thread_id)
+            self._asked.append((slot, exchange, now))
+            logger.warning(
+                "Request interrupted on demand after %.1f s: %s %s\n%s",
+                (now - slot.started_ns) / 1e9,
+                exchange.request.method,
+                exchange.environ.get("PATH_INFO"),
+                stack,
+            )
+            return True
+        return False
 
     def _interrupt(self, slot: Slot, exchange: Exchange, silent_ns: int) -> bool:
         """Whether it was necessary still."""
@@ -78,7 +117,7 @@ class DeadlineSupervisor:
                 slot.interrupting = False
                 return False
             stack = stack_of(slot.thread_id)
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(slot.thread_id), ctypes.py_object(Interrupted))
+            _raise_in(slot.thread_id)
         logger.error(
             "%s: %s %s\n%s",
             (
@@ -112,6 +151,11 @@ class DeadlineSupervisor:
         self._reactor.abandon(exchange, unanswered)
         # Its own thread will not, should it ever come back.
         self._reactor.record(exchange, slot, slot.started_ns - exchange.ready_ns, time.monotonic_ns())
+
+
+def _raise_in(thread_id: int) -> None:
+    """Have Interrupted raised in another thread, at the next line of Python that it runs."""
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread_id), ctypes.py_object(Interrupted))
 
 
 def _streams(slot: Slot, exchange: Exchange) -> bool:
