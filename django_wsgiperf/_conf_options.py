@@ -41,6 +41,8 @@ class Format(StrEnum):
     TOKEN = "token"
     DOTTED_PATH = "dotted path"
     DATABASE_ERROR = "database error"
+    FIELD_NAME = "field name"
+    COOKIE = "cookie name"
 
 
 class Section:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from django_wsgiperf.cache.middleware import ResponseCacheMiddleware
 from django_wsgiperf.db.middleware import ConnectionPoolMiddleware
 from django_wsgiperf.metrics.middleware import RequestTimingMiddleware
 
-__all__ = ["ConnectionPoolMiddleware", "RequestTimingMiddleware"]
+__all__ = ["ConnectionPoolMiddleware", "RequestTimingMiddleware", "ResponseCacheMiddleware"]

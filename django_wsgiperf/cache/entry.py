@@ -29,9 +29,11 @@ SHAREABLE: Final = 16
 NEVER_STALE: Final = 32
 """No client's `max-stale` gets it past its lifetime: `must-revalidate` and its like (RFC 9111, 4.2.4)."""
 
+MAX_ROUTE_CHARS: Final = 200
+
 NO_CODINGS: Final[Mapping[str, bytes]] = MappingProxyType({})
 
-MAGIC: Final = b"WPC\x01"
+MAGIC: Final = b"WPC\x02"
 """Begins every envelope; the last byte is the version. Not a digit, since Django's Redis serializers turn values that
 look like a number into one."""
 
@@ -76,11 +78,13 @@ class Entry:
     flags: int = 0
     codings: Mapping[str, bytes] = field(default_factory=lambda: NO_CODINGS)
     """Content coding -> the body in it. Without the identity, which is `body`."""
+    route: str = ""
+    """The template of the route that made it, so that hits are counted there too; at most MAX_ROUTE_CHARS."""
 
     @property
     def size(self) -> int:
         """About the bytes of memory it takes; what a store charges for it. Not free to compute: ask once."""
-        strings = [self.reason, *self.tags, *self.codings]
+        strings = [self.reason, self.route, *self.tags, *self.codings]
         for pair in self.headers:
             strings += pair
         for name, value in self.vary:
@@ -96,13 +100,13 @@ class Entry:
 
     def to_bytes(self) -> bytes:
         """The envelope. Raises ValueError where a number does not fit: a status above 65535, a 4 GiB header."""
-        strings: list[str] = [self.reason]
-        lengths: list[int] = [len(self.reason)]
+        strings: list[str] = [self.reason, self.route]
+        lengths: list[int] = [len(self.reason), len(self.route)]
         for pair in self.headers:
             strings += pair
         strings += self.tags
         strings += self.codings
-        lengths += map(len, strings[1:])
+        lengths += map(len, strings[2:])
         for name, value in self.vary:
             strings += (name, value or "")
             lengths += (len(name), _ABSENT if value is None else len(value))
@@ -156,7 +160,7 @@ class Entry:
         if not 0 <= min(times) <= max(times) < float("inf") or sum(times) != sum(times):
             return None
         headers, tags, codings, nominated, text_size = counts
-        count = 1 + 2 * headers + tags + codings + 2 * nominated
+        count = 2 + 2 * headers + tags + codings + 2 * nominated
         shape = struct.Struct(f"<{count}I{1 + codings}Q")
         at = _FRAME.size + _FIXED.size
         sizes = shape.unpack_from(data, at)
@@ -170,7 +174,7 @@ class Entry:
             return None
         strings = [text[start:end] for start, end in pairwise(ends)]
         bodies = [data[start:end] for start, end in pairwise(accumulate(body_sizes, initial=at + text_size))]
-        tags_at = 1 + 2 * headers
+        tags_at = 2 + 2 * headers
         codings_at = tags_at + tags
         vary_at = codings_at + codings
         values = [
@@ -180,7 +184,7 @@ class Entry:
         return cls(
             status,
             strings[0],
-            tuple(zip(strings[1:tags_at:2], strings[2:tags_at:2], strict=True)),
+            tuple(zip(strings[2:tags_at:2], strings[3:tags_at:2], strict=True)),
             bodies[0],
             stored_at,
             initial_age_s,
@@ -196,4 +200,5 @@ class Entry:
             MappingProxyType(dict(zip(strings[codings_at:vary_at], bodies[1:], strict=True)))
             if codings
             else NO_CODINGS,
+            strings[1],
         )

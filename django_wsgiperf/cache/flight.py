@@ -64,12 +64,13 @@ class Flights(Generic[T]):
         self._numbers = FlightNumbers()
         forking.watch(self)
 
-    def board(self, key: str) -> Ticket[T]:
+    def board(self, key: str, *, parks: bool = False) -> Ticket[T]:
         """The request's role. Returns at once. A leader must land(), release() or fail(); leaving the ticket's `with`
         block without is to fail. It first looks once more whether the page is there: the one before it may have landed
-        between the first look and board()."""
+        between the first look and board(). A request that `parks` waits by call_when_over(), and its thread serves
+        others besides."""
         now_s = self._clock()
-        thread = threading.get_ident()
+        thread = None if parks else threading.get_ident()
         ticket = Ticket(self, key)
         unshared = self.hit_for_miss.is_marked(key)
         with self._lock:
@@ -79,7 +80,7 @@ class Flights(Generic[T]):
                 self._forget_lost(now_s)
             flight = self._flights.get(key)
             if flight is not None and now_s - flight.began_s < self.wait_s:
-                if flight.thread == thread:
+                if thread is not None and flight.thread == thread:
                     return self._alone(ticket, Why.NESTED)
                 ticket.flight = flight
                 ticket.deadline_s = now_s + self.wait_s
@@ -88,6 +89,12 @@ class Flights(Generic[T]):
             ticket.role = Role.LEAD
             self._numbers.led += 1
             return ticket
+
+    def alone(self) -> Ticket[T]:
+        """A ticket for a request whose answer is nobody else's: it waits for none, and none waits for it."""
+        ticket = Ticket(self, "")
+        ticket.role = Role.ALONE
+        return ticket
 
     def numbers(self) -> FlightNumbers:
         """For people and metrics."""

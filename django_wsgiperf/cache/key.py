@@ -8,17 +8,17 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from hashlib import blake2b
 from typing import Any, Final
 
 from .headers import NoVarySearch
 from .messages import Request, environ_host
-from .normalise import Normaliser, cookie_normaliser, cookie_value, normaliser_of, patterns
+from .normalise import COOKIE, Normaliser, cookie_normaliser, cookie_value, normaliser_of, patterns
 
 Language = Callable[[str, str | None, str | None], str]
-"""Path, value of the language cookie and Accept-Language -> the language that the application will choose."""
+"""PATH_INFO, value of the language cookie and Accept-Language -> the language that the application will choose."""
 
 IGNORED_PARAMETERS: Final = (
     "utm_*",
@@ -114,26 +114,31 @@ class Keys:
 
     def of_environ(self, environ: Mapping[str, Any], scheme: str | None = None, host: str | None = None) -> bytes:
         """The primary key of a request; `scheme` and `host` stand in where a trusted proxy knows better."""
-        path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+        # An empty path means the root to Django as well.
+        script, info = environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", "") or "/"
         choose = self._rules.language
         language = ""
         if choose is not None:
-            language = self._language(choose, path, environ.get("HTTP_COOKIE"), environ.get("HTTP_ACCEPT_LANGUAGE"))
+            language = self._language(choose, info, environ.get("HTTP_COOKIE"), environ.get("HTTP_ACCEPT_LANGUAGE"))
         return self.primary(
             scheme or environ.get("wsgi.url_scheme", "http"),
             host or environ_host(environ),
-            path,
+            script + info,
             environ.get("QUERY_STRING", ""),
             language,
         )
 
     def of_request(self, request: Request) -> bytes:
         """The primary key of a request."""
+        return self.primary(request.scheme, request.host, request.path, request.query, self.language_of(request))
+
+    def language_of(self, request: Request) -> str:
+        """The language that the application will choose; empty where that is no matter of these keys."""
         choose, fields = self._rules.language, request.fields
-        language = ""
-        if choose is not None:
-            language = self._language(choose, request.path, fields.get("cookie"), fields.get("accept-language"))
-        return self.primary(request.scheme, request.host, request.path, request.query, language)
+        if choose is None:
+            return ""
+        path = request.path[request.script :] or "/"
+        return self._language(choose, path, fields.get("cookie"), fields.get("accept-language"))
 
     def address(self, scheme: str, host: str, path: str) -> bytes:
         """The key of an address whatever its query: what the No-Vary-Search of its responses is remembered by."""
@@ -142,9 +147,7 @@ class Keys:
     def searched(self, request: Request, search: NoVarySearch) -> bytes:
         """The primary key where queries that differ in nothing that matters to `search` are one."""
         query = search.normalise(self.normalise_query(request.query))
-        return self.of_request(
-            Request(request.method, request.scheme, request.host, request.path, query, request.fields)
-        )
+        return self.of_request(replace(request, query=query))
 
     def variant(self, primary: bytes, nominated: tuple[tuple[str, str | None], ...]) -> bytes:
         """The key of the variant with these normalised values; the primary key itself where nothing is nominated."""
@@ -180,7 +183,7 @@ class Keys:
         """As values(), for a request that is no environ."""
         pairs = []
         for name, _, normalise in self._nominated(names):
-            value = request.fields.get(name)
+            value = request.fields.get(name.partition("=")[0])
             pairs.append((name, None if value is None else normalise(value)))
         return tuple(pairs)
 
@@ -188,15 +191,20 @@ class Keys:
         return tuple(
             (
                 name,
-                _UNPREFIXED.get(name) or f"HTTP_{name.upper().replace('-', '_')}",
+                _UNPREFIXED.get(field) or f"HTTP_{field.upper().replace('-', '_')}",
                 self._normaliser(name),
             )
             for name in names
+            # What depends on one cookie alone is nominated as `cookie=name`.
+            for field in (name.partition("=")[0],)
         )
 
     def _normaliser(self, name: str) -> Normaliser:
         if name == "cookie":
             return self._cookies
+        if name.startswith(COOKIE):
+            cookie = name.removeprefix(COOKIE)
+            return lambda value: cookie_value(value, cookie)
         if name == "accept-language" and self._rules.language is not None:
             # The language it leads to is in the primary key.
             return lambda value: None

@@ -150,6 +150,9 @@ class MemoryCache(Generic[V]):
     def __len__(self) -> int:
         return len(self._nodes)
 
+    def __contains__(self, key: Key) -> bool:
+        return key in self._nodes
+
     def __iter__(self) -> Iterator[tuple[Key, V, int]]:
         """Key, value and charged bytes of all there is at this moment, oldest first."""
         with self._lock:

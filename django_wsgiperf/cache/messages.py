@@ -37,6 +37,8 @@ class Request:
     query: str
     fields: Mapping[str, str]
     """Field name in lower case -> value; several lines of one field are joined by commas."""
+    script: int = 0
+    """How many characters of the path are of the place where the application is mounted."""
 
     @classmethod
     def from_environ(cls, environ: Mapping[str, Any], *, scheme: str | None = None, host: str | None = None) -> Request:
@@ -46,13 +48,16 @@ class Request:
             # Servers may set these to nothing where the request has none (PEP 3333, environ variables).
             if not fields.get(name, " "):
                 del fields[name]
+        script = environ.get("SCRIPT_NAME", "")
         return cls(
             environ["REQUEST_METHOD"],
             scheme or environ.get("wsgi.url_scheme", "http"),
             host if host is not None else environ_host(environ),
-            environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", ""),
+            # An empty path means the root to Django as well.
+            script + (environ.get("PATH_INFO", "") or "/"),
             environ.get("QUERY_STRING", ""),
             fields,
+            len(script),
         )
 
 
@@ -86,9 +91,13 @@ class Signals:
     csrf_used: bool = False
     """The page holds a CSRF token, or the token was rotated."""
     session_used: bool = False
-    """The session was read or written."""
+    """A session that the request had was read or written."""
+    messages_shown: bool = False
+    """It shows messages that are for this visitor alone."""
     csp_nonce: bool = False
     """A nonce was handed out for this one response."""
+    time_zone: bool = False
+    """It was made while another time zone than the site's was active."""
     streaming: bool = False
     """The body is produced while it is sent, or is a file."""
     debug: bool = False
@@ -112,6 +121,8 @@ class Annotation:
     sie_s: float | None = None
     keep_s: float | None = None
     tags: tuple[str, ...] = ()
+    vary_cookies: tuple[str, ...] | None = None
+    """The only cookies that the response depends on; None where the view did not say."""
 
 
 NO_SIGNALS: Final = Signals()

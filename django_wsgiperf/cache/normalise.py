@@ -17,6 +17,9 @@ from .headers.memo import MAX_REMEMBERED, MAX_REMEMBERED_CHARS, remembered
 KNOWN_CODINGS: Final = frozenset({"br", "deflate", "gzip", "zstd"})
 """What a response may be encoded in for requests to be told apart by them; with other codings it is not stored."""
 
+COOKIE: Final = "cookie="
+"""Begins what stands among nominated fields for the cookie of a name: no field's own name has a `=` in it."""
+
 _LISTS: Final = frozenset(
     {"accept", "accept-charset", "accept-language", "cache-control", "forwarded", "prefer", "x-forwarded-for"}
 )

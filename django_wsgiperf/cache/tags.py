@@ -94,9 +94,10 @@ class Tags:
         self._soft: dict[str, int] = {}
         self._hard_floor = 0
         self._soft_floor = 0
-        # No number in the map is greater. `_newest` is what judge() asks, and endless while some have no number yet.
+        # No number in the map is greater. `newest` is what judge() asks, and endless while some have no number yet.
         self._newest_known = 0
-        self._newest: float = 0
+        self.newest: float = 0
+        """No purge has a greater number: an entry that is not subject to one now is not while this stays as it is."""
         self._pending = Pending()
         self._listener: Listener | None = None
         self.purges = 0
@@ -113,7 +114,7 @@ class Tags:
     def judge(self, entry: Judged) -> Verdict:
         """Whether the entry is subject to a purge that this process knows of. Takes no lock."""
         sequence = entry.sequence
-        if sequence >= self._newest:
+        if sequence >= self.newest:
             return VALID
         # The map before the floor: what was dropped from a map is under a floor that was raised before.
         hard, soft = self._hard, self._soft
@@ -123,7 +124,7 @@ class Tags:
         for tag in tags:
             if hard.get(tag, 0) > sequence:
                 return GONE
-        waiting = self._newest is _ENDLESS
+        waiting = self.newest is _ENDLESS
         if waiting and self._pending.gone(tags):
             return GONE
         if sequence < self._soft_floor:
@@ -160,7 +161,7 @@ class Tags:
             with self._lock:
                 # Until the store is back, what carries these tags is made anew each time.
                 self._pending.add(order)
-                self._newest = _ENDLESS
+                self.newest = _ENDLESS
             return False
         with self._lock:
             self._apply(news)
@@ -254,7 +255,7 @@ class Tags:
                 self._apply(news)
                 self._pending.drop(order, count)
         with self._lock:
-            self._newest = _ENDLESS if self._pending else self._newest_known
+            self.newest = _ENDLESS if self._pending else self._newest_known
         logger.info("%s: purges made while it was out of order have been passed on", self.store.title)
 
     def _apply(self, news: Purges) -> None:
@@ -270,7 +271,7 @@ class Tags:
         if len(self._hard) + len(self._soft) > self._max_tags:
             self._forget_oldest()
         self._newest_known = newest
-        self._newest = _ENDLESS if self._pending else newest
+        self.newest = _ENDLESS if self._pending else newest
         self.sequence = max(self.sequence, news.head)
 
     def _forget_oldest(self) -> None:

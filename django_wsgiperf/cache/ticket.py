@@ -64,9 +64,9 @@ class Flight(Generic[T]):
 
     __slots__ = ("began_s", "failures", "line", "over", "thread")
 
-    def __init__(self, began_s: float, thread: int) -> None:
+    def __init__(self, began_s: float, thread: int | None) -> None:
         self.began_s = began_s
-        self.thread: int | None = thread
+        self.thread = thread
         self.line: deque[Ticket[T]] = deque()
         self.failures = 0
         self.over: Over[T] | None = None
@@ -110,6 +110,11 @@ class Ticket(Generic[T]):
         return self.role is Role.FOLLOW
 
     @property
+    def waits_s(self) -> float:
+        """How long it may yet wait."""
+        return max(0.0, self.deadline_s - self._flights._clock())
+
+    @property
     def is_leading(self) -> bool:
         """Whether others count on it."""
         return self.role is Role.LEAD and not self.is_over
@@ -124,7 +129,7 @@ class Ticket(Generic[T]):
         alarm.acquire()
         try:
             if self._flights.enter(self):
-                alarm.acquire(timeout=max(0.0, self.deadline_s - self._flights._clock()))
+                alarm.acquire(timeout=self.waits_s)
                 self._flights.leave(self, Why.LATE)
         except BaseException:
             # Interrupted. Whoever was made leader in that moment passes it on.

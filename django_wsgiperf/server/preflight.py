@@ -14,7 +14,8 @@ from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 from django.core.servers.basehttp import get_internal_wsgi_application
 
-from django_wsgiperf.conf import ServerSettings
+from django_wsgiperf.conf import ConfigurationError, ServerSettings
+from django_wsgiperf.wsgi import wrap
 
 from .gateway import WSGIApplication
 from .listening import tls_context
@@ -81,11 +82,16 @@ def load_application() -> WSGIApplication:
         ) from error
     if not callable(application):
         raise CommandError(f"WSGI_APPLICATION {named!r} is a {type(application).__name__}, which cannot be called.")
+    try:
+        # Static files, which are outside of it, are none of the cache's business.
+        cached = wrap(application)
+    except (ConfigurationError, ImproperlyConfigured) as error:
+        raise CommandError(str(error)) from error
     if django_settings.DEBUG and "django.contrib.staticfiles" in django_settings.INSTALLED_APPS:
         from django.contrib.staticfiles.handlers import StaticFilesHandler
 
-        return StaticFilesHandler(application)
-    return application
+        return StaticFilesHandler(cached)  # type: ignore[arg-type]  # any WSGI application will do
+    return cached
 
 
 def _last_line(error: BaseException) -> str:

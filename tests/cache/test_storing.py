@@ -328,7 +328,9 @@ def test_a_nonce_is_never_sent_twice(name: str) -> None:
 MADE = {
     "csrf_used": Reason.CSRF,
     "session_used": Reason.SESSION,
+    "messages_shown": Reason.MESSAGES,
     "csp_nonce": Reason.CSP_NONCE,
+    "time_zone": Reason.TIME_ZONE,
     "streaming": Reason.STREAMING,
     "debug": Reason.DEBUG,
     "excluded": Reason.EXCLUDED,

@@ -10,6 +10,7 @@ class Reason(StrEnum):
 
     OK = "ok"
     # The request.
+    HOST = "host"
     METHOD = "method"
     REQUEST_BODY = "request-body"
     PRECONDITION = "precondition"
@@ -29,7 +30,9 @@ class Reason(StrEnum):
     STREAMING = "streaming"
     CSRF = "csrf"
     SESSION = "session"
+    MESSAGES = "messages"
     CSP_NONCE = "csp-nonce"
+    TIME_ZONE = "time-zone"
     # The response itself.
     STATUS = "status"
     PARTIAL = "partial"
@@ -51,6 +54,7 @@ class Reason(StrEnum):
     MALFORMED = "malformed"
     # The stored response.
     STALE = "stale"
+    PURGED = "purged"
     MUST_VALIDATE = "must-validate"
     UNMATCHED = "unmatched"
 

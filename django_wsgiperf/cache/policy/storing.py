@@ -21,7 +21,7 @@ from django_wsgiperf.cache.messages import (
     Response,
     Signals,
 )
-from django_wsgiperf.cache.normalise import KNOWN_CODINGS
+from django_wsgiperf.cache.normalise import COOKIE, KNOWN_CODINGS
 
 from .lifetime import initial_age, lifetime, windows
 from .lookup import PLAIN, Ask, has_cookie
@@ -84,11 +84,17 @@ _MADE: Final = (
     ("streaming", Reason.STREAMING),
     ("csrf_used", Reason.CSRF),
     ("session_used", Reason.SESSION),
+    ("messages_shown", Reason.MESSAGES),
     ("csp_nonce", Reason.CSP_NONCE),
+    ("time_zone", Reason.TIME_ZONE),
 )
 _NONCE_FIELDS: Final = ("content-security-policy", "content-security-policy-report-only")
 _WITHOUT_BODY: Final = frozenset({204, 205})
-_NEVER_STORED: Final = HOP_BY_HOP | {"age", "cache-status", "set-cookie", "set-cookie2", "cache-group-invalidation"}
+_NEVER_STORED: Final = HOP_BY_HOP | {
+    *("age", "cache-status", "set-cookie", "set-cookie2", "cache-group-invalidation"),
+    # Of this one exchange: our own middleware adds them.
+    *("x-request-id", "server-timing"),
+}
 
 
 def may_store(
@@ -111,7 +117,7 @@ def may_store(
         _refused_by_request(request, ask, reading)
         or _refused_by_making(reading, signals, annotation)
         or _refused_by_itself(response, reading)
-        or _refused_by_variants(request, reading, rules)
+        or _refused_by_variants(request, reading, annotation, rules)
         or _refused_by_form(response, reading, rules)
     )
     if refusal is not None:
@@ -166,9 +172,9 @@ def _refused_by_itself(response: Response, reading: Reading) -> Reason | None:
     return None
 
 
-def _refused_by_variants(request: Request, reading: Reading, rules: Rules) -> Reason | None:
+def _refused_by_variants(request: Request, reading: Reading, annotation: Annotation, rules: Rules) -> Reason | None:
     fields = reading.fields
-    vary = parse_vary(fields.get("vary", ""))
+    vary = nominated_fields(reading, annotation)
     if vary == EVERYTHING:
         return Reason.VARY_STAR
     if len(vary) > rules.max_nominated:
@@ -231,7 +237,7 @@ def _plan(
         store=True,
         reason=Reason.OK,
         headers=storable(response.headers, reading, now),
-        vary=parse_vary(reading.fields.get("vary", "")),
+        vary=nominated_fields(reading, annotation),
         tags=tuple(dict.fromkeys((*annotation.tags, *parse_groups(reading.fields.get("cache-groups", ""))))),
         initial_age_s=age_s,
         lifetime_s=lifetime_s,
@@ -244,6 +250,15 @@ def _plan(
         | (SHAREABLE if directives.shareable else 0)
         | (NEVER_STALE if bound else 0),
     )
+
+
+def nominated_fields(reading: Reading, annotation: Annotation) -> tuple[str, ...]:
+    """The fields of Vary, and in place of Cookie the cookies that the view says it depends on, as key.py has them."""
+    vary = parse_vary(reading.fields.get("vary", ""))
+    if annotation.vary_cookies is None or vary == EVERYTHING:
+        return vary
+    cookies = {f"{COOKIE}{name}" for name in annotation.vary_cookies}
+    return tuple(sorted(cookies.union(vary) - {"cookie"}))
 
 
 def has_validator(reading: Reading) -> bool:

@@ -1,0 +1,88 @@
+"""`request.wsgiperf.cache`: what a view tells the response cache of its page, while it makes it.
+
+Only notes; the doors read them when the response is there. Where the cache is off, or its doors are not in use, nobody
+does, and nothing changes. The response's own headers, which browsers and proxies go by, are not touched.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from django.http import HttpRequest
+
+from django_wsgiperf import request_state
+
+from .messages import NO_ANNOTATION, Annotation
+
+MAX_TAG_CHARS = 256
+
+
+class PageCache:
+    """Of one request. Lifetimes are seconds; None leaves the choice to the response's headers."""
+
+    __slots__ = ("_never", "_tags", "_vary_cookies", "keep", "sie", "swr", "ttl")
+
+    def __init__(self, state: object = None) -> None:
+        self.ttl: float | None = None
+        """How long the page is used without asking."""
+        self.swr: float | None = None
+        """How long after that it is used while a new one is made in the background."""
+        self.sie: float | None = None
+        """How long after that it is used when the application fails."""
+        self.keep: float | None = None
+        """How long after that it is kept, to ask the application whether it still holds."""
+        self._never = False
+        self._tags: dict[str, None] = {}
+        self._vary_cookies: tuple[str, ...] | None = None
+
+    def never(self) -> None:
+        """Do not keep this page, whatever its headers say."""
+        self._never = True
+
+    def tag(self, *tags: str) -> None:
+        """The page goes when one of these tags is purged. Raises TypeError or ValueError for what is no tag."""
+        self._tags.update(dict.fromkeys(map(check_tag, tags)))
+
+    def vary_on_cookies(self, names: Iterable[str]) -> None:
+        """The page depends on these cookies only, and not on any other that a request may have."""
+        if isinstance(names, str):
+            raise TypeError(f"vary_cookies takes a list of names, not the text {names!r}: write [{names!r}]")
+        self._vary_cookies = tuple(dict.fromkeys((*(self._vary_cookies or ()), *names)))
+
+    @property
+    def tags(self) -> tuple[str, ...]:
+        return tuple(self._tags)
+
+    @property
+    def vary_cookies(self) -> tuple[str, ...] | None:
+        return self._vary_cookies
+
+    def annotation(self) -> Annotation:
+        """As the policy reads it."""
+        return Annotation(self._never, self.ttl, self.swr, self.sie, self.keep, tuple(self._tags), self._vary_cookies)
+
+
+request_state.lazily("cache", PageCache)
+
+
+def check_tag(tag: object) -> str:
+    """The tag. Raises TypeError or ValueError, and says what to write instead."""
+    if not isinstance(tag, str):
+        raise TypeError(f"a tag is a text, not {tag!r}: write for example f'book:{{pk}}'")
+    if not tag or len(tag) > MAX_TAG_CHARS:
+        raise ValueError(f"a tag has 1 to {MAX_TAG_CHARS} characters, not {len(tag)}: {tag[:40]!r}")
+    return tag
+
+
+def page_cache_of(request: HttpRequest) -> PageCache:
+    """The notes for this request, made if need be. Takes the request of Django REST framework as well."""
+    inner = getattr(request, "_request", request)
+    found: PageCache = request_state.state_of(inner).cache
+    return found
+
+
+def annotation_of(request: HttpRequest | None) -> Annotation:
+    """What was noted for this request."""
+    state = None if request is None else request.__dict__.get("wsgiperf")
+    notes = None if state is None else state.__dict__.get("cache")
+    return NO_ANNOTATION if notes is None else notes.annotation()

@@ -1,0 +1,134 @@
+"""What a WSGI application answers, held back until it is decided what the client gets (PEP 3333).
+
+A body that is there as a whole is read, up to the limit; one that streams, or is a file, or has not even begun, is left
+alone. Knows nothing of caching.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any
+
+HeaderList = list[tuple[str, str]]
+StartResponse = Callable[..., Callable[[bytes], Any]]
+
+
+class Capture:
+    """One call of the application. `start_response` is the server's, used only when the answer is passed on."""
+
+    __slots__ = ("_headers_of", "_limit", "_write", "_written", "headers", "result", "start_response", "status")
+
+    def __init__(
+        self, start_response: StartResponse, limit: int, headers_of: Callable[[HeaderList], HeaderList]
+    ) -> None:
+        self.start_response = start_response
+        self.status = ""
+        self.headers: HeaderList = []
+        self.result: Iterable[bytes] = ()
+        self._limit = limit
+        self._headers_of = headers_of
+        """What becomes of the head of a body that write() has made too large to hold back."""
+        self._written: list[bytes] = []
+        self._write: Callable[[bytes], Any] | None = None
+
+    @property
+    def is_committed(self) -> bool:
+        """Whether the head has been passed on."""
+        return self._write is not None
+
+    def start(self, status: str, headers: HeaderList, exc_info: Any = None) -> Callable[[bytes], Any]:
+        """What the application gets for start_response()."""
+        if self._write is not None:
+            return self.start_response(status, headers, exc_info)
+        if exc_info is None and self.status:
+            raise AssertionError("start_response() was called a second time without exc_info")
+        self.status = status
+        self.headers = list(headers)
+        return self.write
+
+    def write(self, data: bytes) -> None:
+        """What start_response() gives the application (PEP 3333, the write() callable)."""
+        if self._write is not None:
+            self._write(data)
+            return
+        self._written.append(data)
+        if sum(map(len, self._written)) > self._limit:
+            self.commit(self._headers_of(self.headers))
+
+    def call(self, application: Callable[..., Iterable[bytes]], environ: dict[str, Any]) -> None:
+        """Call the application, until it has said its head."""
+        self.result = application(environ, self.start)
+        if not self.status:
+            # It says it with the first piece.
+            self.result = _Begun(self.result)
+
+    def body(self) -> bytes | None:
+        """The body, where it is there as a whole and not too large; None leaves it alone."""
+        result = self.result
+        if self._write is not None or isinstance(result, _Begun):
+            return None
+        if isinstance(result, (list, tuple)) or getattr(result, "streaming", True) is False:
+            body = b"".join([*self._written, *result])
+            return body if len(body) <= self._limit else None
+        length = next((value for name, value in self.headers if name.lower() == "content-length"), "")
+        if not length.isdecimal() or int(length) > self._limit or hasattr(result, "filelike"):
+            return None
+        # Somebody's wrapper around a body whose length is known.
+        pieces = list(result)
+        self.result = _Read(pieces, getattr(result, "close", None))
+        return b"".join([*self._written, *pieces])
+
+    def commit(self, headers: HeaderList) -> Iterable[bytes]:
+        """Pass it on with this head: what the server is to be given."""
+        if self._write is None:
+            self._write = self.start_response(self.status, headers)
+            for piece in self._written:
+                self._write(piece)
+            self._written.clear()
+        return self.result
+
+    def close(self) -> None:
+        """It is not passed on."""
+        close = getattr(self.result, "close", None)
+        if close is not None:
+            close()
+
+
+class _Begun:
+    """An iterable whose first piece was taken, so that the application said its head."""
+
+    def __init__(self, result: Iterable[bytes]) -> None:
+        self._result = result
+        try:
+            self._rest = iter(result)
+            self._first = list(_one(self._rest))
+        except BaseException:
+            self.close()
+            raise
+
+    def __iter__(self) -> Iterator[bytes]:
+        yield from self._first
+        yield from self._rest
+
+    def close(self) -> None:
+        close = getattr(self._result, "close", None)
+        if close is not None:
+            close()
+
+
+def _one(pieces: Iterator[bytes]) -> Iterator[bytes]:
+    for piece in pieces:
+        yield piece
+        return
+
+
+class _Read(list[bytes]):
+    """Pieces that were read already, and what has to be called when they are no longer needed."""
+
+    def __init__(self, pieces: list[bytes], close: Callable[[], Any] | None) -> None:
+        super().__init__(pieces)
+        self._close = close
+
+    def close(self) -> None:
+        if self._close is not None:
+            self._close()

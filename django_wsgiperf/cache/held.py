@@ -1,0 +1,230 @@
+"""An entry in the process's memory, with all that a hit sends ready-made: heads with their Age, once each second.
+
+Shared by threads without a lock: whatever changes is replaced by one assignment, and two threads that make the same at
+once make the same. Which representation a client gets is decided here, by its Accept-Encoding; whether it may have one
+at all is not.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+from types import MappingProxyType
+from typing import Final
+
+from . import compression
+from .entry import MUST_VALIDATE, NO_TRANSFORM, Entry
+from .headers import cache_status, parse_vary
+from .headers.lists import EVERYTHING
+from .messages import Headers
+from .normalise import choose_coding
+from .policy import Forward, current_age, time_to_live
+
+NAME: Final = "wsgiperf"
+"""By which this cache calls itself in Cache-Status."""
+_NEVER: Final = -math.inf
+_EARLY: Final = 37
+"""Beyond so many times what a page takes to make, XFetch rolls no dice; see expiry.py."""
+
+_HELD_BYTES: Final = 600
+_PAIR_BYTES: Final = 24
+
+HeaderList = list[tuple[str, str]]
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """How entries are sent: the site's choice."""
+
+    codings: tuple[str, ...] = ()
+    """Offered, preferred first."""
+    min_bytes: int = 1_024
+    cache_status: str = "brief"
+    early_refresh: float = 1.0
+
+    def status_of(self, held: Held, now: float, detail: str | None = None) -> HeaderList:
+        """The Cache-Status of a hit, as a list that is empty where none is sent."""
+        if self.cache_status == "off":
+            return []
+        if self.cache_status == "brief":
+            return [("Cache-Status", cache_status(NAME, hit=True, detail=detail))]
+        ttl = time_to_live(held.entry, now)
+        return [("Cache-Status", cache_status(NAME, hit=True, ttl=ttl, key=held.key.hex(), detail=detail))]
+
+    def status_of_forwarded(
+        self,
+        forward: Forward,
+        detail: str | None,
+        *,
+        status: int | None = None,
+        stored: Held | None = None,
+        collapsed: bool = False,
+        now: float = 0.0,
+    ) -> HeaderList:
+        """The Cache-Status of an answer that the application gave now, to this request or to another."""
+        if self.cache_status == "off":
+            return []
+        ttl = key = None
+        if self.cache_status == "full" and stored is not None:
+            ttl, key = time_to_live(stored.entry, now), stored.key.hex()
+        text = cache_status(
+            NAME,
+            fwd=forward,
+            fwd_status=status,
+            ttl=ttl,
+            stored=stored is not None,
+            collapsed=collapsed,
+            key=key,
+            detail=detail,
+        )
+        return [("Cache-Status", text)]
+
+
+class Representation:
+    """An entry in one content coding: its head but for Age and Cache-Status, and its body."""
+
+    __slots__ = ("body", "headers", "ready")
+
+    def __init__(self, headers: tuple[tuple[str, str], ...], body: bytes) -> None:
+        self.headers = headers
+        self.body = body
+        self.ready: tuple[int, HeaderList] = (-1, [])
+        """The second that the list is of, and the whole head of a fresh hit in it."""
+
+
+class Held:
+    """An entry and what is ready of it. `key` is what it is found by in memory."""
+
+    __slots__ = (
+        "_busy",
+        "_representations",
+        "_sending",
+        "calm_until",
+        "checked",
+        "entry",
+        "hits",
+        "key",
+        "offered",
+        "primary",
+        "refused_codings",
+        "status",
+    )
+
+    def __init__(self, entry: Entry, key: bytes, primary: bytes, sending: Sending) -> None:
+        self.entry = entry
+        self.key = key
+        self.primary = primary
+        """Of its address: the key of the list of variants where it is one."""
+        self.status = f"{entry.status} {entry.reason}"
+        self.hits = 0
+        self.checked: float = entry.sequence
+        """No purge up to this number concerns it."""
+        expires_at = entry.stored_at + entry.lifetime_s - entry.initial_age_s
+        early_s = _EARLY * entry.render_s * sending.early_refresh
+        self.calm_until = _NEVER if entry.flags & MUST_VALIDATE else expires_at - early_s
+        """Until then it is fresh, and it is too early to make it anew."""
+        self.offered = self._codings_offered(sending)
+        self.refused_codings: frozenset[str] = frozenset()
+        """Codings in which the body does not get smaller."""
+        self._busy: frozenset[str] = frozenset()
+        self._sending = sending
+        headers = varying_by_coding(entry.headers) if self.offered else entry.headers
+        self._representations = {"identity": Representation(headers, entry.body)}
+        for coding, body in entry.codings.items():
+            if coding in self.offered:
+                self._add(coding, body)
+
+    def _codings_offered(self, sending: Sending) -> tuple[str, ...]:
+        entry = self.entry
+        if not sending.codings or entry.flags & NO_TRANSFORM or entry.status in (204, 205):
+            return ()
+        return sending.codings if compression.worthwhile(entry.headers, entry.body, sending.min_bytes) else ()
+
+    @property
+    def expires_at(self) -> float:
+        """When it stops to be fresh, in unix seconds."""
+        return self.entry.stored_at + self.entry.lifetime_s - self.entry.initial_age_s
+
+    @property
+    def codings(self) -> dict[str, int]:
+        """Content coding -> bytes of the body in it, of those that were made."""
+        return {name: len(each.body) for name, each in self._representations.items() if name != "identity"}
+
+    @property
+    def identity(self) -> Representation:
+        return self._representations["identity"]
+
+    def representation(self, accepted: str | None) -> Representation:
+        """The one for an Accept-Encoding. Who first asks for a coding makes it; others do not wait for that."""
+        if not self.offered or not accepted:
+            return self._representations["identity"]
+        coding = choose_coding(accepted, self.offered)
+        return self._representations.get(coding) or self._encoded(coding)
+
+    def _encoded(self, coding: str) -> Representation:
+        if coding in self.refused_codings or coding in self._busy:
+            return self._representations["identity"]
+        self._busy |= {coding}
+        body = compression.compress(coding, self.entry.body)
+        if len(body) >= len(self.entry.body):
+            self.refused_codings |= {coding}
+            return self._representations["identity"]
+        return self._add(coding, body)
+
+    def _add(self, coding: str, body: bytes) -> Representation:
+        made = Representation(encoded_headers(self.entry.headers, coding, len(body)), body)
+        # Replaced whole: others may be reading it.
+        self._representations = {**self._representations, coding: made}
+        return made
+
+    @property
+    def size(self) -> int:
+        """About the bytes of memory it takes, its entry included. Not free to compute."""
+        bodies = sum(self.codings.values())
+        heads = (_PAIR_BYTES * len(self.entry.headers) + 400) * len(self._representations)
+        return self.entry.size + _HELD_BYTES + bodies - sum(map(len, self.entry.codings.values())) + heads
+
+    def with_codings(self) -> Entry:
+        """The entry with the codings that were made of it."""
+        made = {name: each.body for name, each in self._representations.items() if name != "identity"}
+        return replace(self.entry, codings=MappingProxyType(made))
+
+    def ready(self, representation: Representation, now: float) -> HeaderList:
+        """The whole head of a fresh hit: a new list, which the server may change (PEP 3333)."""
+        second, headers = representation.ready
+        if second != int(now):
+            headers = [
+                *representation.headers,
+                ("Age", str(int(current_age(self.entry, now)))),
+                *self._sending.status_of(self, now),
+            ]
+            representation.ready = (int(now), headers)
+        return headers.copy()
+
+
+def varying_by_coding(headers: Headers) -> tuple[tuple[str, str], ...]:
+    """The head with Accept-Encoding in its Vary."""
+    kept = []
+    known: list[str] = []
+    for name, value in headers:
+        if name.lower() == "vary":
+            known.append(value)
+        else:
+            kept.append((name, value))
+    named = parse_vary(", ".join(known)) if known else ()
+    if named != EVERYTHING and "accept-encoding" not in named:
+        known.append("Accept-Encoding")
+    return (*kept, ("Vary", ", ".join(known)))
+
+
+def encoded_headers(headers: Headers, coding: str, length: int) -> tuple[tuple[str, str], ...]:
+    """The head of a representation in a content coding. It is another one, so its strong ETag is another, too
+    (RFC 9110, 8.8.3.3)."""
+    changed: HeaderList = []
+    for name, value in varying_by_coding(headers):
+        lower = name.lower()
+        if lower == "etag" and not value.startswith("W/") and value.endswith('"'):
+            changed.append((name, f'{value[:-1]}-{coding}"'))
+        elif lower not in ("content-length", "content-encoding", "accept-ranges"):
+            changed.append((name, value))
+    return (*changed, ("Content-Encoding", coding), ("Content-Length", str(length)))

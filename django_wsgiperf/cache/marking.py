@@ -1,0 +1,54 @@
+"""How the WSGI door gets hold of the HttpRequest that Django makes: handlers make a kind that says so in its environ.
+
+`request_class` is Django's own place for that. Only a weak reference is kept: environ and request know each other
+anyway, and would wait for the garbage collector.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+from weakref import ref
+
+from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
+from django.http import HttpRequest
+
+DOOR: Final = "wsgiperf.cache.door"
+"""The environ key that says that a door has the request in hand: no other one takes it up."""
+OUTCOME: Final = "wsgiperf.page_cache"
+"""The environ key for what the cache did, as Record.page_cache has it."""
+_REQUEST: Final = "wsgiperf.request"
+
+
+class Marked:
+    """Base of the kinds of request that are made here."""
+
+
+def marked(kind: type[WSGIRequest]) -> type[WSGIRequest]:
+    """The kind of request, but for the note in its environ; itself where it makes one already."""
+    if issubclass(kind, Marked):
+        return kind
+
+    class MarkedRequest(kind, Marked):  # type: ignore[valid-type,misc]
+        def __init__(self, environ: dict[str, Any]) -> None:
+            super().__init__(environ)
+            environ[_REQUEST] = ref(self)
+
+    MarkedRequest.__name__ = kind.__name__
+    MarkedRequest.__qualname__ = kind.__qualname__
+    MarkedRequest.__module__ = kind.__module__
+    return MarkedRequest
+
+
+def mark_requests_of(application: object) -> None:
+    """Have the application's handler make such requests: itself, or those of Django's in whatever is wrapped around."""
+    WSGIHandler.request_class = marked(WSGIHandler.request_class)
+    if isinstance(application, WSGIHandler):
+        # A kind of its own has a class of its own, perhaps.
+        application.request_class = marked(application.request_class)
+
+
+def request_in(environ: Mapping[str, Any]) -> HttpRequest | None:
+    """The request that Django made of this environ, if it is still there."""
+    reference = environ.get(_REQUEST)
+    return None if reference is None else reference()

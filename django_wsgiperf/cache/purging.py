@@ -1,0 +1,113 @@
+"""Purging pages by address, by tag, or all of them; and a model's pages whenever one of its rows is saved.
+
+In this process a purge holds when it is made; other processes that share a store hear of it within moments, and a page
+that is being made from older data is never kept after it. Within a transaction it waits for the commit: until then
+others see the old data, and would make the old page again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import transaction
+from django.db.models import Model
+from django.db.models.signals import post_delete, post_save
+
+from . import runtime
+from .addresses import tags_for, target_of
+from .annotations import check_tag
+from .engine import Engine
+from .messages import Request
+
+
+@dataclass(slots=True)
+class Purged:
+    """How a purge went, or that it waits for the end of a transaction."""
+
+    deferred: bool = False
+    """It is made at the commit, if there is one."""
+    everywhere: bool = False
+    """All processes that share the store will hear of it; without a store there is only this one. Where it is false
+    although the purge was made, the store was out of order: it is passed on when it is back."""
+
+
+def purge(
+    url: str | None = None,
+    urls: Iterable[str] = (),
+    tags: Iterable[str] = (),
+    *,
+    soft: bool = False,
+    on_commit: bool = True,
+    using: str | None = None,
+) -> Purged:
+    """Purge pages by their addresses and tags. `soft` makes them stale instead: they may still be used while a new one
+    is made, where their swr allows that.
+
+    An address is `https://shop.example/books/?page=2`, or `/books/?page=2` for all hosts. Within a transaction of the
+    database `using`, the default one unless given, it waits for the commit, unless `on_commit` is false. Raises
+    ValueError and TypeError for what is no address and no tag."""
+    if isinstance(urls, str) or isinstance(tags, str):
+        raise TypeError("urls and tags are lists of texts: write purge(tags=['book:1']), or purge(url='/books/')")
+    targets = [target_of(each) for each in ((url,) if url is not None else ()) + tuple(urls)]
+    wanted = tuple(map(check_tag, tags))
+    if not targets and not wanted:
+        return Purged(everywhere=True)
+
+    def order(engine: Engine) -> bool:
+        found = list(wanted)
+        for target in targets:
+            asked = Request("GET", target.scheme, target.host, target.path, target.query, {})
+            found += tags_for(engine.site.keys, target, engine.shelf.search_of(asked))
+        return engine.tags.purge(found, soft=soft).everywhere
+
+    return _carry_out(order, on_commit, using)
+
+
+def purge_all(*, soft: bool = False, on_commit: bool = True, using: str | None = None) -> Purged:
+    """Purge every page; as purge()."""
+    return _carry_out(lambda engine: engine.tags.purge(everything=True, soft=soft).everywhere, on_commit, using)
+
+
+def _carry_out(order: Callable[[Engine], bool], on_commit: bool, using: str | None) -> Purged:
+    engine = runtime.engine()
+    if engine is None:
+        return Purged(everywhere=True)
+    if on_commit and transaction.get_connection(using).in_atomic_block:
+        done = Purged(deferred=True)
+
+        def later() -> None:
+            done.everywhere = order(engine)
+
+        transaction.on_commit(later, using=using)
+        return done
+    return Purged(everywhere=order(engine))
+
+
+def model_tags(instance: Model) -> tuple[str, str]:
+    """The tags of a row unless others are given: `shop.book`, of every page with books, and `shop.book:7`."""
+    label = instance._meta.label_lower
+    return label, f"{label}:{instance.pk}"
+
+
+def purge_on_save(
+    model: type[Model], tags: Callable[[Any], Iterable[str]] = model_tags, *, soft: bool = False
+) -> Callable[[], None]:
+    """From now on, saving or deleting a row of the model purges the pages with its tags, when the transaction is
+    committed. What bulk operations and raw SQL change is not noticed: purge() is for that. Gives a function that ends
+    it. Best called in AppConfig.ready()."""
+
+    def changed(sender: object, instance: Model, using: str | None = None, raw: bool = False, **_: object) -> None:
+        if not raw:
+            purge(tags=tuple(tags(instance)), soft=soft, using=using)
+
+    identity = f"django_wsgiperf.cache:{model._meta.label}:{id(tags)}:{soft}"
+    for signal in (post_save, post_delete):
+        signal.connect(changed, sender=model, weak=False, dispatch_uid=identity)
+
+    def disconnect() -> None:
+        for signal in (post_save, post_delete):
+            signal.disconnect(sender=model, dispatch_uid=identity)
+
+    return disconnect

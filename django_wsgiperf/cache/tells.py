@@ -1,0 +1,75 @@
+"""What a request that Django has answered tells of its page, beside the response: whose it is, and by which route.
+
+Reads the request and its environ after the view; changes neither. What is found here forbids to keep the page
+(messages.Signals), and every doubt does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from django.conf import settings
+from django.core.signals import got_request_exception
+from django.dispatch import receiver
+from django.http import HttpRequest
+from django.utils import timezone
+
+from django_wsgiperf.metrics.routes import name_of
+
+from .messages import NO_SIGNALS, Signals
+
+FAILED: Final = "wsgiperf.failed"
+_DEBUG_STATUSES: Final = frozenset({400, 403, 404, 500})
+"""Those that Django has pages for developers for."""
+
+
+@receiver(got_request_exception, dispatch_uid="django_wsgiperf.cache")
+def _note_exception(*, request: HttpRequest | None = None, **_: object) -> None:
+    """The view, or a middleware, raised: what the client gets is made by nobody who knows of caching."""
+    if request is not None:
+        request.META[FAILED] = True
+
+
+def signals_of(
+    environ: Mapping[str, Any], request: HttpRequest | None, status: int, *, has_session: bool, time_zones: bool
+) -> Signals:
+    """What forbids to keep the answer. `has_session`: the request came with a cookie that makes it somebody's;
+    `time_zones`: pages do not depend on the active one."""
+    failed = FAILED in environ
+    csrf_used = "CSRF_COOKIE_NEEDS_UPDATE" in environ
+    debug = settings.DEBUG and status in _DEBUG_STATUSES
+    session_used = messages_shown = csp_nonce = False
+    if request is not None:
+        found = request.__dict__
+        session = found.get("session")
+        if session is not None:
+            session_used = getattr(session, "modified", False) or (has_session and getattr(session, "accessed", False))
+        messages = found.get("_messages")
+        if messages is not None and getattr(messages, "used", False):
+            messages_shown = len(messages) > 0
+        nonce = found.get("_csp_nonce")
+        # Made when it is first asked for; until then it is false, and nobody has it.
+        csp_nonce = nonce is not None and bool(nonce)
+    time_zone = not time_zones and timezone.get_current_timezone_name() != timezone.get_default_timezone_name()
+    if not (failed or csrf_used or debug or session_used or messages_shown or csp_nonce or time_zone):
+        return NO_SIGNALS
+    return Signals(
+        csrf_used=csrf_used,
+        session_used=session_used,
+        messages_shown=messages_shown,
+        csp_nonce=csp_nonce,
+        time_zone=time_zone,
+        debug=debug,
+        failed=failed,
+    )
+
+
+def route_of(request: HttpRequest | None, status: int) -> str:
+    """The route that answered, as the metrics name it; empty where it is not known."""
+    if request is None:
+        return ""
+    state = request.__dict__.get("wsgiperf")
+    record = None if state is None else state.record
+    # The record has it as the project's own function named it.
+    return record.route if record is not None and record.route else name_of(request, status)
