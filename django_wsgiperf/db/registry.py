@@ -21,6 +21,8 @@ from django.conf import settings as django_settings
 from django.core.signals import setting_changed
 from django.dispatch import receiver
 
+from django_wsgiperf.metrics import providers
+
 if TYPE_CHECKING:
     from .adapters.base import Adapter
     from .mixin import PooledMixin
@@ -73,6 +75,11 @@ def pools() -> list[Pool[Any] | NativePool]:
     with _lock:
         known = [each.pool for each in _known.values()]
     return sorted(known, key=lambda pool: pool.name)
+
+
+def snapshots() -> list[dict[str, Any]]:
+    """The numbers of every pool of this process: Pool.snapshot()."""
+    return [pool.snapshot() for pool in pools()]
 
 
 def find(wrapper: PooledMixin) -> PoolOf | None:
@@ -209,3 +216,4 @@ def _at_exit() -> None:
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 atexit.register(_at_exit)
+providers.provide(providers.POOLS, snapshots)
