@@ -1,7 +1,8 @@
-"""The scoreboard as Prometheus metrics: the whole server's, whichever worker is asked.
+"""The scoreboard as Prometheus metrics: the whole server's, whichever worker is asked. And the project's beside it.
 
 prometheus-client does the format; its own registries, and its mode for several processes, are not used: the numbers
-are on the scoreboard already. Counters include those of workers that are gone, so that they never fall.
+are on the scoreboard already. Counters include those of workers that are gone, so that they never fall. What the
+project's requests did is added by metrics/exports/exposition.py.
 """
 
 from __future__ import annotations
@@ -59,13 +60,26 @@ def is_available() -> bool:
     return True
 
 
-def expose(board: Scoreboard, accept: str) -> tuple[str, bytes]:
-    """Content type and text of the metrics, in the format that the Accept field asks for."""
+def format_of(accept: str) -> str:
+    """One of the few Accept fields that stand for all: what prometheus-client answers this one with."""
+    from prometheus_client.exposition import choose_encoder
+
+    return str(choose_encoder(accept)[1])
+
+
+def expose(board: Scoreboard, accept: str, gathered: Any = None) -> tuple[str, bytes]:
+    """Content type and text of the metrics, in the format that the Accept field asks for.
+
+    `gathered` are the project's numbers, of metrics/exports/gather.py; None where there are none."""
     from prometheus_client import CollectorRegistry
     from prometheus_client.exposition import choose_encoder
 
     registry = CollectorRegistry(auto_describe=False)
     registry.register(_BoardCollector(board))
+    if gathered is not None:
+        from django_wsgiperf.metrics.exports.exposition import Collector
+
+        registry.register(Collector(gathered))
     encode, content_type = choose_encoder(accept)
     return content_type, encode(registry)
 

@@ -1,6 +1,7 @@
 """What concerns a process as a whole: what must not cross a fork, its memory, its log, its end.
 
-Knows Django's database connections by name only when the application has loaded them; no sockets, no requests.
+Knows Django's database connections, and the metrics, by name only when the application has loaded them; no sockets, no
+requests.
 """
 
 from __future__ import annotations
@@ -10,8 +11,17 @@ import logging
 import os
 import sys
 import threading
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .ledger import Ledger
 
 logger = logging.getLogger("django_wsgiperf.server")
+
+_LEDGER_MIN_BYTES = 262_144
+_LEDGER_ROUTE_BYTES = 4096
+"""The sums of a route take a tenth of that when they are packed."""
+_LAST_FLUSH_S = 2.0
 
 
 def close_django_connections() -> None:
@@ -92,14 +102,42 @@ def show_stacks_on_abort() -> None:
             logger.debug("There is no stderr to write stacks to", exc_info=True)
 
 
-def meet_the_others() -> None:
-    """In a worker before it accepts: take part in what the project's processes on this host ask each other."""
+def ledger_bytes() -> int:
+    """In the master: how much each worker may have to write down of what it counts."""
+    from django.conf import settings
+
+    from django_wsgiperf import conf
+
+    try:
+        routes = conf.current("METRICS").values.max_routes if settings.configured else 0
+    except conf.ConfigurationError:
+        routes = 0  # The worker says what is wrong.
+    return max(_LEDGER_MIN_BYTES, routes * _LEDGER_ROUTE_BYTES)
+
+
+def meet_the_others(ledger: Ledger, place: int) -> None:
+    """In a worker before it accepts: take part in what the project's processes on this host ask each other, and go on
+    counting from what was counted at `place`."""
     from django.conf import settings
 
     if settings.configured:
         from django_wsgiperf import control
+        from django_wsgiperf.metrics import cumulative
 
+        if ledger.has(place):
+            cumulative.take_seat(ledger, place)
         control.start()
+
+
+def write_down_counts(*, last: bool = False) -> None:
+    """In a worker: have the ledger up to date, should this process be killed. `last`: nothing more will be counted."""
+    if "django_wsgiperf.metrics.cumulative" in sys.modules:
+        from django_wsgiperf import conf
+        from django_wsgiperf.metrics import cumulative, pipeline
+
+        if last and conf.current("METRICS").values.enabled:
+            pipeline.flush(_LAST_FLUSH_S)
+        cumulative.publish()
 
 
 def leave_the_others() -> None:

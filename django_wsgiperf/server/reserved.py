@@ -1,18 +1,19 @@
 """Pages that the leader answers itself, without a thread of the pool: /-/live, /-/ready, /-/stats and /-/metrics.
 
 They work while every thread is stuck, which is when they are needed. Nothing here may block: what has to ask a
-database or a cache is in readiness.py, in a thread of its own.
+database or a cache is in readiness.py, what has to ask other processes in numbers.py, in threads of their own.
 """
 
 from __future__ import annotations
 
-import hmac
 import json
 import logging
+import time
 from typing import TYPE_CHECKING
 
 from . import exposition
-from .addresses import AddressList
+from .access import Access
+from .numbers import STATISTICS, Numbers
 from .proxy import address_for_access
 from .response import plain_response
 from .statistics import statistics
@@ -33,18 +34,28 @@ _WAITING_MAX = 64
 class ReservedPages:
     """The server's own pages of one worker, whose row of the board is `place`."""
 
-    def __init__(self, reactor: Reactor, board: Scoreboard, place: int, readiness: Readiness) -> None:
+    def __init__(
+        self,
+        reactor: Reactor,
+        board: Scoreboard,
+        place: int,
+        readiness: Readiness,
+        numbers: Numbers | None = None,
+    ) -> None:
         self._reactor = reactor
         self._board = board
         self._place = place
         self._readiness = readiness
-        self._allowed = AddressList(reactor.settings.stats_allow)
+        self._access = Access(reactor.settings.stats_token, reactor.settings.stats_allow)
+        self._numbers = numbers or Numbers(board)
         self._waiting: list[tuple[Connection, Request]] = []
+        self._waiting_for_numbers: list[tuple[Connection, Request, str, float]] = []
         self._can_expose = bool(reactor.settings.metrics_path) and exposition.is_available()
         self._has_hinted = False
         reactor.reserved = self._responders()
         reactor.on_sweep = self._answer_the_waiting
         readiness.on_done = reactor.sweep_soon
+        self._numbers.on_done = reactor.sweep_soon
 
     def _responders(self) -> dict[bytes, Responder]:
         """Path to responder, for the paths that are set."""
@@ -56,6 +67,11 @@ class ReservedPages:
             settings.metrics_path: self._metrics,
         }
         return {path.encode(): responder for path, responder in pages.items() if path}
+
+    def stop(self) -> None:
+        """Ask nobody any more."""
+        self._readiness.stop()
+        self._numbers.stop()
 
     # -- for everybody
 
@@ -77,6 +93,13 @@ class ReservedPages:
                 self._waiting.append((connection, request))
             else:
                 self._reactor.answer_reserved(connection, request, answer)
+        waiting_for_numbers, self._waiting_for_numbers = self._waiting_for_numbers, []
+        for connection, request, kind, asked_at in waiting_for_numbers:
+            page = self._numbers_page(request, kind, asked_at)
+            if page is None:
+                self._waiting_for_numbers.append((connection, request, kind, asked_at))
+            else:
+                self._reactor.answer_reserved(connection, request, page)
 
     def _readiness_page(self, request: Request, *, patient: bool) -> bytes | None:
         # A worker that is being replaced goes, but the server stays.
@@ -91,15 +114,13 @@ class ReservedPages:
 
     # -- for those who are allowed
 
-    def _stats(self, connection: Connection, request: Request) -> bytes:
+    def _stats(self, connection: Connection, request: Request) -> bytes | None:
         if not self._may_read(connection, request):
             # Not 403: who may not see the page need not know that it is there.
             return self._not_found(request)
-        stacks = "stacks=1" in request.environ["QUERY_STRING"].split("&")
-        numbers = statistics(self._reactor, self._board, self._place, stacks=stacks)
-        return self._text(request, 200, json.dumps(numbers), content_type="application/json")
+        return self._with_numbers(connection, request, STATISTICS)
 
-    def _metrics(self, connection: Connection, request: Request) -> bytes:
+    def _metrics(self, connection: Connection, request: Request) -> bytes | None:
         if not self._may_read(connection, request):
             return self._not_found(request)
         if not self._can_expose:
@@ -111,17 +132,36 @@ class ReservedPages:
                     self._reactor.settings.metrics_path,
                 )
             return self._not_found(request)
-        content_type, text = exposition.expose(self._board, request.environ.get("HTTP_ACCEPT", ""))
-        return self._text(request, 200, text.decode(), content_type=content_type)
+        return self._with_numbers(connection, request, exposition.format_of(request.environ.get("HTTP_ACCEPT", "")))
+
+    def _with_numbers(self, connection: Connection, request: Request, kind: str) -> bytes | None:
+        asked_at = time.monotonic()
+        if len(self._waiting_for_numbers) >= _WAITING_MAX:
+            asked_at = float("-inf")  # As if it had waited for long.
+        page = self._numbers_page(request, kind, asked_at)
+        if page is None:
+            self._waiting_for_numbers.append((connection, request, kind, asked_at))
+        return page
+
+    def _numbers_page(self, request: Request, kind: str, asked_at: float) -> bytes | None:
+        try:
+            answer = self._numbers.answer(kind, asked_at)
+        except TimeoutError:
+            # The server's own are at hand, and wanted when nothing else can be had.
+            answer = self._numbers.servers_own(kind)
+        if answer is None:
+            return None
+        body = answer.body.decode()
+        if kind == STATISTICS:
+            # This worker's own are of this moment.
+            stacks = "stacks=1" in request.environ["QUERY_STRING"].split("&")
+            own = json.dumps(statistics(self._reactor, self._board, self._place, stacks=stacks))
+            body = own if body == "{}" else f"{own[:-1]}, {body[1:]}"
+        return self._text(request, 200, body, content_type=answer.content_type)
 
     def _may_read(self, connection: Connection, request: Request) -> bool:
-        settings = self._reactor.settings
-        if settings.stats_token:
-            scheme, _, token = request.environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-            same = hmac.compare_digest(token.strip().encode("latin-1"), settings.stats_token.encode())
-            if same and scheme.lower() == "bearer":
-                return True
-        return address_for_access(connection, request.environ, self._reactor.proxies) in self._allowed
+        address = address_for_access(connection, request.environ, self._reactor.proxies)
+        return self._access.allows(request.environ.get("HTTP_AUTHORIZATION", ""), address)
 
     def _not_found(self, request: Request) -> bytes:
         return self._text(request, 404, "Not Found\n")

@@ -28,6 +28,7 @@ from . import gunicorn_options, process
 from .accepting import Listener, base_environ
 from .accesslog import AccessLog
 from .deadlines import DeadlineSupervisor
+from .ledger import Ledger
 from .listening import ListeningError, tls_context
 from .reactor import Reactor
 from .readiness import Readiness
@@ -43,6 +44,8 @@ _IDLE_LINGER_S = 2.0
 """While draining, an idle connection gets this long to send one more request, answered with Connection: close."""
 _EXIT_S = 2.0
 """So long the interpreter may take to end when the server's part is done: exit handlers, the application's threads."""
+_WRITE_DOWN_S = 10.0
+"""Between two writings of what was counted into the server's ledger; a worker that is killed loses so much at most."""
 _LONGEST_TURN_S = 2.0
 """The leader polls four times a second, or another thread does in its place; after this long something is wrong."""
 
@@ -55,6 +58,7 @@ class PooledWorker(Worker):  # type: ignore[misc]
         super().__init__(*args, **kwargs)
         self.board = Scoreboard.shared()
         self.place = self.board.claim(self)
+        self.ledger = Ledger.shared(self.cfg.workers, process.ledger_bytes())
         self.settings: ServerSettings
         self.retiring = ""
         self.access_log: AccessLog | None = None
@@ -62,6 +66,7 @@ class PooledWorker(Worker):  # type: ignore[misc]
         self.pool: ThreadPool
         self.supervisor: DeadlineSupervisor
         self._silent_ticks = 0
+        self._write_down_at = 0.0
         process.close_django_connections()
         process.close_database_pools()
         if self.age == 1:
@@ -114,7 +119,7 @@ class PooledWorker(Worker):  # type: ignore[misc]
         settings = self.settings
         ends_at = settings.max_requests and settings.max_requests + random.randint(0, settings.max_requests_jitter)
         process.begin_with_databases()
-        process.meet_the_others()
+        process.meet_the_others(self.ledger, self.place)
         self.pool.start()
         self._publish()
         self.board.set(self.place, "state", SERVING)
@@ -179,6 +184,9 @@ class PooledWorker(Worker):  # type: ignore[misc]
         if self.sharing.refresh():
             self.reactor.sharing = self.sharing
         self.reporter.report_modules()
+        if time.monotonic() >= self._write_down_at:
+            self._write_down_at = time.monotonic() + _WRITE_DOWN_S
+            process.write_down_counts()
         self._sleep(self.supervisor.tick_s)
 
     def _beat(self) -> None:
@@ -251,7 +259,8 @@ class PooledWorker(Worker):  # type: ignore[misc]
                 reactor.unfinished(),
             )
         self._publish()
-        self.readiness.stop()
+        self.pages.stop()
+        process.write_down_counts(last=True)
         if self.pool.stop(max(0.2, min(2.0, deadline - time.monotonic()))):
             reactor.shut_down()
             process.leave_within(_EXIT_S)

@@ -1,0 +1,25 @@
+"""The numbers for machines: Prometheus and OpenMetrics text, JSON statistics, OTLP. All read the same sums.
+
+own.py says what this process knows, over the control channel too; gather.py puts the processes of a host or server
+together; exposition.py, statistics.py and otlp.py write that down in the form of each. Nothing here measures.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django_wsgiperf import control
+
+TOPIC = "exposition"
+"""What processes ask each other for."""
+
+
+def register() -> None:
+    """Have this process answer when others gather. Imports nothing that only an answer needs."""
+    control.handle(TOPIC, _answer)
+
+
+def _answer(message: dict[str, Any]) -> dict[str, Any]:
+    from . import own
+
+    return own.answer(message)
