@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import pwd
+import random
 import secrets
 import shutil
 import signal
@@ -26,6 +27,8 @@ from tests._run.interpreters import by_number
 
 PREPARE_LIMIT_S = 120.0
 STOP_LIMIT_S = 20.0
+#: Below those that the kernel gives to outgoing connections, from 32768 on Linux: one of these could be on it.
+PORTS = range(20_000, 32_000)
 #: Where servers are that are not on PATH.
 POSTGRES_PLACES = (
     "/usr/lib/postgresql/*/bin",
@@ -185,11 +188,13 @@ def start(key: str, *, log: Path, env: Mapping[str, str], extra: Sequence[str] =
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that is free now."""
+    """A port of 127.0.0.1 that is free now, and stays so while a server is restarted. Raises OSError."""
     with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+        for port in random.sample(PORTS, 20):
+            with contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                return port
+    raise OSError(f"no port of 127.0.0.1 from {PORTS[0]} to {PORTS[-1]} seems to be free")
 
 
 def _unprivileged(preferred: str) -> str | None:

@@ -20,6 +20,8 @@ from django_wsgiperf.db import PoolTimeout, registry
 from tests.db.databases import Database, in_thread, run, value
 from tests.db.sites import site
 
+#: Logins belong to the whole server, which other runs may use, too.
+ROTATING = f"wsgiperf_rotating_{os.getpid()}"
 #: Django 6.1 serializes nothing by itself, and says so of the argument.
 UNSERIALIZED = {} if django.VERSION >= (6, 1) else {"serialize": False}
 
@@ -418,7 +420,7 @@ class ServerContract(RecoveryContract):
     def test_new_password_is_used_for_the_next_connection(self, database: Database) -> None:
         stock = database.wrapper(stock=True)
         self.set_password(stock, "first")
-        settings = {**database.settings, "USER": "wsgiperf_rotating", "PASSWORD": "first"}
+        settings = {**database.settings, "USER": ROTATING, "PASSWORD": "first"}
         rotating = Database(database.engine, settings).wrapper(pool={"MAX_SIZE": 1})
         try:
             value(rotating, "SELECT 1")
@@ -447,16 +449,16 @@ class ServerContract(RecoveryContract):
 class TestPostgreSQL(ServerContract):
     CODE = "25006"
     PROVOKES = ("BEGIN READ ONLY", "CREATE TABLE refused (n int)")
-    DROP_USER = ("DROP ROLE wsgiperf_rotating",)
+    DROP_USER = (f"DROP ROLE {ROTATING}",)
 
     @pytest.fixture
     def database(self, postgres: Database) -> Database:
         return postgres
 
     def set_password(self, stock: Any, password: str) -> None:
-        if not value(stock, "SELECT COUNT(*) FROM pg_roles WHERE rolname = 'wsgiperf_rotating'"):
-            run(stock, "CREATE ROLE wsgiperf_rotating LOGIN")
-        run(stock, f"ALTER ROLE wsgiperf_rotating PASSWORD '{password}'")
+        if not value(stock, f"SELECT COUNT(*) FROM pg_roles WHERE rolname = '{ROTATING}'"):
+            run(stock, f"CREATE ROLE {ROTATING} LOGIN")
+        run(stock, f"ALTER ROLE {ROTATING} PASSWORD '{password}'")
 
     def test_wrong_password_is_the_drivers_error(self, database: Database) -> None:
         # A server that trusts its own machine knows no wrong password, but it knows wrong names.
@@ -476,7 +478,7 @@ class TestPostgreSQL(ServerContract):
 class TestMariaDB(ServerContract):
     CODE = "1792"
     PROVOKES = ("START TRANSACTION READ ONLY", "INSERT INTO kept VALUES (1)")
-    DROP_USER = ("DROP USER 'wsgiperf_rotating'@'%'",)
+    DROP_USER = (f"DROP USER '{ROTATING}'@'%'",)
 
     @pytest.fixture
     def database(self, mysql: Database) -> Database:
@@ -485,8 +487,8 @@ class TestMariaDB(ServerContract):
     def set_password(self, stock: Any, password: str) -> None:
         run(
             stock,
-            f"CREATE OR REPLACE USER 'wsgiperf_rotating'@'%' IDENTIFIED BY '{password}'",
-            f"GRANT ALL ON {stock.settings_dict['NAME']}.* TO 'wsgiperf_rotating'@'%'",
+            f"CREATE OR REPLACE USER '{ROTATING}'@'%' IDENTIFIED BY '{password}'",
+            f"GRANT ALL ON {stock.settings_dict['NAME']}.* TO '{ROTATING}'@'%'",
         )
 
 

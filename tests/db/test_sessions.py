@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -17,6 +18,8 @@ from tests.db.databases import Database, in_thread, run, value
 from tests.db.proxy import Proxy, proxy_to
 
 Use = Callable[[Any], object]
+#: Named locks belong to the whole server, which other runs may use, too.
+LOCK = f"left over {os.getpid()}"
 
 
 def after(database: Database, use: Use, look: Use, **pool: Any) -> Any:
@@ -107,7 +110,7 @@ def test_postgresql_session_is_as_new(postgres: Database, use: Use, look: Use, r
         (does("SET foreign_key_checks = 0"), asks("SELECT @@foreign_key_checks")),
         (does("SET @left_over = 5"), asks("SELECT @left_over")),
         (does("USE information_schema"), asks("SELECT DATABASE()")),
-        (does("SELECT GET_LOCK('left over', 1)"), asks("SELECT IS_FREE_LOCK('left over')")),
+        (does(f"SELECT GET_LOCK('{LOCK}', 1)"), asks(f"SELECT IS_FREE_LOCK('{LOCK}')")),
         (does("PREPARE left_over FROM 'SELECT 1'"), lambda wrapper: _fails(wrapper, "EXECUTE left_over")),
         (
             does("CREATE TEMPORARY TABLE left_over (n int)"),

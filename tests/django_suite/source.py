@@ -5,6 +5,7 @@ pip fetches it, so an index or a mirror that pip knows is the one that is used.
 
 from __future__ import annotations
 
+import fcntl
 import shutil
 import subprocess
 import sys
@@ -22,14 +23,17 @@ class NoSource(Exception):
 def django_tests(version: str, folder: Path) -> Path:
     """The folder with runtests.py of this version of Django. Raises NoSource."""
     kept = folder / f"django-{version}"
-    if not (kept / "tests" / "runtests.py").is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder) as name:
-            archive = _download(version, Path(name))
-            unpacked = _unpack(archive, Path(name) / "unpacked")
-            shutil.rmtree(kept, ignore_errors=True)
-            # Last, so that an interrupted fetch leaves none.
-            unpacked.rename(kept)
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / f"django-{version}.lock").open("w") as lock:
+        # Runs against several databases at once want it at once.
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (kept / "tests" / "runtests.py").is_file():
+            with tempfile.TemporaryDirectory(dir=folder) as name:
+                archive = _download(version, Path(name))
+                unpacked = _unpack(archive, Path(name) / "unpacked")
+                shutil.rmtree(kept, ignore_errors=True)
+                # Last, so that an interrupted fetch leaves none.
+                unpacked.rename(kept)
     return kept / "tests"
 
 

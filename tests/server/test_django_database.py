@@ -123,9 +123,8 @@ def rows(database: Database) -> set[str]:
 
 
 def sessions(database: Database, more: str = "") -> int:
-    count: int = value(
-        database.wrappers[0], f"SELECT count(*) FROM pg_stat_activity WHERE application_name = %s {more}", [NAME]
-    )
+    query = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND application_name = %s "
+    count: int = value(database.wrappers[0], query + more, [NAME])
     return count
 
 
