@@ -1,7 +1,7 @@
 """Makes the virtual environments in .venvs/ and installs the package with its test tools into them.
 
 An environment is kept as long as its fingerprint holds: the checkout's place, the Python, Django's version range
-and pyproject.toml. What needs a compiler that is not there is left out, and named.
+and pyproject.toml. What needs a compiler that is not there is left out, and named, until it is there.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ import shutil
 import subprocess
 import tomllib
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests._run import processes
 from tests._run.debian import Debian
+from tests._run.installing import Installer
 from tests._run.interpreters import Interpreter
 
-PIP_LIMIT_S = 900.0
-PIP_OPTIONS = ("--disable-pip-version-check", "--no-input")
+VENV_LIMIT_S = 300.0
 #: Requirements that are compiled here: name -> what their build needs beside a compiler and Python's headers.
 COMPILED = {"mysqlclient": "libmariadb", "uwsgi": ""}
 CLIENT_LIBRARIES = ("libmariadb", "mariadb", "mysqlclient")
@@ -73,20 +73,22 @@ def prepare(
     with _only_one_at_a_time(root / ".venvs" / f"{plan.name}.lock"):
         kept = _kept(folder, plan, root)
         if kept is not None:
-            return kept
+            # What could not be built then may be possible now: what was lacking is there, or may be installed.
+            left_out = what_cannot_be_built(plan.interpreter, list(kept.left_out), debian)
+            if left_out.keys() == kept.left_out.keys():
+                return replace(kept, left_out=left_out)
         interpreter = _complete(plan.interpreter, debian)
         left_out = what_cannot_be_built(interpreter, _wanted_builds(root, plan.extras), debian)
         shutil.rmtree(folder, ignore_errors=True)
         python = folder / "bin" / "python"
-        commands: tuple[list[str | Path], ...] = (
-            [interpreter.path, "-m", "venv", folder],
-            [python, "-m", "pip", "install", *PIP_OPTIONS, *_what_to_install(root, plan, left_out), plan.django],
-        )
-        for command in commands:
-            outcome = processes.run(command, log=log, limit_s=PIP_LIMIT_S, env=env, cwd=root, on_output=on_output)
-            if not outcome.ok:
-                why = "took too long" if outcome.code is None else f"failed with exit code {outcome.code}"
-                raise EnvironmentFailed(f"{' '.join(str(word) for word in command[1:4])} {why}", log)
+        venv: tuple[str | Path, ...] = (interpreter.path, "-m", "venv", folder)
+        outcome = processes.run(venv, log=log, limit_s=VENV_LIMIT_S, env=env, cwd=root, on_output=on_output)
+        if outcome.ok:
+            installer = Installer(python, log, env, root, on_output)
+            outcome = installer.install([*_what_to_install(root, plan, left_out), plan.django])
+        if not outcome.ok:
+            how = "took too long" if outcome.code is None else f"failed with exit code {outcome.code}"
+            raise EnvironmentFailed(f"making the environment {how}", log)
         # Written last: an interrupted installation leaves none.
         (folder / "fingerprint.json").write_text(
             json.dumps({"of": fingerprint(plan, root), "left_out": left_out}), encoding="utf-8"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import pytest
 
 from tests._run import environments, interpreters
 from tests._run.debian import Debian
+from tests._run.installing import uv_settings
 from tests._run.interpreters import Interpreter
 
 PROJECT = """
@@ -115,3 +117,74 @@ def test_python_without_venv_says_which_package_has_it(project: Path, no_debian:
     python = Interpreter("/usr/bin/python3", "3.11.2", lacks=("ensurepip",))
     with pytest.raises(environments.EnvironmentFailed, match=r"lacks ensurepip .* apt-get install python3.11-venv"):
         environments.prepare(plan(python), project, log=project / "log", env={}, debian=no_debian)
+
+
+class Allowing(Debian):
+    """A Debian whose packages can be installed: then pkg-config knows MariaDB's client library."""
+
+    def install(self, *packages: str) -> str | None:
+        assert "libmariadb-dev" in packages
+        self.log.with_name("library").touch()
+        return None
+
+
+#: A Python that makes environments of itself and notes what they install.
+PYTHON = """
+case "$*" in
+    "-m venv "*) mkdir -p "$3/bin" && cp "$0" "$3/bin/python" ;;
+    *"import django"*) echo 5.2.1 ;;
+    *"pip install"*) echo "$*" >> "{log}" ;;
+esac
+"""
+
+
+def test_what_was_left_out_is_installed_as_soon_as_it_can_be(
+    project: Path, no_debian: Debian, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = project / "installed"
+    script(project / "bin" / "cc", "")
+    script(project / "bin" / "pkg-config", f'test -e "{project / "library"}"')
+    monkeypatch.setenv("PATH", str(project / "bin"), prepend=os.pathsep)
+    python = Interpreter(str(script(project / "python", PYTHON.format(log=log))), "3.11.2")
+
+    def prepare(debian: Debian) -> tuple[environments.Environment, str]:
+        log.write_text("", encoding="utf-8")
+        made = environments.prepare(plan(python), project, log=project / "log", env=dict(os.environ), debian=debian)
+        return made, log.read_text(encoding="utf-8").replace("\n", " ")
+
+    made, installed = prepare(no_debian)
+    assert made.is_new
+    assert "turned off" in made.left_out["mysqlclient"]
+    assert "psycopg[binary]>=3" in installed
+    assert "mysqlclient" not in installed
+
+    made, installed = prepare(no_debian)
+    assert (made.is_new, list(made.left_out), installed) == (False, ["mysqlclient"], "")
+
+    made, installed = prepare(Allowing(True, project / "apt.log", {}))
+    assert (made.is_new, made.left_out) == (True, {})
+    assert ".[test]" in installed
+
+    made, installed = prepare(no_debian)
+    assert (made.is_new, made.left_out, installed) == (False, {}, "")
+
+
+def test_uv_is_told_what_pip_is_configured_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in os.environ if name.startswith(("UV_", "SSL_"))]:
+        monkeypatch.delenv(name)
+    listed = """
+:env:.disable-pip-version-check='1'
+:env:.cert='/etc/ssl/all.pem'
+global.index-url='https://one.example/simple'
+global.extra-index-url='file:///a/simple file:///b/simple'
+install.find-links='/wheels\\n/more'
+"""
+    assert uv_settings(listed) == {
+        "UV_INDEX_STRATEGY": "unsafe-best-match",
+        "UV_DEFAULT_INDEX": "https://one.example/simple",
+        "UV_INDEX": "file:///a/simple file:///b/simple",
+        "UV_FIND_LINKS": "/wheels,/more",
+        "SSL_CERT_FILE": "/etc/ssl/all.pem",
+    }
+    monkeypatch.setenv("UV_DEFAULT_INDEX", "https://mine.example/simple")
+    assert "UV_DEFAULT_INDEX" not in uv_settings(listed)
