@@ -1,7 +1,7 @@
 """`python3 tests/run.py`: reads the command line, prepares, runs the steps, and tells what came of it.
 
-Environments are made just before the first step that runs in them, so that a mistake in the code is seen before
-the newer Pythons are installed. Everything that is written goes to .venvs/ and .run/.
+Environments and servers are made first, then steps run side by side. Everything that is written goes to .venvs/,
+.run/ and temporary folders that are gone in the end.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests._run import environments, interpreters, processes, results, steps
+from tests._run import environments, interpreters, lanes, processes, results, steps
 from tests._run.debian import Debian
-from tests._run.execution import Machine, execute
+from tests._run.execution import Execution, Machine
 from tests._run.provide import Provider
 from tests._run.steps import MAIN, Step
-from tests._run.summary import FAILED, MISSING, OK, Result, Summary
+from tests._run.summary import FAILED, MISSING, OK, Result, Summary, failed_tests
 from tests._run.terminal import Terminal
 from tests.services import SERVICES, Missing
 
@@ -32,6 +32,10 @@ NEWER = ("3.12", "3.13")
 OLDEST_DJANGO = "django>=5.2,<5.3"
 NEWEST_DJANGO = "django>=6"
 KEPT_LOGS = 5
+#: What is shown of a failed step: its failed tests, lines of each, and lines of its log.
+SHOWN_TESTS = 10
+SHOWN_LINES = 6
+SHOWN_LOG = 40
 
 
 def parser() -> argparse.ArgumentParser:
@@ -48,7 +52,9 @@ def parser() -> argparse.ArgumentParser:
     made.add_argument("--python", metavar="3.X", help="only the steps that run on this Python")
     made.add_argument("--private", action="store_true", help="start own servers, even where some are running")
     made.add_argument("--no-install", action="store_true", help="do not install Debian packages, even as root")
-    made.add_argument("-v", "--verbose", action="store_true", help="show the steps' output as it comes")
+    usual = lanes.usual(os.cpu_count() or 1)
+    made.add_argument("-j", "--jobs", type=int, metavar="N", help=f"how many steps run at a time (here: {usual})")
+    made.add_argument("-v", "--verbose", action="store_true", help="show the steps' output as it comes, one at a time")
     return made
 
 
@@ -88,6 +94,7 @@ class Run:
         self.summary = Summary(results.is_ci(os.environ))
         self.provider: Provider | None = None
         self.missing: dict[str, str] = {}
+        self.ready: dict[str, environments.Environment | None] = {}
         self.pythons = {minor: interpreters.find(minor) for minor in (OLDEST, *NEWER)}
 
     def all(self) -> int:
@@ -107,19 +114,15 @@ class Run:
         self._head(wanted)
         if main_minor != OLDEST and not self.options.python:
             self.summary.not_tested(f"Python {OLDEST}", f"python{OLDEST} was not found")
-        made: dict[str, environments.Environment | None] = {}
-        for step in wanted:
-            if step.environment not in made:
-                self.terminal.heading("Getting ready" if not made else f"Python {step.environment}")
-                made[step.environment] = self._environment(step.environment, main_minor)
-                if self.provider is None and (ready := made[step.environment]):
-                    self._services(wanted, ready)
-                if made[step.environment]:
-                    self.terminal.heading("Steps" if len(made) == 1 else f"Steps on Python {step.environment}")
-            if ready := made[step.environment]:
-                self._step(step, ready, main_minor)
-            elif self.pythons[self._minor(step, main_minor)]:
-                self.summary.not_tested(step.name, "its environment could not be made")
+        self.terminal.heading("Getting ready")
+        for which in dict.fromkeys(step.environment for step in wanted):
+            self.ready[which] = self._environment(which, main_minor)
+        if ready := next((one for one in self.ready.values() if one), None):
+            self._services(wanted, ready)
+        self.terminal.heading("Steps")
+        began = time.monotonic()
+        lanes.run(wanted, self._lanes(), lambda step: self._start(step, main_minor), self._ended)
+        self.summary.seconds = time.monotonic() - began
         self.summary.show(self.terminal)
         return 1 if self.summary.failed else 0
 
@@ -219,7 +222,20 @@ class Run:
         if "postgres" in self.missing or "mysql" in self.missing:
             self.terminal.line("          Tests that need what is missing are left out, and named in the end.", "dim")
 
-    def _step(self, step: Step, ready: environments.Environment, main_minor: str) -> None:
+    def _lanes(self) -> int:
+        if self.options.jobs is not None:
+            return max(1, int(self.options.jobs))
+        return 1 if self.options.verbose else lanes.usual(os.cpu_count() or 1)
+
+    def _start(self, step: Step, main_minor: str) -> Execution | None:
+        """Start the step; None when it cannot be run, which is then said."""
+        ready = self.ready[step.environment]
+        interpreter = self.pythons[self._minor(step, main_minor)]
+        if ready is None or interpreter is None:
+            # A Python that is missing has been named before.
+            if interpreter is not None:
+                self.summary.not_tested(step.name, "its environment could not be made")
+            return None
         lacking = [key for key in step.needs if key in self.missing]
         if not lacking and step.name.startswith("bench-") and ready.left_out:
             lacking_build = next(iter(ready.left_out.values()))
@@ -228,17 +244,23 @@ class Run:
             why = "; ".join(f"{SERVICES[key].title}: {self.missing[key]}" for key in lacking)
             self.terminal.verdict(MISSING, step.name, None, why)
             self.summary.not_tested(step.name, why)
-            return
-        interpreter = self.pythons[self._minor(step, main_minor)]
-        python = interpreter.path if step.is_bare and interpreter else str(ready.python)
+            return None
+        python = interpreter.path if step.is_bare else str(ready.python)
         machine = Machine(ROOT, self.logs, self.env, self.missing, python, str(ready.python), self.options.k)
-        result, untested = execute(step, machine, self._showing(step.name))
+        return Execution(step, machine, self._showing(step.name))
+
+    def _ended(self, step: Step, result: Result, untested: list[tuple[str, str]]) -> None:
+        """Say how a step ended."""
         self.summary.add(result)
         for what, why in untested:
             self.summary.not_tested(f"{what} of {step.name}", why)
         self.terminal.verdict(result.verdict, step.name, result.seconds, result.note)
-        if result.verdict == FAILED and not self.options.verbose:
-            self._excerpt(machine.log(step), 60)
+        if result.verdict != FAILED:
+            return
+        if result.failures:
+            self.terminal.excerpt(f"failed in {step.name}", failed_tests(result, SHOWN_TESTS, SHOWN_LINES))
+        if not self.options.verbose:
+            self._excerpt(self.logs / f"{step.name}.log", SHOWN_LOG)
 
     def _excerpt(self, log: Path, lines: int) -> None:
         self.terminal.excerpt(f"the end of {log.relative_to(ROOT)}", processes.tail(log, lines))

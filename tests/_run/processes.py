@@ -1,11 +1,13 @@
-"""Runs one command at a time: output to a log file, a time limit, and nothing left behind.
+"""Runs commands: output to a log file, a time limit, and nothing left behind.
 
-Every command gets a process group of its own, so that all of its children can be ended with it, by their ids. On
-Linux it is also ended by the kernel when this process dies. What the result means is for the caller.
+`run` waits for the end of one; a `Job` is looked after with `poll`, by whoever has several. Every command gets a
+process group of its own, so that all of its children can be ended with it, by their ids. On Linux it is also ended by
+the kernel when this process dies. What the result means is for the caller.
 """
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import ctypes
 import os
@@ -96,6 +98,78 @@ def dies_with_us(signal_number: int) -> Callable[[], None] | None:
     return ask_kernel
 
 
+class Job:
+    """A command that runs. Look at it with `poll`, often; `stop` ends it before its time."""
+
+    def __init__(
+        self,
+        command: Sequence[str | Path],
+        *,
+        log: Path,
+        limit_s: float,
+        env: Mapping[str, str],
+        cwd: Path,
+        on_output: Listener | None = None,
+    ) -> None:
+        log.parent.mkdir(parents=True, exist_ok=True)
+        self.log = log
+        self.limit_s = limit_s
+        self._on_output = on_output
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+        self._began = time.monotonic()
+        self._outcome: Outcome | None = None
+        with log.open("ab") as output:
+            output.write(f"$ {' '.join(str(part) for part in command)}\n".encode())
+            output.flush()
+            self._heard = output.tell()
+            try:
+                self._process = subprocess.Popen(
+                    [str(part) for part in command],
+                    stdin=subprocess.DEVNULL,
+                    stdout=output,
+                    stderr=subprocess.STDOUT,
+                    env=dict(env),
+                    cwd=cwd,
+                    start_new_session=True,
+                    preexec_fn=dies_with_us(signal.SIGTERM),
+                )
+            except OSError as error:
+                output.write(f"{command[0]} cannot be run: {error}\n".encode())
+                self._outcome = Outcome(127, time.monotonic() - self._began, log, False)
+
+    def poll(self, wait_s: float = 0.0) -> Outcome | None:
+        """How it ended, or None while it runs; waits that long for its end. Stops it when it is past its limit."""
+        if self._outcome is None:
+            code = _wait(self._process, wait_s)
+            elapsed = time.monotonic() - self._began
+            self._tell(elapsed)
+            if code is not None:
+                left = _group_lives_on(self._process.pid)
+                if left:
+                    end_group(self._process)
+                self._outcome = Outcome(code, elapsed, self.log, left)
+            elif elapsed > self.limit_s:
+                self.stop()
+        return self._outcome
+
+    def stop(self) -> None:
+        """End it and its children, if it has not ended."""
+        if self._outcome is None:
+            end_group(self._process)
+            elapsed = time.monotonic() - self._began
+            self._outcome = Outcome(None, elapsed, self.log, False)
+            self._tell(elapsed)
+
+    def _tell(self, elapsed: float) -> None:
+        """Give the listener what was printed since the last time."""
+        if self._on_output:
+            with self.log.open("rb") as reader:
+                reader.seek(self._heard)
+                text = reader.read()
+            self._heard += len(text)
+            self._on_output(elapsed, self._decoder.decode(text))
+
+
 def run(
     command: Sequence[str | Path],
     *,
@@ -106,42 +180,13 @@ def run(
     on_output: Listener | None = None,
 ) -> Outcome:
     """Run a command to its end or its limit. `on_output` gets the seconds so far and what was printed since."""
-    log.parent.mkdir(parents=True, exist_ok=True)
-    began = time.monotonic()
-    with log.open("ab") as output, log.open("r", encoding="utf-8", errors="replace") as reader:
-        reader.seek(0, os.SEEK_END)
-        output.write(f"$ {' '.join(str(part) for part in command)}\n".encode())
-        output.flush()
-        try:
-            process = subprocess.Popen(
-                [str(part) for part in command],
-                stdin=subprocess.DEVNULL,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-                env=dict(env),
-                cwd=cwd,
-                start_new_session=True,
-                preexec_fn=dies_with_us(signal.SIGTERM),
-            )
-        except OSError as error:
-            output.write(f"{command[0]} cannot be run: {error}\n".encode())
-            return Outcome(127, time.monotonic() - began, log, False)
-        code: int | None = None
-        left = True
-        try:
-            while (code := _wait(process, TICK_S)) is None:
-                elapsed = time.monotonic() - began
-                if on_output:
-                    on_output(elapsed, reader.read())
-                if elapsed > limit_s:
-                    break
-            left = code is None or _group_lives_on(process.pid)
-        finally:
-            if left:
-                end_group(process)
-        if on_output:
-            on_output(time.monotonic() - began, reader.read())
-    return Outcome(code, time.monotonic() - began, log, left and code is not None)
+    job = Job(command, log=log, limit_s=limit_s, env=env, cwd=cwd, on_output=on_output)
+    try:
+        while (outcome := job.poll(TICK_S)) is None:
+            pass
+    finally:
+        job.stop()
+    return outcome
 
 
 def end_group(process: subprocess.Popen[bytes]) -> None:

@@ -17,14 +17,18 @@ if TYPE_CHECKING:
     import pytest
 
 VARIABLE = "TEST_RESULTS"
+#: How much of a failure is noted.
+WHY_LINES = 8
+WHY_WIDTH = 400
 
 
 @dataclass(slots=True)
 class Counts:
-    """What a results file says. `untested` gives, by what was left out, why."""
+    """What a results file says. `failures` and `untested` give, by what failed or was left out, why."""
 
     passed: int = 0
     failed: int = 0
+    failures: list[tuple[str, str]] = field(default_factory=list)
     untested: list[tuple[str, str]] = field(default_factory=list)
     running: str = ""
 
@@ -46,8 +50,9 @@ def read(file: Path) -> Counts:
                 running.remove(test)
             case {"passed": str(test)}:
                 worst.setdefault(test, "passed")
-            case {"failed": str(test)}:
+            case {"failed": str(test), "why": str(why)}:
                 worst[test] = "failed"
+                counts.failures.append((test, why))
             case {"untested": str(what), "why": str(why)}:
                 counts.untested.append((what, why))
     counts.passed = sum(1 for verdict in worst.values() if verdict == "passed")
@@ -74,7 +79,7 @@ def pytest_runtest_logstart(nodeid: str) -> None:
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
     """A phase of a test is over: a failed set-up or tear-down is a failed test too."""
     if report.failed:
-        _write({"failed": report.nodeid})
+        _write({"failed": report.nodeid, "why": assertion(report.longreprtext)})
     elif report.skipped:
         why = report.longrepr[2] if isinstance(report.longrepr, tuple) else getattr(report, "wasxfail", "skipped")
         note_untested(report.nodeid, str(why))
@@ -90,9 +95,16 @@ def pytest_runtest_logfinish(nodeid: str) -> None:
 def pytest_collectreport(report: pytest.CollectReport) -> None:
     """A file that cannot be imported is a failure, one that skips itself was not tested."""
     if report.failed:
-        _write({"failed": report.nodeid})
+        _write({"failed": report.nodeid, "why": assertion(report.longreprtext)})
     elif report.skipped:
         note_untested(report.nodeid, report.longreprtext)
+
+
+def assertion(traceback: str) -> str:
+    """What pytest's traceback says was wrong: its lines that begin with E, or else its last ones."""
+    lines = traceback.strip().splitlines()
+    said = [line.rstrip() for line in lines if line.startswith("E ")]
+    return "\n".join(line[:WHY_WIDTH] for line in (said or lines[-WHY_LINES:])[:WHY_LINES])
 
 
 def _write(fact: dict[str, str]) -> None:

@@ -1,7 +1,7 @@
 """The list of everything that a full run does, in order. Only what exists in the checkout is listed.
 
 A step is a command for the Python of one environment, with a limit and the services it takes. How it is run and
-counted is in cli.py.
+counted is in execution.py.
 """
 
 from __future__ import annotations
@@ -14,7 +14,8 @@ from typing import Any
 
 MAIN = "main"
 SERVICES = ("postgres", "mysql", "redis", "chromium", "wrk")
-PYTEST = ("-m", "pytest", "-q", "--no-header", "--tb=short", "-p", "tests._run.results")
+# Suites run side by side, so none keeps what failed for the next.
+PYTEST = ("-m", "pytest", "-q", "--no-header", "--tb=short", "-p", "no:cacheprovider", "-p", "tests._run.results")
 #: Benchmark -> the programs that it alone compares with.
 PEERS = {"cache": ("nginx",)}
 #: Folders of tests/ that have a step of their own.
@@ -42,6 +43,8 @@ class Step:
     is_bare: bool = False
     #: Its tests are counted one by one.
     is_pytest: bool = False
+    #: It measures, so nothing runs beside it.
+    is_alone: bool = False
 
 
 def pytest_step(name: str, what: str, *arguments: str, **others: Any) -> Step:
@@ -100,11 +103,6 @@ def all_steps(root: Path, main_minor: str, newest: Iterable[str]) -> list[Step]:
     quickstart = "example_project/quickstart.py"
     if (root / quickstart).is_file():
         steps.append(Step("quickstart", f"{quickstart} --check", (quickstart, "--check"), 300, is_bare=True))
-    for main in sorted(tests.glob("benchmarks/*/__main__.py")):
-        name = main.parent.name
-        command = ("-m", f"tests.benchmarks.{name}", "--smoke")
-        uses = (*SERVICES, *PEERS.get(name, ()))
-        steps.append(Step(f"bench-{name}", f"benchmark {name}, smoke run", command, 420, needs=("wrk",), uses=uses))
     if (root / "django_wsgiperf" / "db" / "backends").is_dir():
         steps += [_django_suite(database, service) for database, service in DJANGO_SUITE.items()]
     steps.append(Step("wheel", "build the wheel and use it", ("-m", "tests._run.wheel"), 300))
@@ -114,6 +112,12 @@ def all_steps(root: Path, main_minor: str, newest: Iterable[str]) -> list[Step]:
         )
         for minor in newest
     ]
+    # Last: what runs alone makes the others wait.
+    for main in sorted(tests.glob("benchmarks/*/__main__.py")):
+        name = main.parent.name
+        command = ("-m", f"tests.benchmarks.{name}", "--smoke")
+        uses = (*SERVICES, *PEERS.get(name, ()))
+        steps.append(Step(f"bench-{name}", f"benchmark {name}, smoke run", command, 420, needs=("wrk",), uses=uses))
     return steps
 
 

@@ -13,11 +13,13 @@ from tests._run.terminal import Terminal
 OK = "ok"
 FAILED = "FAILED"
 MISSING = "missing"
+#: How many failed tests of a step are named in the end.
+NAMED_FAILURES = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How one step ended."""
+    """How one step ended. `failures` are its tests that failed, each with what was wrong."""
 
     name: str
     verdict: str
@@ -25,6 +27,7 @@ class Result:
     passed: int = 0
     failed: int = 0
     note: str = ""
+    failures: tuple[tuple[str, str], ...] = ()
 
 
 @dataclass(slots=True)
@@ -32,6 +35,8 @@ class Summary:
     """The results so far. `is_ci`: what was not tested is a failure."""
 
     is_ci: bool
+    #: How long the steps took together; less than their sum where they ran side by side.
+    seconds: float = 0.0
     results: list[Result] = field(default_factory=list)
     untested: dict[str, list[str]] = field(default_factory=dict)
 
@@ -62,11 +67,12 @@ class Summary:
             (result.name, result.verdict, str(result.passed), str(result.failed), f"{result.seconds:.1f}")
             for result in self.results
         ]
-        total = sum(result.seconds for result in self.results)
+        total = self.seconds or sum(result.seconds for result in self.results)
         if len(self.results) > 1:
             verdict = FAILED if self.failed else OK
             rows.append(("all", verdict, str(self.passed), str(self.failed), f"{total:.1f}"))
         terminal.table(rows)
+        self._name_failures(terminal)
         terminal.line()
         for why, what in self.untested.items():
             colour = "red" if self.is_ci else "yellow"
@@ -78,3 +84,24 @@ class Summary:
         terminal.line()
         # Alone on its line and never painted: machines read it.
         terminal.line(f"{self.passed} passed, {self.failed} failed")
+
+    def _name_failures(self, terminal: Terminal) -> None:
+        """Which tests failed, last of all, so that who sees only the end sees that."""
+        for result in self.results:
+            if result.verdict == FAILED:
+                terminal.line()
+            for line in failed_tests(result, NAMED_FAILURES, 1):
+                terminal.line(line, "red")
+
+
+def failed_tests(result: Result, tests: int, lines: int) -> list[str]:
+    """The step's failed tests, at most so many, each with at most so many lines of what was wrong."""
+    shown = []
+    for test, why in result.failures[:tests]:
+        shown.append(f"FAILED {test}")
+        shown += [f"  {line}" for line in why.splitlines()[:lines]]
+    if len(result.failures) > tests:
+        shown.append(f"... and {len(result.failures) - tests} more")
+    if not shown and result.verdict == FAILED:
+        shown.append(f"FAILED {result.name}: {result.note}")
+    return shown

@@ -13,7 +13,7 @@ import pytest
 from tests._run import execution, processes, results, steps
 from tests._run.execution import Machine
 from tests._run.steps import Step
-from tests._run.summary import FAILED, OK, Result, Summary
+from tests._run.summary import FAILED, OK, Result, Summary, failed_tests
 from tests._run.terminal import Terminal
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -58,6 +58,16 @@ def test_each_test_counts_once(tmp_path: Path) -> None:
     [(what, why)] = counts.untested
     assert "test_skipped" in what
     assert "no moon" in why
+
+
+def test_each_failure_is_noted_with_what_was_wrong(tmp_path: Path) -> None:
+    counts, _ = run_pytest(tmp_path, SUITE)
+    noted = {test.rpartition("::")[2]: " ".join(why.split()) for test, why in counts.failures}
+    assert noted == {"test_bad": "E assert False", "test_bad_in_the_end": "E ValueError"}
+    counts, _ = run_pytest(tmp_path, "def broken(:")
+    [(test, why)] = counts.failures[-1:]
+    assert "test_suite.py" in test
+    assert "SyntaxError" in why
 
 
 def test_file_that_cannot_be_imported_is_a_failure(tmp_path: Path) -> None:
@@ -126,6 +136,22 @@ def test_closing_line_adds_everything_up() -> None:
     lines = shown(summary)
     assert lines[-1] == "7 passed, 1 failed"
     assert "not tested: Redis tests, shop, because there is no Redis" in lines
+
+
+def test_failed_tests_are_named_in_the_end() -> None:
+    summary = Summary(is_ci=False)
+    failures = (("tests/a.py::test_it", "E  assert 40 == 39\nE  more"),)
+    summary.add(Result("pytest-3.12", FAILED, 1.0, passed=2, failed=1, failures=failures))
+    summary.add(Result("wheel", FAILED, 1.0, failed=1, note="exit code 1"))
+    lines = shown(summary)
+    at = lines.index("FAILED tests/a.py::test_it")
+    assert lines[at + 1 : at + 4] == ["  E  assert 40 == 39", "", "FAILED wheel: exit code 1"]
+    assert lines[-1] == "2 passed, 2 failed"
+
+
+def test_many_failures_are_named_up_to_a_number() -> None:
+    result = Result("pytest", FAILED, 1.0, failed=5, failures=tuple((f"t{n}", "E") for n in range(5)))
+    assert failed_tests(result, 2, 0) == ["FAILED t0", "FAILED t1", "... and 3 more"]
 
 
 def test_untested_part_is_a_failure_in_ci() -> None:
