@@ -56,6 +56,7 @@ class Engine:
         store: Store | None = None,
         *,
         threads: int | None = None,
+        on_start: Callable[[], None] = lambda: None,
         on_thread_end: Callable[[], None] = lambda: None,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
@@ -100,6 +101,7 @@ class Engine:
         self._special = SPECIAL - {"HTTP_COOKIE"} if values.request_directives else SPECIAL - {"HTTP_COOKIE"} - _WISHES
         self._is_plain = self._special.isdisjoint
         self._bypass_cookies = site.rules.bypass_cookies
+        self._on_start = on_start
         self._started = False
         self._starting = threading.Lock()
         forking.watch(self)
@@ -118,6 +120,7 @@ class Engine:
         with self._starting:
             if not self._started:
                 self.tags.start()
+                self._on_start()
                 self._started = True
 
     def stop(self, timeout_s: float = 1.0) -> None:

@@ -20,6 +20,7 @@ from .addresses import tags_for, target_of
 from .annotations import check_tag
 from .engine import Engine
 from .messages import Request
+from .policy.invalidation import Target
 
 
 @dataclass(slots=True)
@@ -56,13 +57,18 @@ def purge(
         return Purged(everywhere=True)
 
     def order(engine: Engine) -> bool:
-        found = list(wanted)
-        for target in targets:
-            asked = Request("GET", target.scheme, target.host, target.path, target.query, {})
-            found += tags_for(engine.site.keys, target, engine.shelf.search_of(asked))
-        return engine.tags.purge(found, soft=soft).everywhere
+        return engine.tags.purge([*wanted, *tags_of_targets(engine, targets)], soft=soft).everywhere
 
     return _carry_out(order, on_commit, using)
+
+
+def tags_of_targets(engine: Engine, targets: Iterable[Target]) -> list[str]:
+    """The tags that stand for these addresses."""
+    found: list[str] = []
+    for target in targets:
+        asked = Request("GET", target.scheme, target.host, target.path, target.query, {})
+        found += tags_for(engine.site.keys, target, engine.shelf.search_of(asked))
+    return found
 
 
 def purge_all(*, soft: bool = False, on_commit: bool = True, using: str | None = None) -> Purged:

@@ -70,7 +70,17 @@ def _make() -> Engine | None:
             store = open_store(values.store, timeout_s=values.store_timeout_s, max_tags=values.max_tags)
         except UnsuitableStore as error:
             raise ImproperlyConfigured(f"WSGIPERF['CACHE']['STORE'] is {values.store!r}: {error}") from error
-    return Engine(values, Site(values), store, threads=conf.serving_threads(), on_thread_end=_close_connections)
+    from . import answering
+
+    answering.register()
+    return Engine(
+        values,
+        Site(values),
+        store,
+        threads=conf.serving_threads(),
+        on_start=answering.start,
+        on_thread_end=_close_connections,
+    )
 
 
 def _close_connections() -> None:
