@@ -67,7 +67,10 @@ class Capture:
         result = self.result
         if self._write is not None or isinstance(result, _Begun):
             return None
-        if isinstance(result, (list, tuple)) or getattr(result, "streaming", True) is False:
+        streaming = getattr(result, "streaming", None)
+        if streaming:
+            return None
+        if isinstance(result, (list, tuple)) or streaming is False:
             body = b"".join([*self._written, *result])
             return body if len(body) <= self._limit else None
         length = next((value for name, value in self.headers if name.lower() == "content-length"), "")

@@ -1,0 +1,58 @@
+"""Middleware as projects have it, for the tests of the whole cache."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from django.http import HttpRequest
+from django.utils import timezone
+
+
+def everything_for_a_minute(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
+    """Says of every response that it may be kept."""
+
+    def middleware(request: HttpRequest) -> Any:
+        response = get_response(request)
+        response["Cache-Control"] = "max-age=60"
+        return response
+
+    return middleware
+
+
+def zone_of_the_visitor(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
+    """Activates the time zone that a cookie names, and says so to nobody."""
+
+    def middleware(request: HttpRequest) -> Any:
+        zone = request.COOKIES.get("zone")
+        if zone:
+            timezone.activate(zone)
+        else:
+            timezone.deactivate()
+        return get_response(request)
+
+    return middleware
+
+
+class LazyNonce:
+    """As Django 6 has it: made when it is first asked for, and false until then."""
+
+    def __init__(self) -> None:
+        self.made = ""
+
+    def __str__(self) -> str:
+        self.made = "abc"
+        return self.made
+
+    def __bool__(self) -> bool:
+        return bool(self.made)
+
+
+def csp_middleware(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
+    """Offers a nonce, and lets the view put it into the page."""
+
+    def middleware(request: HttpRequest) -> Any:
+        request._csp_nonce = LazyNonce()  # type: ignore[attr-defined]
+        return get_response(request)
+
+    return middleware
