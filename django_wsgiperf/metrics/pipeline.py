@@ -12,7 +12,7 @@ import logging
 import os
 import threading
 import time
-from typing import Any
+from typing import Any, Final
 
 from django.conf import settings as django_settings
 from django.core.signals import setting_changed
@@ -55,6 +55,8 @@ _lock = threading.RLock()
 _worker: Worker | None = None
 _failed = False
 _EXIT_S = 2.0
+OWN_ROUTE: Final = "(wsgiperf)"
+"""Requests for the admin's performance pages, which would show little else than themselves on a quiet site."""
 
 
 def begin(record: Record) -> None:
@@ -68,8 +70,10 @@ def forget(record: Record) -> None:
 
 
 def submit(record: Record) -> None:
-    """A request is over and its record complete. Nobody may write to it any more."""
+    """A request is over and its record complete. Nobody may write to it any more. Those of OWN_ROUTE do not count."""
     running.pop(id(record), None)
+    if record.route == OWN_ROUTE:
+        return
     try:
         (_worker or worker()).put(record)
     except Exception:
@@ -115,10 +119,11 @@ def _open_store(settings: MetricsSettings) -> Store:
 
 
 def _listen() -> None:
-    """Answer the project's other processes from now on."""
-    from . import query_live
+    """Answer the project's other processes from now on, and send numbers where that is wanted."""
+    from . import exports, query_live
 
     query_live.listen()
+    exports.begin()
 
 
 def start() -> None:
