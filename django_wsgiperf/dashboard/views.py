@@ -1,0 +1,293 @@
+"""The screens: each reads what it shows from metrics/query.py and its like, and arranges it for its template.
+
+A builder is given the page and returns the template's context. Who may see it, and how it becomes a response, is in
+responses.py; what changes something is in actions.py.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+from django.utils import timezone
+from django.utils.translation import gettext as _
+
+from django_wsgiperf import conf
+from django_wsgiperf.conf import ConfigurationError, MetricsSettings
+from django_wsgiperf.metrics import query
+from django_wsgiperf.metrics.results import Live, Overview, Point, Sample, Totals
+
+from . import (
+    asking,
+    charts,
+    columns,
+    configuration,
+    findings,
+    formats,
+    heat,
+    pools,
+    processes,
+    response_cache,
+    series,
+    tiles,
+)
+from .finding import Facts
+from .page import Page
+from .series import Chart
+from .waterfall import waterfall
+
+TOP_COLUMNS: Final = ("requests", "p50_s", "p95_s", "errors", "queries")
+"""Of the routes on the overview."""
+TABLE_ROWS: Final = 60
+"""Steps in the table behind a chart: the newest."""
+SAMPLES: Final = 100
+LARGEST: Final = 20
+
+
+def metrics_settings() -> MetricsSettings:
+    """As set; as by default where they are wrong, which the checks report."""
+    try:
+        return conf.current("METRICS").values
+    except ConfigurationError:
+        return MetricsSettings()
+
+
+def facts(overview: Overview, live: Live) -> Facts:
+    values = metrics_settings()
+    return Facts(overview, live, configuration.troubles(), values.apdex_ms / 1000, values.interval_s)
+
+
+def build_overview(page: Page) -> dict[str, Any]:
+    overview = query.overview(page.state.period, host=page.state.host)
+    live = query.live()
+    return {
+        "overview": overview,
+        "hosts": overview.hosts,
+        "findings": [
+            (finding, page.url(finding.screen, **finding.query) if finding.screen else "")
+            for finding in findings.findings(facts(overview, live))
+        ],
+        "tiles": tiles.tiles(overview),
+        "marks": sorted(overview.marks, key=lambda mark: -mark.at_s),
+        "top": [(row, columns.cells(row, TOP_COLUMNS)) for row in overview.top],
+        **charts_context(series.charts(overview.series, overview.step_s, overview.end_s, overview.marks)),
+    }
+
+
+def charts_context(shown: list[Chart]) -> dict[str, Any]:
+    """Charts, each with its picture and the table behind it; and all of them for the script."""
+    return {
+        "charts": [{"chart": chart, "plot": charts.plot(chart), "rows": chart.rows(TABLE_ROWS)} for chart in shown],
+        "chart_data": {chart.key: chart.to_json() for chart in shown},
+        "time_zone": timezone.get_current_timezone_name(),
+        "table_rows": TABLE_ROWS,
+    }
+
+
+def build_routes(page: Page) -> dict[str, Any]:
+    rows = query.routes(page.state.period, host=page.state.host)
+    sort = page.state.own.get("sort", columns.DEFAULT_SORT)
+    search = page.state.own.get("q", "")
+    arranged = columns.arranged(rows, sort, search)
+    return {
+        "headings": [
+            (heading, page.here(sort="" if heading.sort == columns.DEFAULT_SORT else heading.sort))
+            for heading in columns.headings(sort)
+        ],
+        "rows": [(row, columns.cells(row)) for row in arranged],
+        "choices": {**page.state.choices(), **({"sort": sort} if sort != columns.DEFAULT_SORT else {})},
+        "search": search,
+        "count": len(rows),
+        "exports": [(kind, page.here(export=kind)) for kind in ("csv", "json")],
+    }
+
+
+def build_route(page: Page) -> dict[str, Any]:
+    name = page.state.own.get("route", "")
+    detail = query.route(name, page.state.period, host=page.state.host)
+    if detail is None:
+        return {"subtitle": name, "route": name, "detail": None}
+    totals = detail.row.totals
+    step = _step(detail.series)
+    return {
+        "subtitle": name,
+        "route": name,
+        "detail": detail,
+        "figures": route_figures(totals, page.state.period_s, detail.row.share),
+        "parts": charts.parts(totals.parts_s, totals.requests),
+        "statuses": counted({str(status): count for status, count in totals.statuses.items()}, totals.requests),
+        "methods": counted(totals.methods, totals.requests),
+        "outcomes": response_cache.outcomes(totals),
+        "heat": heat.heat_map(detail.heat, [point.start_s for point in detail.series]),
+        "heat_table": heat.percent_table(detail.heat),
+        "heat_legend": heat.legend(),
+        "databases": [
+            (alias, database_figures(use, totals.requests)) for alias, use in sorted(detail.databases.items())
+        ],
+        "exceptions": counted(detail.exceptions, totals.requests),
+        "samples": detail.samples,
+        **charts_context(series.charts(detail.series, step, time.time(), busy=False)),
+    }
+
+
+def _step(points: tuple[Point, ...]) -> int:
+    return points[1].start_s - points[0].start_s if len(points) > 1 else 60
+
+
+def route_figures(totals: Totals, period_s: int, share: float) -> list[tuple[str, str]]:
+    quantiles = totals.quantiles
+    return [
+        (_("Requests"), formats.short(totals.requests)),
+        (_("Per second"), formats.rate(totals.requests / period_s)),
+        (_("Share of all time"), formats.share(share)),
+        ("p50", formats.duration(quantiles.p50)),
+        ("p95", formats.duration(quantiles.p95)),
+        ("p99", formats.duration(quantiles.p99)),
+        (_("Slowest"), formats.duration(quantiles.max)),
+        ("Apdex", formats.number(totals.apdex, 2)),
+        (_("Server errors"), formats.share(tiles.per_request(totals.errors_5xx, totals))),
+        (_("Queries per request"), formats.short(tiles.per_request(totals.queries, totals))),
+        (_("Mean size"), formats.size(tiles.per_request(totals.bytes, totals))),
+        (_("CPU"), formats.share(totals.cpu_s / totals.wall_s if totals.wall_s > 0 else None)),
+    ]
+
+
+def counted(counts: Any, whole: int) -> list[tuple[str, int, float]]:
+    """Name, count and share, the most frequent first."""
+    return sorted(
+        ((name, n, n / whole if whole else 0.0) for name, n in counts.items()), key=lambda row: (-row[1], row[0])
+    )
+
+
+def database_figures(use: Totals, requests: int) -> list[str]:
+    """Queries, rows and times for each request, as the table of databases shows them."""
+    per = max(1, requests)
+    return [
+        formats.short(use.queries / per),
+        formats.short(use.rows / per),
+        formats.duration(use.parts_s.get("db", 0.0) / per),
+        formats.duration(use.parts_s.get("pool", 0.0) / per),
+    ]
+
+
+def build_samples(page: Page) -> dict[str, Any]:
+    route = page.state.own.get("route", "")
+    found = query.samples(page.state.period, host=page.state.host, route=route, limit=SAMPLES)
+    return {"samples": sorted(found, key=lambda sample: -sample.duration_s), "route": route, "limit": SAMPLES}
+
+
+def build_sample(page: Page) -> dict[str, Any]:
+    sample = query.sample(page.state.own.get("id", ""))
+    if sample is None:
+        return {"sample": None}
+    return {
+        "subtitle": f"{sample.method} {sample.route}",
+        "sample": sample,
+        "rows": waterfall(sample),
+        "parts": charts.parts(sample.parts_s),
+        "facts": sample_facts(sample),
+        "repeated": sorted(sample.repeated, key=lambda query: -query.duration_s),
+    }
+
+
+def sample_facts(sample: Sample) -> list[tuple[str, str]]:
+    told = [
+        (_("When"), formats.moment(sample.at_s, day=True, seconds=True)),
+        (_("Duration"), formats.duration(sample.duration_s)),
+        (_("Status"), str(sample.status) if sample.status else formats.NOTHING),
+        (_("Processor time"), formats.duration(sample.cpu_s)),
+        (_("Queries"), formats.number(sample.queries)),
+        (
+            _("Response cache"),
+            response_cache.outcome_label(sample.page_cache) if sample.page_cache else formats.NOTHING,
+        ),
+        (_("Exception"), sample.exception or formats.NOTHING),
+        (_("Host"), sample.host or formats.NOTHING),
+        (_("Request id"), sample.request_id or formats.NOTHING),
+        (_("Trace id"), sample.trace_id or formats.NOTHING),
+    ]
+    return told
+
+
+def build_live(page: Page) -> dict[str, Any]:
+    live = query.live(stacks=page.may_manage)
+    host = page.state.host
+    shown = Live(
+        live.at_s,
+        tuple(process for process in live.processes if host in ("", process.host)),
+        tuple(each for each in live.running if host in ("", _host_of(live, each.process))),
+    )
+    lines = processes.lines(shown, metrics_settings().interval_s)
+    return {
+        "live": shown,
+        "hosts": tuple(sorted({process.host for process in live.processes})),
+        "processes": lines,
+        "running": processes.running(shown),
+        "totals": live_totals(lines),
+    }
+
+
+def _host_of(live: Live, instance: str) -> str:
+    return next((process.host for process in live.processes if process.instance == instance), "")
+
+
+def live_totals(lines: list[processes.ProcessLine]) -> list[tuple[str, str]]:
+    """Of the processes that live."""
+    rows = [line.row for line in lines if not line.is_stale]
+    threads = sum(row.threads or 0 for row in rows)
+    busy = sum(row.busy or 0 for row in rows)
+    told = {"busy": formats.number(busy), "all": formats.number(threads)}
+    return [
+        (_("Processes"), formats.number(len(rows))),
+        (_("Busy threads"), _("%(busy)s of %(all)s") % told if threads else formats.NOTHING),
+        (_("In the queue"), formats.number(sum(row.queued or 0 for row in rows)) if threads else formats.NOTHING),
+        (_("Memory"), formats.size(sum(row.rss_bytes or 0 for row in rows))),
+    ]
+
+
+def build_databases(page: Page) -> dict[str, Any]:
+    live = query.live()
+    shown = [process for process in live.processes if page.state.host in ("", process.host)]
+    return {
+        "hosts": tuple(sorted({process.host for process in live.processes})),
+        "pools": [
+            (pool, charts.usage(pool.used, pool.idle, pool.max), pool_durations(pool)) for pool in pools.by_alias(shown)
+        ],
+        "by_process": pools.by_process(shown),
+    }
+
+
+def pool_durations(pool: pools.PoolNumbers) -> list[tuple[str, pools.Durations]]:
+    return [(_("Waited for"), pool.wait), (_("In use"), pool.use), (_("Opening"), pool.create)]
+
+
+def build_cache(page: Page) -> dict[str, Any]:
+    explain = page.state.own.get("explain", "").strip()
+    overview = query.overview(page.state.period, host=page.state.host)
+    live = query.live()
+    shown = [process for process in live.processes if page.state.host in ("", process.host)]
+    return {
+        "hosts": overview.hosts,
+        "answered": formats.share(tiles.cached_share(overview.totals)),
+        "outcomes": response_cache.outcomes(overview.totals),
+        "outcome_bar": charts.bar(response_cache.outcomes(overview.totals), _("What became of the requests")),
+        "refusals": response_cache.refusals(shown),
+        "memory": response_cache.memory(shown),
+        "store": response_cache.shared_store(shown),
+        "counters": response_cache.counters(shown),
+        "explain": explain,
+        "explained": response_cache.flat(asking.explain(explain)) if explain else [],
+        "largest": asking.largest(LARGEST),
+        "is_there": any(process.page_cache for process in shown) or bool(overview.totals.page_cache),
+    }
+
+
+def build_settings(page: Page) -> dict[str, Any]:
+    live = query.live()
+    return {
+        "troubles": configuration.troubles(),
+        "sections": configuration.sections(only_changed="changed" in page.state.own),
+        "only_changed": "changed" in page.state.own,
+        "other_address": page.here(changed="" if "changed" in page.state.own else "1"),
+        "processes": processes.lines(live, metrics_settings().interval_s),
+    }
