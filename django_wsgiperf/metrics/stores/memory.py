@@ -5,9 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
-from .base import LEVELS, Extent, Part, Report, Row, rolled
+from .base import LEVELS, PARTS, Extent, Part, Report, Row, rolled
 
 MAX_BYTES: Final = 32 << 20
 
@@ -47,8 +47,9 @@ class MemoryStore:
     def read(self, extents: Sequence[Extent], parts: Sequence[Part], host: str = "") -> Iterable[Row]:
         with self._lock:
             rows = list(self._rows.values())
+        unasked = [part for part in PARTS if part not in parts]
         return [
-            row
+            _without(row, unasked)
             for row in rows
             if (not host or row.host == host)
             and any(
@@ -132,6 +133,11 @@ class MemoryStore:
 
     def close(self) -> None:
         pass
+
+
+def _without(row: Row, unasked: Iterable[Part]) -> Row:
+    empty: dict[str, Any] = dict.fromkeys(unasked, b"")
+    return replace(row, **empty)
 
 
 def _size(row: Row) -> int:
