@@ -10,6 +10,7 @@ import os
 import re
 from collections.abc import Callable
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from django_wsgiperf._conf_errors import ProblemKind, Refused
 from django_wsgiperf._conf_options import Format
@@ -145,6 +146,24 @@ def token(text: str) -> None:
         )
 
 
+def http_url(text: str) -> None:
+    """The address of a service, without a password in it, for it is shown. Empty is none."""
+    if not text:
+        return
+    try:
+        parts = urlsplit(text)
+        fits = parts.scheme in ("http", "https") and bool(parts.hostname) and (parts.port or 1) > 0
+    except ValueError:
+        fits = False
+    if not fits or not text.isascii() or not text.isprintable() or " " in text:
+        raise _refused("that is no http address", "write for example 'http://localhost:4318/v1/metrics'")
+    if parts.username or parts.password or parts.query or parts.fragment:
+        raise _refused(
+            "an address with a password, a query or a fragment is not taken, for it is shown",
+            "write the plain address, and credentials into headers",
+        )
+
+
 def dotted_path(text: str) -> None:
     """A name that can be imported, with its module. Empty is none."""
     if text and not ("." in text and all(part.isidentifier() for part in text.split("."))):
@@ -180,6 +199,7 @@ VALIDATORS: dict[Format, Callable[[str], None]] = {
     Format.OUTPUT_FILE: output_file,
     Format.FOLDER: folder,
     Format.TOKEN: token,
+    Format.HTTP_URL: http_url,
     Format.DOTTED_PATH: dotted_path,
     Format.DATABASE_ERROR: database_error,
     Format.FIELD_NAME: field_name,

@@ -78,3 +78,16 @@ class MetricsSettings(Section):
     trust_request_start: bool = option(
         False, "whether the proxy's X-Request-Start is believed: only behind one that always sets it itself"
     )
+
+    otlp: bool = option(
+        False,
+        "whether each process sends its numbers to an OpenTelemetry collector, by OTLP over HTTP",
+        group="OpenTelemetry",
+    )
+    otlp_endpoint: str = option(
+        "",
+        "where they are sent to; empty is what OTEL_EXPORTER_OTLP_METRICS_ENDPOINT or OTEL_EXPORTER_OTLP_ENDPOINT "
+        "says, else http://localhost:4318/v1/metrics",
+        format=Format.HTTP_URL,
+    )
+    otlp_interval_s: float = option(60.0, "time between two sendings", min=1, max=3600)

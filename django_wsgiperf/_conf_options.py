@@ -39,6 +39,7 @@ class Format(StrEnum):
     OUTPUT_FILE = "output file"
     FOLDER = "folder"
     TOKEN = "token"
+    HTTP_URL = "http address"
     DOTTED_PATH = "dotted path"
     DATABASE_ERROR = "database error"
     FIELD_NAME = "field name"

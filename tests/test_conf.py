@@ -433,6 +433,19 @@ class TestPathsAndFiles:
         )
         assert "is not absolute" in problem(settings={"SERVER": {"CONTROL_DIR": "run"}}).message
 
+    @pytest.mark.parametrize("good", ["", "http://localhost:4318/v1/metrics", "https://[::1]/x", "http://10.0.0.1"])
+    def test_an_address_of_a_service_is_taken(self, good: str) -> None:
+        found = conf.load("METRICS", environ={}, settings={"METRICS": {"OTLP_ENDPOINT": good}})
+        assert found.values.otlp_endpoint == good
+
+    @pytest.mark.parametrize(
+        "bad", ["localhost:4318", "ftp://host/", "http://", "http://host:port/", "http://a b/", "http://u:hush@host/"]
+    )
+    def test_an_address_that_is_none_is_refused_and_no_password_shown(self, bad: str) -> None:
+        with pytest.raises(ConfigurationError) as caught:
+            conf.load("METRICS", environ={}, settings={"METRICS": {"OTLP_ENDPOINT": bad}})
+        assert "hush" not in str(caught.value)
+
     def test_a_file_to_write_needs_its_folder(self, tmp_path: Path) -> None:
         assert "no folder" in server_problem(PID_FILE=str(tmp_path / "no" / "pid")).message
         assert "cannot be a file" in server_problem(ACCESS_LOG_FILE=str(tmp_path)).message

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from django_wsgiperf import control
+from django_wsgiperf import conf, control
 
 TOPIC = "exposition"
 """What processes ask each other for."""
@@ -17,6 +17,14 @@ TOPIC = "exposition"
 def register() -> None:
     """Have this process answer when others gather. Imports nothing that only an answer needs."""
     control.handle(TOPIC, _answer)
+
+
+def begin() -> None:
+    """This process serves: have its numbers sent, where that is wanted."""
+    if conf.current("METRICS").values.otlp:
+        from . import otlp
+
+        otlp.start()
 
 
 def _answer(message: dict[str, Any]) -> dict[str, Any]:
