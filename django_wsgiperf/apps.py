@@ -1,5 +1,5 @@
-"""The app as Django sees it. Starting it registers the system checks, and puts the hooks of the request timing in
-place where the project has its middleware."""
+"""The app as Django sees it. Starting it registers the system checks, gives requests their `wsgiperf`, and puts the
+hooks of the request timing in place where the project has its middleware."""
 
 from __future__ import annotations
 
@@ -12,8 +12,10 @@ class WsgiperfConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        from django_wsgiperf import checks
-        from django_wsgiperf.metrics import instruments
+        from django_wsgiperf import checks, request_state
+        from django_wsgiperf.metrics import exports, instruments
 
         checks.register()
+        exports.register()
+        request_state.install()
         instruments.install_if_wanted()

@@ -1,7 +1,7 @@
 """`request.wsgiperf`: what the parts of django-wsgiperf and the project's own code tell each other of one request.
 
-The request timing and the response cache both use it, with or without the other; whoever comes first makes it. What a
-part puts there is its own affair: it registers the attribute with `lazily`, and it is made when first asked for.
+Every request has it, whatever middleware is in use, so that a view may always write to it; it comes into being when it
+is first asked for. What a part puts there is its own affair: it registers the attribute with `lazily`.
 """
 
 from __future__ import annotations
@@ -10,6 +10,11 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from django.http import HttpRequest
+from django.utils.functional import cached_property
+
+NAME: Final = "wsgiperf"
+RECORD: Final = "_wsgiperf_record"
+"""Where the middleware of request timing leaves the record on the request."""
 
 _makers: Final[dict[str, Callable[[RequestState], Any]]] = {}
 """Name of an attribute -> what makes it. Filled when modules are imported."""
@@ -20,12 +25,18 @@ class RequestState:
 
     route: str = ""
     """Set it to have the request measured under another name than its route's, such as `graphql:Basket`."""
-    request_id: str = ""
-    """X-Request-ID, where the middleware of request timing is in use."""
-    trace_id: str = ""
-    """Of a well-formed traceparent header."""
     record: Any = None
     """The request's metrics.record.Record, while and after it is measured."""
+
+    @property
+    def request_id(self) -> str:
+        """X-Request-ID; empty where requests are not measured."""
+        return "" if self.record is None else str(self.record.request_id)
+
+    @property
+    def trace_id(self) -> str:
+        """Of a well-formed traceparent header; empty without."""
+        return "" if self.record is None else str(self.record.trace_id)
 
     def __getattr__(self, name: str) -> Any:
         # Called only for what is not there yet.
@@ -43,7 +54,17 @@ def lazily(name: str, maker: Callable[[RequestState], Any]) -> None:
 
 def state_of(request: HttpRequest) -> RequestState:
     """The request's state, made if need be."""
-    state = request.__dict__.get("wsgiperf")
+    attributes = request.__dict__
+    state: RequestState | None = attributes.get(NAME)
     if state is None:
-        state = request.__dict__["wsgiperf"] = RequestState()
+        state = attributes[NAME] = RequestState()
+        state.record = attributes.get(RECORD)
     return state
+
+
+def install() -> None:
+    """Give every request its `wsgiperf`. Called when the app is ready."""
+    if NAME not in vars(HttpRequest):
+        attribute = cached_property(state_of)
+        attribute.__set_name__(HttpRequest, NAME)
+        setattr(HttpRequest, NAME, attribute)

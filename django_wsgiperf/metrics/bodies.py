@@ -26,43 +26,46 @@ Done = Callable[[Record], None]
 class Ending:
     """Called once when the response is closed. A response that nobody closes ends when it is collected."""
 
-    __slots__ = ("body", "done", "error_before", "home", "record")
+    __slots__ = ("body", "done", "error_before", "record")
 
-    def __init__(self, record: Record, home: int, error_before: BaseException | None, done: Done) -> None:
+    def __init__(self, record: Record, error_before: BaseException | None, done: Done) -> None:
         self.record = record
-        self.home = home
         self.error_before = error_before
         """What was being handled when the request began, which is then not the request's."""
         self.done = done
         self.body: Body | None = None
 
     def __call__(self) -> None:
-        if self.record.total_ns < 0:
-            # Servers close a response on their way out of the exception that told them of the client's end.
-            error = sys.exc_info()[1]
-            self._end(None if error is self.error_before else error)
+        record = self.record
+        if record.total_ns >= 0:
+            return
+        now_ns = perf_counter_ns()
+        if record.cpu_began_ns >= 0 and get_ident() == record.thread_id:
+            record.cpu_ns = thread_time_ns() - record.cpu_began_ns
+        record.write_ns = now_ns - record.began_ns - record.ttfb_ns
+        # Servers close a response on their way out of the exception that told them of the client's end.
+        error = sys.exc_info()[1]
+        if error is not None and error is not self.error_before:
+            self._note(error)
+        if self.body is not None:
+            self._note_body(error)
+        record.end(now_ns)
+        self.done(record)
 
     def __del__(self) -> None:
         if self.record.total_ns < 0:
-            self._end(None)
+            # Collected while anything may have been at work.
+            self.error_before = sys.exc_info()[1]
+            self()
 
-    def _end(self, error: BaseException | None) -> None:
-        now_ns = perf_counter_ns()
+    def _note_body(self, error: BaseException | None) -> None:
         record, body = self.record, self.body
-        if record.cpu_began_ns >= 0 and get_ident() == self.home:
-            record.cpu_ns = thread_time_ns() - record.cpu_began_ns
-        writing_ns = now_ns - record.began_ns - record.ttfb_ns
-        if body is not None:
-            writing_ns -= body.made_ns
-            record.body_bytes = body.sent_bytes
-            if error is None and not body.ended and record.method != "HEAD" and record.status not in _BODILESS:
-                record.aborted = True
-        if error is not None:
-            self._note(error)
-        record.write_ns = max(0, writing_ns)
-        self.error_before = self.body = None
-        if record.end(now_ns):
-            self.done(record)
+        assert body is not None
+        record.write_ns = max(0, record.write_ns - body.made_ns)
+        record.body_bytes = body.sent_bytes
+        if not body.ended and error is None and record.method != "HEAD" and record.status not in _BODILESS:
+            record.aborted = True
+        self.body = None
 
     def _note(self, error: BaseException) -> None:
         if self.body is not None and self.body.failure is error:
@@ -176,10 +179,9 @@ def watch(response: HttpResponseBase, record: Record, ending: Ending) -> None:
             record.body_bytes = int(length) if length.isascii() and length.isdigit() else -1
         elif isinstance(response, StreamingHttpResponse):
             _watch_stream(response, record, ending)
-    closers: list[Any] | None = getattr(response, "_resource_closers", None)
-    if closers is not None:
-        closers.append(ending)
-    else:
+    try:
+        response._resource_closers.append(ending)  # type: ignore[attr-defined]
+    except AttributeError:
         _watch_close(response, ending)
 
 

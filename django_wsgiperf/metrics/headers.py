@@ -5,9 +5,11 @@ What a client sends is believed only where it is well-formed, and X-Request-Star
 
 from __future__ import annotations
 
+import itertools
 import os
 import random
 import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 from django.http import HttpRequest
@@ -25,13 +27,35 @@ _REQUEST_START = re.compile(r"(?:t=)?(\d{1,20}(?:\.\d{1,9})?)s?")
 _NO_TRACE: Final = "0" * 32
 _NO_SPAN: Final = "0" * 16
 
+
+def _ids() -> Iterator[str]:
+    """Without end: 16 random digits of this process, and 16 that count. Which, others need not be able to tell."""
+    prefix = f"{_random.getrandbits(64):016x}"
+    # next() of either is atomic, and cheaper than a random number for each.
+    return map((prefix + "%x").__mod__, itertools.count(2**62 + _random.getrandbits(61), _random.getrandbits(24) | 1))
+
+
 # Not the module's own generator, which a project may seed; and not the system's, for a name need not be a secret.
 _random = random.Random()
+_new_ids = _ids()
+
+
+def new_request_id() -> str:
+    """32 hex digits that no other request has."""
+    return next(_new_ids)
 
 
 def request_id_of(given: str) -> str:
-    """The client's X-Request-ID if it is well-formed, else a new one of 32 hex digits."""
-    return given if given and _REQUEST_ID.fullmatch(given) else f"{_random.getrandbits(128):032x}"
+    """The client's X-Request-ID if it is well-formed, else a new one."""
+    return given if _REQUEST_ID.fullmatch(given) else new_request_id()
+
+
+def set_request_id(response: HttpResponseBase, request_id: str) -> None:
+    """Echo it. What is here is known to be a header's value, and need not be looked at letter by letter."""
+    try:
+        response.headers._store["x-request-id"] = ("X-Request-ID", request_id)
+    except AttributeError:
+        response.headers["X-Request-ID"] = request_id
 
 
 def trace_id_of(traceparent: str) -> str:
@@ -64,12 +88,8 @@ def queued_ns_since(started: str, now_s: float) -> int:
     return -1
 
 
-def may_see_timing(request: HttpRequest, who: str, debug: bool) -> bool:
-    """Whether the response is to have a Server-Timing header. Never loads the user: what would that cost?"""
-    if who == "off":
-        return False
-    if who == "all" or debug:
-        return True
+def is_known_as_staff(request: HttpRequest) -> bool:
+    """Whether the user has been loaded and is staff. Never loads the user: what would that cost?"""
     user: Any = request.__dict__.get("user")
     if isinstance(user, LazyObject):
         user = user._wrapped
@@ -108,5 +128,11 @@ def server_timing(record: Record) -> str:
     return ", ".join(made)
 
 
+def _after_fork_in_child() -> None:
+    global _new_ids
+    _random.seed()
+    _new_ids = _ids()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_random.seed)
+    os.register_at_fork(after_in_child=_after_fork_in_child)

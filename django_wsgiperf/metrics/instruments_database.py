@@ -74,10 +74,7 @@ class StatementTimer:
                 same[1] += whole_ns
                 if same[0] == record.limits.repeats:
                     same[2] = call_site()
-            if len(record.spans) < record.limits.max_spans:
-                record.spans.append(("db", began_ns - record.began_ns, whole_ns, text))
-            else:
-                record.spans_dropped += 1
+            record.add_span("db", began_ns, whole_ns, text)
             record.seat.release()
 
     def _beside(self, record: Record, text: str, execute: Callable[..., Any], *args: Any) -> Any:

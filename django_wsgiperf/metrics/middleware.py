@@ -21,10 +21,10 @@ from django.http import HttpRequest
 from django.http.response import HttpResponseBase
 from django.utils.module_loading import import_string
 
-from django_wsgiperf import conf
-from django_wsgiperf.request_state import state_of
+from django_wsgiperf import conf, request_state
 
 from . import access, bodies, headers, instruments, pipeline, routes, sampling
+from .headers import new_request_id
 from .instruments_views import note_exception
 from .record import Limits, Record, current
 
@@ -48,10 +48,15 @@ class RequestTimingMiddleware:
         if self.is_async:
             markcoroutinefunction(self)
         self._values = values
+        self._exclude = values.exclude
+        self._gives_ids = values.request_id
+        self._trusts_start = values.trust_request_start
+        self._timing_for_staff = values.server_timing == "staff"
+        self._timing_for_all = values.server_timing == "all" or (self._timing_for_staff and settings.DEBUG)
         self._limits = Limits(values.max_spans, values.n_plus_one_queries)
         self._namer: routes.Namer | None = import_string(values.route_namer) if values.route_namer else None
-        self._sends_timing = values.server_timing != "off"
         self._done = access.log_and_submit if values.access_log else pipeline.submit
+        request_state.install()
         instruments.install()
         sampling.configure(values.stack_threshold_ms)
 
@@ -64,8 +69,8 @@ class RequestTimingMiddleware:
             return response
         before = sys.exc_info()[1]
         token = current.set(record)
+        record.cpu_began_ns = thread_time_ns()
         try:
-            record.cpu_began_ns = thread_time_ns()
             response = self.get_response(request)
         except BaseException as error:
             self._end_without_response(record, request, error)
@@ -97,26 +102,28 @@ class RequestTimingMiddleware:
 
     def _begin(self, request: HttpRequest) -> Record | None:
         """The record of a new request; None when it is not to be measured, or is already."""
-        values = self._values
-        if values.exclude and request.path_info.startswith(values.exclude):
+        if self._exclude and request.path_info.startswith(self._exclude):
             return None
-        state = state_of(request)
-        if state.record is not None:
+        attributes = request.__dict__
+        if request_state.RECORD in attributes:
             return None
         record = Record(routes.METHODS.get(request.method or "", routes.OTHER_METHOD), self._limits)
-        state.record = record
+        attributes[request_state.RECORD] = record
+        if request_state.NAME in attributes:
+            attributes[request_state.NAME].record = record
         meta = request.META
-        if values.request_id:
-            record.request_id = state.request_id = headers.request_id_of(meta.get("HTTP_X_REQUEST_ID", ""))
-        if (traceparent := meta.get("HTTP_TRACEPARENT")) is not None:
-            record.trace_id = state.trace_id = headers.trace_id_of(traceparent)
-        queue_ns = meta.get("wsgiperf.queue_ns")
-        if queue_ns is not None:
-            record.queue_ns = queue_ns
-        elif values.trust_request_start and (started := meta.get("HTTP_X_REQUEST_START")) is not None:
-            record.queue_ns = headers.queued_ns_since(started, record.began_s)
-        pipeline.begin(record)
-        sampling.watch()
+        if self._gives_ids:
+            given = meta.get("HTTP_X_REQUEST_ID")
+            record.request_id = new_request_id() if given is None else headers.request_id_of(given)
+        if "HTTP_TRACEPARENT" in meta:
+            record.trace_id = headers.trace_id_of(meta["HTTP_TRACEPARENT"])
+        if "wsgiperf.queue_ns" in meta:
+            record.queue_ns = meta["wsgiperf.queue_ns"]
+        elif self._trusts_start and "HTTP_X_REQUEST_START" in meta:
+            record.queue_ns = headers.queued_ns_since(meta["HTTP_X_REQUEST_START"], record.began_s)
+        pipeline.running[id(record)] = record
+        if not sampling.sampler.alive:
+            sampling.sampler.start()
         return record
 
     # -- the end
@@ -127,19 +134,22 @@ class RequestTimingMiddleware:
         """The response leaves this middleware: name the request, and see to its end."""
         record.ttfb_ns = perf_counter_ns() - record.began_ns
         try:
-            record.status = status = response.status_code
-            record.route = routes.name_of(request, status, self._namer)
-            if not record.page_cache:
-                record.page_cache = str(request.META.get("wsgiperf.page_cache", ""))
-            if record.request_id:
-                response.headers["X-Request-ID"] = record.request_id
-            if self._sends_timing and headers.may_see_timing(request, self._values.server_timing, settings.DEBUG):
-                headers.append_server_timing(response, record)
+            record.status = response.status_code
+            meta = request.META
+            record.route = routes.name_of(request, record.status, self._namer)
             record.path = request.path_info
-            # For the access log of the server, which asks when the response has been sent.
-            request.META["wsgiperf.report"] = record.report
-            ending = bodies.Ending(record, get_ident(), before, self._done)
-            bodies.watch(response, record, ending)
+            if not record.page_cache and "wsgiperf.page_cache" in meta:
+                record.page_cache = meta["wsgiperf.page_cache"]
+            if record.request_id:
+                headers.set_request_id(response, record.request_id)
+            if self._timing_for_all or (
+                self._timing_for_staff and "user" in request.__dict__ and headers.is_known_as_staff(request)
+            ):
+                headers.append_server_timing(response, record)
+            if "wsgiperf.queue_ns" in meta:
+                # The access log of `serve` asks for it when the response has been sent.
+                meta["wsgiperf.report"] = record.report
+            bodies.watch(response, record, bodies.Ending(record, before, self._done))
         except Exception:
             logger.exception("A request could not be measured to its end")
             pipeline.forget(record)

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any, Final
 
@@ -64,6 +64,8 @@ class Limits:
 
 
 _USUAL = Limits()
+_making = threading.Lock()
+"""Guards the making of a record's `beside`, which few have."""
 
 
 class Record:
@@ -71,6 +73,7 @@ class Record:
     tell."""
 
     __slots__ = (
+        "_spans",
         "aborted",
         "accounted_ns",
         "began_ns",
@@ -90,12 +93,12 @@ class Record:
         "method",
         "page_cache",
         "path",
+        "phases_due",
         "queries",
         "queue_ns",
         "request_id",
         "route",
         "seat",
-        "spans",
         "spans_dropped",
         "stacks",
         "status",
@@ -157,13 +160,13 @@ class Record:
         """What the response cache did: "hit", "stale", "miss", "bypass", "collapsed", "revalidated"; empty without."""
         # -- for slow samples
         self.limits = limits
-        self.spans: list[Span] = []
-        """(kind of SPAN_KINDS, start after began_ns, duration, text: parameterless SQL, template name, cache call).
-        Times of spans contain those of the spans inside; what a request waited in the queue starts below 0."""
+        self._spans: list[Span] = []
+        self.phases_due = False
+        """It has ended, and nobody has asked for its spans yet."""
         self.spans_dropped = 0
         self.queries: dict[str, list[Any]] = {}
         """Parameterless SQL -> [count, ns in all, call site "file:line in function", known only for repeated ones]."""
-        self.stacks: list[str] = []
+        self.stacks: Sequence[str] = ()
         """Stacks of the thread, sampled while it ran past the threshold."""
         self.view_began_ns = 0
         """On the clock of began_ns; 0 while there is none."""
@@ -175,7 +178,7 @@ class Record:
         self.task: Any = None
         """The asyncio task that runs it, if one does."""
         self.seat = threading.RLock()
-        self.beside: list[Callable[[], None]] = []
+        self.beside: list[Callable[[], None]] | None = None
         self.first_byte_parts: tuple[int, int, int, int, int] | None = None
         """Of a stream: db, pool, cache, template and gc time when its head was ready."""
         self.cpu_began_ns = -1
@@ -195,13 +198,18 @@ class Record:
 
     def add_beside(self, count: Callable[[], None]) -> None:
         """Have `count` called at the end: by a thread that was refused the seat. Atomic, as list.append() is."""
-        if self.total_ns < 0 and len(self.beside) < MAX_BESIDE:
+        if self.total_ns >= 0:
+            return
+        if self.beside is None:
+            with _making:
+                self.beside = self.beside or []
+        if len(self.beside) < MAX_BESIDE:
             self.beside.append(count)
 
     def add_span(self, kind: str, began_ns: int, duration_ns: int, text: str) -> None:
         """Keep a span, if there is room."""
-        if len(self.spans) < self.limits.max_spans:
-            self.spans.append((kind, began_ns - self.began_ns, duration_ns, text))
+        if len(self._spans) < self.limits.max_spans:
+            self._spans.append((kind, began_ns - self.began_ns, duration_ns, text))
         else:
             self.spans_dropped += 1
 
@@ -221,23 +229,35 @@ class Record:
 
     # -- the end
 
-    def end(self, now_ns: int) -> bool:
-        """The response is closed: complete the record; False when that has been done. Its own thread, once."""
-        if self.total_ns >= 0:
-            return False
-        beside, self.beside = self.beside, []
-        for count in beside:
-            count()
-        total_ns = now_ns - self.began_ns
+    def end(self, now_ns: int) -> None:
+        """The response is closed: complete the record. Once."""
+        if self.beside is not None:
+            for count in self.beside:
+                count()
+            self.beside = None
         self.current_sql = ""
         self.task = None
-        self._add_phases(total_ns)
-        self.total_ns = total_ns
-        return True
+        self.phases_due = True
+        self.total_ns = now_ns - self.began_ns
 
-    def _add_phases(self, total_ns: int) -> None:
-        """Spans of what surrounds the others; they are never dropped."""
-        spans = self.spans
+    @property
+    def spans(self) -> list[Span]:
+        """(kind of SPAN_KINDS, start after began_ns, duration, text: parameterless SQL, template name, cache call).
+
+        Times of spans contain those of the spans inside; what a request waited in the queue starts below 0. Those of
+        the middleware, the view and the like are there when it has ended, and not among `max_spans`."""
+        if self.phases_due:
+            # Most records are never looked at so closely.
+            self.phases_due = False
+            self._add_phases()
+        return self._spans
+
+    @spans.setter
+    def spans(self, spans: list[Span]) -> None:
+        self._spans = spans
+
+    def _add_phases(self) -> None:
+        spans, total_ns = self._spans, self.total_ns
         ttfb_ns = self.ttfb_ns if self.ttfb_ns >= 0 else total_ns
         if self.queue_ns > 0:
             spans.append(("queue", -self.queue_ns, self.queue_ns, ""))

@@ -28,7 +28,7 @@ OTHER_METHOD: Final = "_OTHER"
 _SIGNS_OF_REGEX = re.compile(r"[\^$\\]|\(\?")
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\U0010ffff]")
 # Bounded by _MAX_KNOWN, after which it begins anew; threads that race compute the same.
-_known: dict[tuple[str, Any], str] = {}
+_known: dict[tuple[str | None, Any], str] = {}
 
 
 def method_of(request: HttpRequest) -> str:
@@ -42,21 +42,23 @@ def name_of(request: HttpRequest, status: int, namer: Namer | None = None) -> st
     What `request.wsgiperf.route` was set to, else what `namer` says (ROUTE_NAMER), else the template of the route:
     `/books/<int:pk>/`. Requests that reached no route are `(not found)`, `(redirect)`, `(bad request)` by their
     status, or `(middleware)`."""
-    state = request.__dict__.get("wsgiperf")
-    if state is not None and state.route:
-        return clean(state.route)
+    attributes = request.__dict__
+    if "wsgiperf" in attributes and (route := attributes["wsgiperf"].route):
+        return clean(route)
     if namer is not None and (named := _ask(namer, request)):
         return named
     match = request.resolver_match
     if match is None:
         return _without_route(status)
-    key = (match.route, getattr(request, "urlconf", None))
-    name = _known.get(key)
-    if name is None:
-        name = template_of(*key)
-        if len(_known) >= _MAX_KNOWN:
-            _known.clear()
-        _known[key] = name
+    key = match.route, attributes.get("urlconf")
+    return _known.get(key) or _find_out(key)
+
+
+def _find_out(key: tuple[str | None, Any]) -> str:
+    name = template_of(*key)
+    if len(_known) >= _MAX_KNOWN:
+        _known.clear()
+    _known[key] = name
     return name
 
 

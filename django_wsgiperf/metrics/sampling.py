@@ -38,7 +38,7 @@ class Sampler:
         self._lock = threading.Lock()
 
     def start(self) -> None:
-        """See that the thread runs."""
+        """A request has begun, and nobody looks: see that somebody does, if anybody is to."""
         with self._lock:
             if self.alive or not self.threshold_ns:
                 return
@@ -56,7 +56,7 @@ class Sampler:
             quiet = 0 if pipeline.running else quiet + 1
             if quiet > _QUIET_TURNS or not self.threshold_ns:
                 with self._lock:
-                    # Dekker with watch(): the mark first, then a second look.
+                    # Dekker with the middleware: the mark first, then a second look.
                     self.alive = False
                     if not pipeline.running or not self.threshold_ns:
                         return
@@ -84,7 +84,7 @@ class Sampler:
                 stack = stack_of(record, frames)
                 # Once it has ended, its thread may have been at something else.
                 if stack and record.ttfb_ns < 0:
-                    record.stacks.append("\n".join(stack))
+                    record.stacks = [*record.stacks, "\n".join(stack)]
             del frames
         return max(_SHORTEST_S, next_ns / 1e9)
 
@@ -123,25 +123,20 @@ def _line(frame: FrameType) -> str:
     return f"{short_path(frame.f_code.co_filename)}:{frame.f_lineno} in {frame.f_code.co_qualname}"
 
 
-_sampler = Sampler()
+sampler = Sampler()
+"""Of this process."""
 
 
 def configure(threshold_ms: float) -> None:
     """From how long on; 0 for never. Of the process."""
-    _sampler.threshold_ns = int(threshold_ms * 1e6)
-
-
-def watch() -> None:
-    """A request has begun: see that somebody looks."""
-    if not _sampler.alive:
-        _sampler.start()
+    sampler.threshold_ns = int(threshold_ms * 1e6)
 
 
 def _after_fork_in_child() -> None:
-    global _sampler
-    threshold_ns = _sampler.threshold_ns
-    _sampler = Sampler()
-    _sampler.threshold_ns = threshold_ns
+    global sampler
+    threshold_ns = sampler.threshold_ns
+    sampler = Sampler()
+    sampler.threshold_ns = threshold_ns
 
 
 if hasattr(os, "register_at_fork"):
