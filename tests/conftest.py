@@ -18,6 +18,7 @@ from tests._run import results
 #: Fixture -> key in services.SERVICES. A test that takes one of these needs that service.
 NEEDS = {
     "postgres_url": "postgres",
+    "postgis_url": "postgis",
     "mysql_url": "mysql",
     "redis_url": "redis",
     "chromium_path": "chromium",
@@ -32,6 +33,13 @@ _not_tested = pytest.StashKey[dict[str, int]]()
 def postgres_url() -> Iterator[str]:
     """The address of a new, empty PostgreSQL database. Its user may create more of them."""
     with services.scratch_database("postgres") as database:
+        yield database.url
+
+
+@pytest.fixture(scope="session")
+def postgis_url() -> Iterator[str]:
+    """The address of a new, empty PostgreSQL database that can have the extension postgis, and has not yet."""
+    with services.scratch_database("postgis") as database:
         yield database.url
 
 

@@ -169,7 +169,7 @@ def nginx() -> Path:
 
 @contextlib.contextmanager
 def scratch_database(key: str) -> Iterator[Address]:
-    """A new, empty database on the server, dropped in the end. `key` is "postgres" or "mysql"."""
+    """A new, empty database on the server, dropped in the end. `key` is "postgres", "postgis" or "mysql"."""
     server = Address.parse(address(key))
     name = f"wsgiperf_{os.getpid()}_{secrets.token_hex(4)}"
     execute(server, f"CREATE DATABASE {name}")
@@ -254,6 +254,27 @@ def _examine_database(url: str) -> str:
     return version.split()[0].split("-")[0]
 
 
+def _examine_postgis(url: str) -> str:
+    # What GeoDjango loads when it is used; each raises when it is not there.
+    from django.contrib.gis.gdal import gdal_version
+    from django.contrib.gis.geos import geos_version
+
+    gdal_version()
+    geos_version()
+    server = Address.parse(url)
+    name = f"wsgiperf_{os.getpid()}_{secrets.token_hex(4)}"
+    execute(server, f"CREATE DATABASE {name}")
+    try:
+        execute(server.with_database(name), "CREATE EXTENSION postgis")
+        return execute(server.with_database(name), "SELECT extversion FROM pg_extension WHERE extname = 'postgis'")
+    finally:
+        drop_database(server, name)
+
+
+def _postgres_guesses() -> list[str]:
+    return [f"postgres://{user}@127.0.0.1:5432/postgres" for user in _users("postgres")]
+
+
 def _examine_redis(url: str) -> str:
     from redis import Redis
 
@@ -303,8 +324,15 @@ SERVICES: dict[str, Service] = {
     "postgres": Service(
         "PostgreSQL",
         "TEST_POSTGRES_URL",
-        lambda: [f"postgres://{user}@127.0.0.1:5432/postgres" for user in _users("postgres")],
+        _postgres_guesses,
         _examine_database,
+    ),
+    # The PostgreSQL of the other tests, when it has the extension.
+    "postgis": Service(
+        "PostGIS",
+        "TEST_POSTGIS_URL",
+        lambda: [given] if (given := os.environ.get("TEST_POSTGRES_URL")) else _postgres_guesses(),
+        _examine_postgis,
     ),
     "mysql": Service(
         "MariaDB",

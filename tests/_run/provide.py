@@ -74,9 +74,13 @@ class Provider:
 
     def _start(self, key: str, missing: Missing) -> Found | Missing:
         recipe = servers.RECIPES[key]
-        if recipe.programs() is None and (why := self.debian.install(*recipe.packages)):
-            names = " ".join(recipe.packages)
-            return Missing(f"{missing.why}; {recipe.title} is not installed: {why} (Debian: {names})")
+        if recipe.programs() is None:
+            if why := self.debian.install(*recipe.packages):
+                names = " ".join(recipe.packages)
+                return Missing(f"{missing.why}; {recipe.title} is not installed: {why} (Debian: {names})")
+            # An extension that was installed may be all that a server which runs has lacked.
+            if isinstance(found := self._look(key, here=not self.only_private), Found):
+                return found
         problem = "its programs were not found"
         for _ in range(START_TRIES):
             try:

@@ -208,15 +208,27 @@ def _unprivileged(preferred: str) -> str | None:
     raise CannotStart(f"this is root, and there is neither a user {preferred!r} nor 'nobody' to run it as")
 
 
-def _programs(*names: str, places: Sequence[str] = SYSTEM_PLACES) -> dict[str, str] | None:
-    """The programs' paths, all from PATH or all from one of the places, the newest first."""
+def _programs(
+    *names: str, places: Sequence[str] = SYSTEM_PLACES, suit: Callable[[dict[str, str]], bool] = lambda found: True
+) -> dict[str, str] | None:
+    """The programs' paths, all from PATH or all from one of the places, the newest first, if they suit."""
     folders = [path for place in places for path in Path("/").glob(place.lstrip("/"))]
     for where in (None, *sorted(folders, key=by_number, reverse=True)):
         path = os.environ.get("PATH", os.defpath) + (f"{os.pathsep}{where}" if where else "")
         found = {name: program for name in names if (program := shutil.which(name, path=path))}
-        if len(found) == len(names):
+        if len(found) == len(names) and suit(found):
             return found
     return None
+
+
+def _have_postgis(programs: dict[str, str]) -> bool:
+    """Whether a server of this PostgreSQL can load PostGIS."""
+    # Whatever is on PATH may be a link to where the rest is.
+    config = Path(programs["postgres"]).resolve().with_name("pg_config")
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        said = subprocess.run([config, "--sharedir"], capture_output=True, timeout=20, check=True, text=True)
+        return Path(said.stdout.strip(), "extension", "postgis.control").exists()
+    return False
 
 
 def _make_postgres(place: Place, programs: dict[str, str]) -> list[str | Path]:
@@ -282,6 +294,15 @@ RECIPES: dict[str, Recipe] = {
         ("postgresql",),
         "postgres://postgres:{password}@127.0.0.1:{port}/postgres",
         signal.SIGINT,  # "fast": does not wait for clients to leave
+        _make_postgres,
+    ),
+    "postgis": Recipe(
+        "PostGIS",
+        lambda: _programs("initdb", "postgres", places=POSTGRES_PLACES, suit=_have_postgis),
+        "postgres",
+        ("postgresql-postgis",),
+        "postgres://postgres:{password}@127.0.0.1:{port}/postgres",
+        signal.SIGINT,
         _make_postgres,
     ),
     "mysql": Recipe(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 MAIN = "main"
-SERVICES = ("postgres", "mysql", "redis", "chromium", "wrk")
+SERVICES = ("postgres", "postgis", "mysql", "redis", "chromium", "wrk")
 # Suites run side by side, so none keeps what failed for the next.
 PYTEST = ("-m", "pytest", "-q", "--no-header", "--tb=short", "-p", "no:cacheprovider", "-p", "tests._run.results")
 #: Benchmark -> the programs that it alone compares with.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,20 @@ def test_server_that_cannot_start_says_what_it_printed(
     found = provider.provide("redis")
     assert isinstance(found, Missing)
     assert "a private one did not start" in found.why
+    assert provider.started == []
+
+
+def test_server_that_runs_is_taken_once_its_extension_is_installed(
+    provider: Provider, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    installed: list[str] = []
+    running = Found("postgres://postgres@127.0.0.1/", "here", "3.3")
+    monkeypatch.setattr(servers, "RECIPES", {"postgis": replace(servers.RECIPES["postgis"], programs=lambda: None)})
+    monkeypatch.setattr(Debian, "install", lambda self, *packages: installed.extend(packages))
+    monkeypatch.setattr(Provider, "_look", lambda *_, here: running if installed else Missing("no extension"))
+    assert provider.provide("postgis") is running
+    assert installed == ["postgresql-postgis"]
+    assert provider.env["TEST_POSTGIS_URL"] == running.address
     assert provider.started == []
 
 
