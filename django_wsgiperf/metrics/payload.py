@@ -72,8 +72,9 @@ def pack_json(value: Any) -> bytes:
 
 def unpack_json(data: bytes | memoryview) -> Any:
     """Raises Unreadable."""
+    text = unpack(data)
     try:
-        return json.loads(unpack(data))
+        return json.loads(text)
     except (ValueError, RecursionError) as error:
         raise Unreadable(str(error)) from None
 

@@ -151,6 +151,9 @@ def test_newer_version_is_told_from_damage() -> None:
     for data in packed():
         with pytest.raises(payload.Newer):
             payload.unpack(bytes((payload.VERSION + 1,)) + data[1:])
+        for read in (payload.unpack_summary, payload.Detail, payload.unpack_samples):
+            with pytest.raises(payload.Newer):
+                read(bytes((payload.VERSION + 1,)) + data[1:])
     with pytest.raises(payload.Unreadable):
         payload.unpack(b"")
 
