@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from django_wsgiperf.metrics.pipeline import OWN_ROUTE
 from django_wsgiperf.metrics.results import Live, ProcessRow, Running
 
 from . import formats
@@ -76,5 +77,5 @@ def overhead(pipeline: Mapping[str, object], uptime_s: float, now_s: float) -> O
 
 
 def running(live: Live) -> list[Running]:
-    """The requests that run, the oldest first."""
-    return sorted(live.running, key=lambda each: -each.age_s)
+    """The requests that run, the oldest first; not those for these pages."""
+    return sorted((each for each in live.running if each.route != OWN_ROUTE), key=lambda each: -each.age_s)

@@ -31,7 +31,11 @@ FRAGMENT_HEADER: Final = "X-Wsgiperf-Fragment"
 
 def keep_out_of_the_numbers(request: HttpRequest) -> None:
     """Name the route of this request as that of the pages themselves."""
-    state_of(request).route = OWN_ROUTE
+    state = state_of(request)
+    state.route = OWN_ROUTE
+    if state.record is not None:
+        # For the live view, which is asked before the request has ended.
+        state.record.route = OWN_ROUTE
 
 
 def open_page(site: AdminSite, request: HttpRequest, screen: Screen) -> Page:
@@ -51,9 +55,9 @@ def show(site: AdminSite, request: HttpRequest, screen: Screen) -> HttpResponse:
     try:
         context = screen.build(page)
         problem = ""
-    except DatabaseError as error:
+    except (DatabaseError, query.StoreError) as error:
         # Most often the tables are not there yet. What the page is for is to say so.
-        context, problem = {}, f"{type(error).__name__}: {error}"
+        context, problem = {}, str(error) or type(error).__name__
     is_fragment = "fragment" in request.GET
     context |= {
         "page": page,
@@ -68,7 +72,7 @@ def show(site: AdminSite, request: HttpRequest, screen: Screen) -> HttpResponse:
         "breadcrumbs_template": BREADCRUMBS,
         "texts": texts(),
     }
-    status = 404 if not problem and screens.not_found(page, context) else 500 if problem else 200
+    status = 404 if not problem and screens.not_found(page, context) else 503 if problem else 200
     if is_fragment:
         response = TemplateResponse(request, "django_wsgiperf/fragment.html", context, status=status)
         response[FRAGMENT_HEADER] = screen.name
