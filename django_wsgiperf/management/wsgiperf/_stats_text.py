@@ -1,0 +1,360 @@
+"""`wsgiperf stats` as text: numbers, bars and small graphs, as wide as the terminal and no wider.
+
+Takes what _stats_numbers.py gathered, gives lines. Colours are Django's style's; without Unicode there is ASCII.
+"""
+
+from __future__ import annotations
+
+import datetime
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from django_wsgiperf.metrics.results import BREAKDOWN, Live, Overview, Quantiles, RouteDetail, RouteRow, Totals
+
+from ._stats_numbers import Numbers
+from ._terminal import count, cut, printable, size, span
+
+_PERIODS: Final = {
+    "15m": "15 minutes",
+    "1h": "hour",
+    "6h": "6 hours",
+    "24h": "24 hours",
+    "7d": "7 days",
+    "30d": "30 days",
+}
+_LEVELS: Final = "▁▂▃▄▅▆▇█"
+_PLAIN_LEVELS: Final = "_.,-=+*#"
+_SLOW_S, _VERY_SLOW_S = 0.5, 2.0
+_ESCAPES: Final = re.compile(r"\x1b\[[0-9;]*m")
+_ROUTE_MIN: Final = 18
+_MARGIN: Final = "  "
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """What it is to look like."""
+
+    style: Any
+    columns: int
+    is_plain: bool = False
+    """ASCII only."""
+
+    def fit(self, line: str) -> str:
+        """The line, with its colours, in no more columns than there are."""
+        width = len(_ESCAPES.sub("", line))
+        return line if width <= self.columns else self.ascii(cut(_ESCAPES.sub("", line), self.columns))
+
+    def ascii(self, text: str) -> str:
+        """The text, without what the terminal cannot show."""
+        return text.encode("ascii", "replace").decode() if self.is_plain else text
+
+    def bar(self, share: float, width: int) -> str:
+        """A part of `width` columns."""
+        filled = round(max(0.0, min(1.0, share)) * width)
+        return ("#" if self.is_plain else "█") * filled + ("." if self.is_plain else "·") * (width - filled)
+
+    def graph(self, values: Sequence[float | None], width: int) -> str:
+        """The values as columns of eight heights, the last ones if there are too many; blank where there is none."""
+        levels = _PLAIN_LEVELS if self.is_plain else _LEVELS
+        values = merged(values, width)
+        top = max((value for value in values if value), default=0.0)
+        if not top:
+            return ""
+        return "".join(
+            " " if value is None else levels[0 if value <= 0 else min(7, int(value / top * 7.999))] for value in values
+        )
+
+
+def merged(values: Sequence[float | None], width: int) -> list[float | None]:
+    """At most `width` values: the largest of each group of neighbours."""
+    step = max(1, -(-len(values) // max(1, width)))
+    groups = [[value for value in values[at : at + step] if value is not None] for at in range(0, len(values), step)]
+    return [max(group) if group else None for group in groups]
+
+
+def text(numbers: Numbers, look: Look, *, limit: int = 20, rows: int = 0) -> str:
+    """Everything, `limit` routes at most; with `rows` in no more lines, for which routes give way first."""
+    head = list(_head(numbers, look))
+    body = list(_route(numbers.detail, look) if numbers.detail is not None else ())
+    foot = list(_processes(numbers.live, look))
+    if numbers.detail is None:
+        if rows:
+            limit = max(3, min(limit, rows - len(head) - len(foot) - 3))
+        body = list(_routes(numbers, look, limit))
+    lines = [*head, *body, *foot]
+    return "\n".join(look.fit(f"{_MARGIN}{line}" if line else "") for line in lines)
+
+
+# -- the head
+
+
+def _head(numbers: Numbers, look: Look) -> Iterator[str]:
+    overview, style = numbers.overview, look.style
+    at = datetime.datetime.fromtimestamp(numbers.live.at_s).strftime("%H:%M:%S")
+    where = printable(overview.host) if overview.host else count(max(1, len(overview.hosts)), "host")
+    parts = [f"last {_PERIODS[overview.period]}", where]
+    if overview.releases:
+        parts.append(("releases " if len(overview.releases) > 1 else "release ") + ", ".join(overview.releases))
+    yield style.MIGRATE_HEADING(", ".join(map(printable, parts))) + f"  {at}"
+    yield ""
+    if numbers.is_empty:
+        yield style.WARNING("No request was counted.") + " Is RequestTimingMiddleware the first in MIDDLEWARE?"
+        yield ""
+        return
+    totals = numbers.detail.row.totals if numbers.detail is not None else overview.totals
+    if numbers.detail is not None:
+        yield style.MIGRATE_HEADING(look.ascii(printable(numbers.detail.row.route)))
+    yield from _summary(totals, overview, look, compare=numbers.detail is None)
+    series = numbers.detail.series if numbers.detail is not None else overview.series
+    room = max(10, look.columns - 16)
+    per_second = [point.totals.requests / overview.step_s if overview.step_s else None for point in series]
+    p95 = [point.totals.quantiles.p95 for point in series]
+    for name, values, unit in (("requests/s", per_second, number), ("p95", p95, duration)):
+        graph = look.graph(values, room - 10)
+        if graph:
+            top = max(value for value in values if value is not None)
+            yield f"{name:<11} {graph} {unit(top)}"
+    yield ""
+
+
+def _summary(totals: Totals, overview: Overview, look: Look, *, compare: bool) -> Iterator[str]:
+    style = look.style
+    seconds = max(1, overview.end_s - overview.begin_s)
+    parts = [f"{totals.requests:,}", f"{number(totals.requests / seconds)}/s"]
+    before = overview.previous
+    if compare and before.requests and overview.previous_s:
+        change = totals.requests / seconds / (before.requests / overview.previous_s) - 1
+        parts.append(f"{100 * change:+.0f} % on the period before")
+    yield f"{'requests':<11} " + "  ".join(parts)
+    q = totals.quantiles
+    apdex = "" if totals.apdex is None else f"  apdex {totals.apdex:.2f}"
+    yield f"{'response':<11} " + "  ".join(_quantiles(q, look)) + apdex
+    errors = [f"5xx {share(totals.errors_5xx, totals.requests)}", f"4xx {share(totals.errors_4xx, totals.requests)}"]
+    if totals.errors_5xx:
+        errors[0] = style.ERROR(errors[0])
+    errors.append(count(totals.exceptions, "exception"))
+    if totals.aborted:
+        errors.append(f"{totals.aborted:,} left by the client")
+    yield f"{'errors':<11} " + "  ".join(errors)
+    yield f"{'time':<11} " + _breakdown(totals, look)
+    more = [f"{number(totals.queries / max(1, totals.requests))} queries a request"]
+    if totals.cache_calls:
+        hits = share(totals.cache_hits, totals.cache_hits + totals.cache_misses)
+        more.append(f"cache hits {hits}")
+    if totals.page_cache:
+        answered = sum(n for outcome, n in totals.page_cache.items() if outcome in ("hit", "stale", "collapsed"))
+        more.append(f"answered by the response cache {share(answered, totals.requests)}")
+    if totals.queue_p95_s is not None:
+        more.append(f"queue p95 {duration(totals.queue_p95_s)}")
+    yield f"{'per request':<11} " + "  ".join(more)
+
+
+def _quantiles(q: Quantiles, look: Look) -> Iterator[str]:
+    for name, value in (("p50", q.p50), ("p95", q.p95), ("p99", q.p99), ("max", q.max)):
+        yield f"{name} {paint(look, value)}"
+
+
+def _breakdown(totals: Totals, look: Look) -> str:
+    """`db 34 % ███······`: the parts that count, the largest first."""
+    whole = sum(totals.parts_s.values())
+    parts = sorted(((totals.parts_s.get(part, 0.0), part) for part in BREAKDOWN), reverse=True)
+    shown = [
+        f"{part} {share(seconds, whole)} {look.bar(seconds / whole, 10 if look.columns >= 100 else 5)}"
+        for seconds, part in parts
+        if whole and seconds / whole >= 0.01
+    ]
+    return "  ".join(shown[:5]) or "-"
+
+
+# -- routes
+
+Column = tuple[str, Callable[[RouteRow], str], int]
+"""Heading, text of a row, and how readily it gives way where there is no room: the highest first."""
+
+
+def _columns(look: Look, seconds: float) -> list[Column]:
+    return [
+        ("requests", lambda row: f"{row.totals.requests:,}", 0),
+        ("per s", lambda row: number(row.totals.requests / seconds), 5),
+        ("time", lambda row: share(row.share, 1), 0),
+        ("", lambda row: look.bar(row.share, 8), 7),
+        ("p50", lambda row: duration(row.totals.quantiles.p50), 4),
+        ("p95", lambda row: duration(row.totals.quantiles.p95), 0),
+        ("p99", lambda row: duration(row.totals.quantiles.p99), 3),
+        ("max", lambda row: duration(row.totals.quantiles.max), 9),
+        ("5xx", lambda row: f"{row.totals.errors_5xx:,}" if row.totals.errors_5xx else "-", 1),
+        ("db", lambda row: share(row.totals.parts_s.get("db", 0.0), row.totals.wall_s), 6),
+        ("queries", lambda row: number(row.totals.queries / max(1, row.totals.requests)), 2),
+        ("N+1", lambda row: f"{row.n_plus_one:,}" if row.n_plus_one else "-", 8),
+    ]
+
+
+def _routes(numbers: Numbers, look: Look, limit: int) -> Iterator[str]:
+    if not numbers.rows:
+        return
+    seconds = max(1, numbers.overview.end_s - numbers.overview.begin_s)
+    shown = numbers.rows[:limit]
+    columns = _columns(look, seconds)
+    while True:
+        cells = [[text(row) for _, text, _ in columns] for row in shown]
+        widths = [max(len(heading), *(len(line[at]) for line in cells)) for at, (heading, _, _) in enumerate(columns)]
+        room = look.columns - len(_MARGIN) - sum(widths) - 2 * len(widths)
+        if room >= _ROUTE_MIN or not any(priority for _, _, priority in columns):
+            break
+        columns.remove(max(columns, key=lambda column: column[2]))
+    names = [look.ascii(printable(row.route)) for row in shown]
+    width = max(5, min(max(map(len, names)), max(8, room)))
+    order = "" if numbers.sort == "time" else f", by {numbers.sort}"
+    heads = [f"{'routes' + order:<{width}}"[:width]] + [
+        f"{heading:>{widths[at]}}" for at, (heading, _, _) in enumerate(columns)
+    ]
+    yield look.style.MIGRATE_HEADING("  ".join(heads).rstrip())
+    for row, name, line in zip(shown, names, cells, strict=True):
+        told = "  ".join(f"{cell:>{widths[at]}}" for at, cell in enumerate(line))
+        shown_name = look.ascii(cut(name, width))
+        yield f"{shown_name:<{width}}  " + (look.style.ERROR(told) if row.totals.errors_5xx else told)
+    if len(numbers.rows) > limit:
+        yield f"and {len(numbers.rows) - limit:,} more"
+    yield ""
+
+
+# -- one route
+
+
+def _route(detail: RouteDetail, look: Look) -> Iterator[str]:
+    totals = detail.row.totals
+    statuses = [f"{status} {n:,}" for status, n in sorted(totals.statuses.items())]
+    methods = [f"{method} {n:,}" for method, n in sorted(totals.methods.items(), key=lambda item: -item[1])]
+    yield f"{'statuses':<11} " + "  ".join(statuses)
+    yield f"{'methods':<11} " + "  ".join(methods)
+    if totals.page_cache:
+        outcomes = sorted(totals.page_cache.items(), key=lambda item: -item[1])
+        yield f"{'page cache':<11} " + "  ".join(f"{outcome} {n:,}" for outcome, n in outcomes)
+    if detail.exceptions:
+        yield f"{'exceptions':<11} " + "  ".join(f"{printable(name)} {n:,}" for name, n in detail.exceptions.items())
+    for alias, database in detail.databases.items():
+        waited = database.parts_s.get("pool", 0.0)
+        yield f"{'database':<11} {printable(alias)}: {database.queries:,} queries, {database.rows:,} rows, " + (
+            f"{span(round(database.parts_s.get('db', 0.0), 1))}, waited {span(round(waited, 1))} for connections"
+        )
+    if detail.row.n_plus_one:
+        yield look.style.WARNING(f"{'N+1':<11} {detail.row.n_plus_one:,} requests repeated a query")
+    yield ""
+    yield from _spread(detail, look)
+    yield from _slowest(detail, look)
+
+
+def _spread(detail: RouteDetail, look: Look) -> Iterator[str]:
+    """How many requests took how long."""
+    counts: dict[float, int] = {}
+    for cell in detail.heat:
+        counts[cell.upper_s] = counts.get(cell.upper_s, 0) + cell.count
+    if not counts:
+        return
+    yield look.style.MIGRATE_HEADING("response times up to")
+    top, whole = max(counts.values()), sum(counts.values())
+    room = max(10, min(60, look.columns - 34))
+    for upper_s in sorted(counts):
+        n = counts[upper_s]
+        yield f"{duration(upper_s):>9}  {look.bar(n / top, room)} {n:>8,}  {share(n, whole):>7}"
+    yield ""
+
+
+def _slowest(detail: RouteDetail, look: Look) -> Iterator[str]:
+    if not detail.samples:
+        return
+    yield look.style.MIGRATE_HEADING("slowest requests")
+    for sample in sorted(detail.samples, key=lambda sample: -sample.duration_s)[:5]:
+        at = datetime.datetime.fromtimestamp(sample.at_s).strftime("%Y-%m-%d %H:%M:%S")
+        parts = sorted(sample.parts_s.items(), key=lambda item: -item[1])[:3]
+        spent = ", ".join(f"{part} {duration(seconds)}" for part, seconds in parts if seconds > 0)
+        line = f"{at}  {sample.method} {sample.status}  {paint(look, sample.duration_s)}  {spent}"
+        yield f"{line}  {count(sample.queries, 'query', 'queries')}  {printable(sample.request_id)}".rstrip()
+        for repeated in sample.repeated[:2]:
+            sql = look.ascii(cut(printable(" ".join(repeated.sql.split())), max(20, look.columns - 30)))
+            yield look.style.WARNING(f"    {repeated.count} x {duration(repeated.duration_s)}  {sql}")
+            if repeated.site:
+                yield f"      {printable(repeated.site)}"
+    yield ""
+
+
+# -- processes
+
+
+def _processes(live: Live, look: Look) -> Iterator[str]:
+    if not live.processes:
+        yield "No process has reported lately."
+        return
+    head = ["processes", "threads", "busy", "queued", "memory", "requests", "up", "release"]
+    rows: list[tuple[list[str], bool]] = []
+    for process in live.processes:
+        cells = [
+            f"{printable(process.host)}:{process.pid}",
+            "-" if process.threads is None else str(process.threads),
+            "-" if process.busy is None else str(process.busy),
+            "-" if process.queued is None else str(process.queued),
+            "-" if process.rss_bytes is None else size(process.rss_bytes),
+            f"{process.requests:,}",
+            span(max(0, round(live.at_s - process.started_s))),
+            printable(process.release) or "-",
+        ]
+        saturated = process.threads is not None and process.busy == process.threads
+        rows.append((cells, saturated or bool(process.queued)))
+    widths = [max(len(head[at]), *(len(cells[at]) for cells, _ in rows)) for at in range(len(head))]
+
+    def line(cells: Sequence[str]) -> str:
+        first, *others = (
+            f"{cell:<{widths[at]}}" if at in (0, 7) else f"{cell:>{widths[at]}}" for at, cell in enumerate(cells)
+        )
+        return "  ".join([first, *others]).rstrip()
+
+    yield look.style.MIGRATE_HEADING(line(head))
+    for cells, is_full in rows:
+        yield look.style.WARNING(line(cells)) if is_full else line(cells)
+    if live.running:
+        oldest = max(live.running, key=lambda each: each.age_s)
+        yield f"{count(len(live.running), 'request')} running, the oldest for {span(round(oldest.age_s, 1))}: " + (
+            f"{printable(oldest.method)} {look.ascii(printable(oldest.route or '(not routed yet)'))}"
+        )
+
+
+# -- numbers
+
+
+def number(value: float) -> str:
+    """Three digits or so: 0.042, 3.4, 57, 12,345."""
+    if value == 0:
+        return "0"
+    if value >= 10:
+        return f"{value:,.0f}"
+    return f"{value:.1f}" if value >= 1 else f"{value:.2g}"
+
+
+def duration(seconds: float | None) -> str:
+    """`0.4 ms`, `12 ms`, `1.2 s`, `3 min 20 s`; a dash where it is not known."""
+    if seconds is None:
+        return "-"
+    if seconds >= 100:
+        return span(round(seconds))
+    if seconds >= 1:
+        return f"{seconds:.1f} s" if seconds < 10 else f"{seconds:.0f} s"
+    ms = seconds * 1000
+    return f"{ms:.0f} ms" if ms >= 10 else f"{ms:.1f} ms"
+
+
+def paint(look: Look, seconds: float | None) -> str:
+    """A duration in the colour of its slowness."""
+    if seconds is None or seconds < _SLOW_S:
+        return duration(seconds)
+    style = look.style.ERROR if seconds >= _VERY_SLOW_S else look.style.WARNING
+    return str(style(duration(seconds)))
+
+
+def share(part: float, whole: float) -> str:
+    """`0.1 %`, `34 %`; a dash where there is nothing to divide by."""
+    if not whole:
+        return "-"
+    percent = 100 * part / whole
+    return f"{percent:.1f} %" if 0 < percent < 9.95 else f"{percent:.0f} %"
