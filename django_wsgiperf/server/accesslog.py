@@ -90,7 +90,7 @@ def combined_line(exchange: Exchange, began_s: float, queued_ns: int, took_ns: i
 def json_line(exchange: Exchange, began_s: float, queued_ns: int, took_ns: int, longest: int | None) -> bytes:
     """One JSON object; path and query apart, so that the query can be dropped where it must not be kept."""
     environ = exchange.environ
-    entry = {
+    entry: dict[str, object] = {
         "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(began_s)) + f".{int(began_s % 1 * 1000):03}Z",
         "remote": environ["REMOTE_ADDR"],
         "method": environ["REQUEST_METHOD"],
@@ -105,6 +105,11 @@ def json_line(exchange: Exchange, began_s: float, queued_ns: int, took_ns: int, 
         "user_agent": environ.get("HTTP_USER_AGENT", "")[:longest],
         "pid": os.getpid(),
     }
+    # What the application's side knows of the request, from the middleware of request timing.
+    report = environ.get("wsgiperf.report")
+    if report is not None:
+        for key, value in report().items():
+            entry.setdefault(key, value)
     return json.dumps(entry).encode() + b"\n"
 
 
