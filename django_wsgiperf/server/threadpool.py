@@ -9,17 +9,23 @@ The invariants, and what keeps each:
 1. At most one thread polls. Leadership is either held by a thread that is not running a task, or it is the one
    token in `_baton`, which a thread lays down before it runs a task and whoever pops it takes over.
 2. At most `size` tasks run. A task needs a slot popped from `_free`.
-3. A queued task never waits beside a free slot without somebody on the way to it: a thread gives its slot back
-   before it looks at the queue, and the leader looks at the slots after it has queued.
+3. A queued task never waits beside a free slot without somebody on the way to it. That is the leader, who runs
+   what is queued before it polls. When it has to poll with tasks left, for want of a slot, it says so (`_unserved`)
+   and looks at the slots again; a thread gives its slot back, and then looks whether tasks were left. Nobody else
+   takes tasks from a leader: two threads that run short ones wait for the interpreter lock half of the time.
 4. While the leader runs a task, the standby watches; after `patience_s`, or at once when the task is known to
    block, it takes the baton and polls in the leader's place. No standby watches while nobody runs a task.
+   Whoever takes the baton names itself `_leader` before it lays it down, so that a former leader who comes back
+   leaves it alone. The seat of the standby is taken for one sleeping thread at a time, and before it is woken.
 5. At most `compute_limit` tasks that compute run, but for those that have done so for long (`overdue`). They wait in
    a queue of their own, so that no other task waits behind them; 3 holds for it with a permit beside the slot.
 
-list.append, list.pop, deque.append and deque.popleft are atomic, with the interpreter lock and without; the two
-places where a flag is set and another is read after it (dozing and baton, slot and queue) are Dekker's pattern.
-`_lock` guards the number of threads and slots, which change only when a thread is started, lost or let go, and the
-counters of slots that are gone. `_permits` guards `computing` and the slots' `computes`.
+list.append, list.pop, deque.append and deque.popleft are atomic, with the interpreter lock and without; the places
+where a flag is set and another is read after it (dozing and baton, slot and unserved, idle and seat) are Dekker's
+pattern.
+`_lock` guards the number of threads and slots, which change only when a thread is started, lost or let go, the
+counters of slots that are gone, and the choice of a thread for the seat, so that it does not end meanwhile. `_permits`
+guards `computing` and the slots' `computes`.
 """
 
 from __future__ import annotations
@@ -86,6 +92,8 @@ class _Follower(threading.Thread):
         self.pool = pool
         self.ending = False
         """Set by the thread itself when a task has left it unfit for another."""
+        self.seated = False
+        """Somebody has taken the standby's seat for it; set before it is woken."""
         self.alarm = threading.Lock()
         self.alarm.acquire()
 
@@ -132,8 +140,12 @@ class ThreadPool:
         self._standby: _Follower | None = None
         self._idle: list[_Follower] = []
         self._dozing = False
-        self._urgent = False
+        self._leader: _Follower | None = None
+        """Who took the baton last."""
         self._call_started_ns = 0
+        """When the leader's task began; 0 when its leader is to be replaced at once."""
+        self._unserved = False
+        """The leader polls although tasks wait: those who give back a slot run them."""
         self._stopping = False
         self._lock = threading.Lock()
         self._permits = threading.Lock()
@@ -178,7 +190,6 @@ class ThreadPool:
     def start(self) -> None:
         """Start the threads; the first to come leads."""
         self._baton.append(True)
-        self._urgent = True
         with self._lock:
             for _ in range(self._wanted_threads):
                 self._start_thread()
@@ -214,7 +225,6 @@ class ThreadPool:
         if slot.computes:
             self._give_permit_back(slot)
         # Tasks may be waiting for just this slot, and a blocked leader needs a successor.
-        self._urgent = True
         self._call_standby()
         self._source.wake()
 
@@ -245,33 +255,32 @@ class ThreadPool:
     def _rest(self, me: _Follower) -> bool:
         """Sleep until there is leadership to take; False when this thread is to end."""
         while not self._stopping:
-            if len(self._threads) > self._wanted_threads and self._let_go(me):
-                return False
-            try:
-                self._seat.pop()
-            except IndexError:
-                self._idle.append(me)
-                if self._seat:
-                    # The standby left between the two lines above; whoever takes this thread out may wake it.
-                    try:
+            if not me.seated:
+                if len(self._threads) > self._wanted_threads and self._let_go(me):
+                    return False
+                try:
+                    self._seat.pop()
+                except IndexError:
+                    self._idle.append(me)
+                    # Not if the standby left between the two lines above.
+                    if not self._seat:
+                        me.alarm.acquire()
+                    with contextlib.suppress(ValueError):  # Woken by somebody who did not take this thread out.
                         self._idle.remove(me)
-                    except ValueError:
-                        pass
-                    else:
-                        continue
-                me.alarm.acquire()
-                continue
+                    continue
+            me.seated = False
             self._standby = me
             leads = self._watch(me)
             self._standby = None
             self._seat.append(True)
             if leads:
                 return True
+            self._call_standby()  # The seat's next, lest nobody watches: this thread may be about to end.
         return False
 
     def _let_go(self, me: _Follower) -> bool:
         with self._lock:
-            if len(self._threads) <= self._wanted_threads:
+            if len(self._threads) <= self._wanted_threads or me.seated:
                 return False
             self._threads.discard(me)
             return True
@@ -286,21 +295,17 @@ class ThreadPool:
         while not self._stopping:
             if len(self._threads) > self._wanted_threads:
                 return False
-            if self._urgent:
-                self._urgent = False
-                if self._take_baton():
-                    return True
             if baton:
                 quiet_ticks = 0
                 if time.monotonic_ns() - self._call_started_ns < self._patience_ns:
                     tick_s = min(tick_s * 1.25, self._patience_s * _RELAXED_TICKS)
-                elif self._take_baton():
+                elif self._take_baton(me):
                     return True
             else:
                 quiet_ticks += 1
                 if quiet_ticks > _IDLE_TICKS_BEFORE_DOZING:
                     self._dozing = True
-                    if not baton and not self._stopping and not self._urgent:
+                    if not baton and not self._stopping:
                         me.alarm.acquire()
                     self._dozing = False
                     quiet_ticks = 0
@@ -308,11 +313,12 @@ class ThreadPool:
             me.alarm.acquire(timeout=tick_s)
         return False
 
-    def _take_baton(self) -> bool:
+    def _take_baton(self, me: _Follower) -> bool:
         try:
             self._baton.pop()
         except IndexError:
             return False
+        self._leader = me
         self.promotions += 1
         return True
 
@@ -327,33 +333,38 @@ class ThreadPool:
                 except IndexError:
                     free.append(slot)
                     break
-                slot.started_ns = self._call_started_ns = time.monotonic_ns()
+                slot.started_ns = now_ns = time.monotonic_ns()
+                self._call_started_ns = 0 if task.blocks else now_ns
                 baton.append(True)
-                if task.blocks:
-                    self._urgent = True
-                    self._call_standby()
-                elif self._dozing or self._seat:
+                if task.blocks or self._dozing or self._seat:
                     self._call_standby()
                 self._run(me, slot, task)
-                try:
-                    baton.pop()
-                    leads = True
-                except IndexError:
-                    leads = False
-                if not leads:
+                # Whoever took the baton has said so before it lays it down again: what is there now is this thread's.
+                leads = self._leader is me
+                if leads:
+                    try:
+                        baton.pop()
+                    except IndexError:
+                        leads = False
+                if not leads and (self._call_started_ns or me.ending or not self._take_baton(me)):
                     # Not in the handler above: the application would find our exception in sys.exc_info().
                     self._follow_up(me)
                     return
                 if me.ending:
+                    self._call_started_ns = 0
                     baton.append(True)
-                    self._urgent = True
                     self._call_standby()
                     return
+            if queue or heavy:
+                self._unserved = True
+                if free and (queue or self.computing < self.compute_limit):
+                    continue
             try:
                 poll()
             except Exception:
                 logger.critical("The reactor failed; it goes on", exc_info=True)
                 time.sleep(0.01)  # Not to spin, should the failure be lasting.
+            self._unserved = False
         # The others come out of their sleep by stop(); leadership ends with the pool.
 
     def _call_standby(self) -> None:
@@ -361,14 +372,32 @@ class ThreadPool:
         standby = self._standby
         if standby is not None:
             standby.nudge()
-        elif self._seat:
-            with contextlib.suppress(IndexError):  # Whoever comes to rest next will find the seat empty.
-                self._idle.pop().nudge()
+            return
+        while self._seat:
+            with self._lock:
+                try:
+                    self._seat.pop()
+                except IndexError:
+                    return  # Somebody has just sat down.
+                if self._idle:
+                    with contextlib.suppress(IndexError):  # It has been woken otherwise.
+                        chosen = self._idle.pop()
+                        chosen.seated = True
+                        chosen.nudge()
+                        return
+                self._seat.append(True)
+            if not self._idle:
+                return  # Whoever comes to rest next will find the seat empty.
 
     def _follow_up(self, me: _Follower) -> None:
         """Another thread leads by now: run what waits for a slot, then rest."""
         queue, heavy, free = self.queue, self.compute_queue, self._free
-        while (queue or (heavy and self.computing < self.compute_limit)) and not self._stopping and not me.ending:
+        while (
+            self._unserved
+            and (queue or (heavy and self.computing < self.compute_limit))
+            and not self._stopping
+            and not me.ending
+        ):
             try:
                 slot = free.pop()
             except IndexError:

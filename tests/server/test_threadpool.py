@@ -24,6 +24,7 @@ class Source:
         self.pool: ThreadPool
         self.pending: list[Any] = []
         self.event = threading.Event()
+        self.poll_s = 0.02
         self.polling = 0
         self.pollers_max = 0
         self.fail = 0
@@ -36,7 +37,7 @@ class Source:
         self.polling += 1
         self.pollers_max = max(self.pollers_max, self.polling)
         try:
-            self.event.wait(0.02)
+            self.event.wait(self.poll_s)
             self.event.clear()
             if self.fail:
                 self.fail -= 1
@@ -100,6 +101,17 @@ class Running:
         pool = self.pool
         return len(pool._free) == pool.size == len(pool.slots) and len(pool._threads) == pool.size + 1
 
+    def is_at_rest(self) -> bool:
+        """One thread leads, one watches or its seat is free, all others sleep, each listed once."""
+        pool = self.pool
+        idle, standby = pool._idle[:], pool._standby
+        awake = {pool._leader, standby} - {None}
+        return (
+            bool(pool._seat) == (standby is None)
+            and len(set(idle)) == len(idle) == pool.size + 1 - len(awake)
+            and not awake & set(idle)
+        )
+
 
 @pytest.fixture
 def pool_of() -> Iterator[Any]:
@@ -160,6 +172,77 @@ def test_dozing_standby_wakes(pool_of: Any) -> None:
     running.submit(Task(lambda slot: gate.wait(20)))
     eventually(lambda: running.pool.promotions >= 2, "it has taken over")
     gate.set()
+
+
+def test_leader_who_comes_back_leaves_leadership_where_it_is(pool_of: Any) -> None:
+    running = pool_of(3, patience_s=60)
+    first_gate, second_gate = threading.Event(), threading.Event()
+    first = running.submit(Task(lambda slot: first_gate.wait(20), blocks=True))
+    eventually(lambda: Task.running == 1, "the first leader is blocked")
+    second = running.submit(Task(lambda slot: second_gate.wait(20)))
+    eventually(lambda: Task.running == 2, "the second leader runs a task")
+    promotions = running.pool.promotions
+    first_gate.set()
+    assert first.done.wait(20)
+    eventually(lambda: any(thread.name == first.thread for thread in running.pool._idle[:]), "it sleeps")
+    second_gate.set()
+    assert second.done.wait(20)
+    third = running.submit(Task())
+    assert third.done.wait(20)
+    assert third.thread == second.thread != first.thread
+    assert running.pool.promotions == promotions
+
+
+def test_tasks_left_for_want_of_a_slot_are_run_by_whoever_gives_one_back(pool_of: Any) -> None:
+    running = pool_of(1)
+    gate = threading.Event()
+    running.submit(Task(lambda slot: gate.wait(20)))
+    eventually(lambda: Task.running == 1, "the only slot is taken")
+    running.source.poll_s = 60
+    left = [running.submit(Task()) for _ in range(3)]
+    eventually(lambda: running.pool._unserved and running.source.polling == 1, "the leader polls beside them")
+    gate.set()
+    assert all(task.done.wait(20) for task in left)
+
+
+def test_stray_wake_up_leaves_a_sleeping_thread_listed_once(pool_of: Any) -> None:
+    running = pool_of(3)
+    eventually(running.is_at_rest, "nothing to do")
+    for _ in range(20):
+        for thread in running.pool._idle[:]:
+            thread.nudge()
+    eventually(running.is_at_rest, "each sleeps again")
+
+
+def test_standby_that_ends_leaves_its_seat_to_another(pool_of: Any) -> None:
+    running = pool_of(3)
+    for _ in range(20):
+        eventually(running.is_at_rest, "nothing to do")
+        gate = threading.Event()
+
+        def detach(slot: Slot, gate: threading.Event = gate) -> None:
+            running.pool.detach(slot)
+            gate.wait(20)
+
+        tasks = [running.submit(Task(detach)) for _ in range(3)]
+        eventually(lambda: len(running.pool.slots) == 6, "three more threads")
+        gate.set()
+        assert all(task.done.wait(20) for task in tasks)
+        eventually(running.is_whole, "three threads have ended")
+
+
+@pytest.mark.usefixtures("forced_switches")
+@pytest.mark.parametrize("size", [1, 2, 5])
+def test_leadership_is_never_lost_among_tasks_that_block(pool_of: Any, size: int) -> None:
+    running = pool_of(size, patience_s=60)  # Only what is said of a task promotes anybody.
+    for _ in range(40):
+        tasks = [
+            running.submit(Task(lambda slot: threading.Event().wait(0.0003), blocks=True)) for _ in range(2 * size)
+        ]
+        tasks += [running.submit(Task()) for _ in range(size)]
+        assert all(task.done.wait(20) for task in tasks), "a task waits for ever"
+    eventually(running.is_whole, "all slots are free")
+    eventually(running.is_at_rest, "no thread is lost, none is listed twice")
 
 
 @pytest.mark.parametrize("error", [ValueError("x"), SystemExit(1), KeyboardInterrupt()])
@@ -259,6 +342,7 @@ def test_random_schedules_lose_no_task_no_slot_and_no_thread(pool_of: Any, force
     for task in tasks:
         assert task.done.wait(20), "a task waits for ever"
     eventually(running.is_whole, "slots and threads are as at the start")
+    eventually(running.is_at_rest, "no thread is lost, none is listed twice")
     assert sum(slot.requests for slot in running.pool.counters()) == 300, "what detached slots counted is kept"
 
 
