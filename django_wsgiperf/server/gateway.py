@@ -69,6 +69,7 @@ class Exchange:
         "request",
         "sent",
         "slot",
+        "timed",
         "waits_for_client",
     )
 
@@ -78,6 +79,7 @@ class Exchange:
         self.request = request
         self.environ: Environ = request.environ
         self.ready_ns = ready_ns
+        self.timed = False
         self.blocks = False
         self.computes = False
         self.keep_alive = request.keep_alive
@@ -119,7 +121,7 @@ class Exchange:
             return
         self.environ["wsgiperf.queue_ns"] = queued_ns
         # A system call, and so for routes alone that are known to be slow.
-        cpu_ns = time.thread_time_ns() if self.blocks else -1
+        cpu_ns = time.thread_time_ns() if self.timed else -1
         interrupted = False
         try:
             slot.in_application = True

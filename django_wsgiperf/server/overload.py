@@ -50,6 +50,7 @@ class Overload:
         if self.routes.known:
             cost = self.routes.get(exchange.request.path)
             if cost is not None:
+                exchange.timed = True
                 exchange.blocks = cost.blocks
                 if cost.computes and pool.size > 1:
                     exchange.computes = True

@@ -212,7 +212,7 @@ class Reactor:
         slot.statuses[exchange.code // 100] += 1
         slot.queue_histogram[min((queued_ns // 1000).bit_length(), _LAST_BUCKET)] += 1
         slot.service_histogram[min((took_ns // 1000).bit_length(), _LAST_BUCKET)] += 1
-        if is_slow(took_ns) or exchange.blocks:
+        if is_slow(took_ns) or exchange.timed:
             self.overload.routes.learn(exchange.request.path, took_ns, cpu_ns, self.pool.busy)
         if self.access_log is not None:
             self.access_log(exchange, slot, queued_ns, took_ns)

@@ -1,25 +1,31 @@
 """What is known of each route's requests: how long they keep their thread, and how much of that they compute.
 
-Learnt from requests that took a millisecond or more, by the thread that ran them; read by the leader for each request.
+Learnt from requests that took a third of a millisecond or more, by the thread that ran them; read by the leader for
+each request.
 A route is a path without its digits. Updates are not atomic: two threads that learn at once lose one lesson.
 """
 
 from __future__ import annotations
 
 _BLOCKING_NS = 1_000_000
+_SLOW_NS = 300_000
+_WAITING_NS = 200_000
+_FORGOTTEN_NS = 125_000
 _COMPUTING_NS = 1_000_000
 _ROUTES_MAX = 4096
 _DIGITS = b"0123456789"
 
 
 class RouteCost:
-    """One route. `usual_ns` is the wall time of a request, `cpu_ns` its thread's processor time, both averaged."""
+    """One route. `usual_ns` is the wall time of a request, `cpu_ns` its thread's processor time, `waits_ns` the time
+    in which others could use the interpreter lock, all averaged."""
 
-    __slots__ = ("computes", "cpu_ns", "share", "usual_ns")
+    __slots__ = ("computes", "cpu_ns", "share", "usual_ns", "waits_ns")
 
     def __init__(self) -> None:
         self.usual_ns = 0
         self.cpu_ns = 0
+        self.waits_ns = 0
         self.share = 0.0
         """How much of the processor a request took, by what it would have got if all that ran had only computed."""
         self.computes = False
@@ -28,7 +34,7 @@ class RouteCost:
     @property
     def blocks(self) -> bool:
         """A leader that runs such a request is to be replaced at once."""
-        return self.usual_ns > _BLOCKING_NS
+        return self.usual_ns > _BLOCKING_NS or self.waits_ns > _WAITING_NS
 
 
 class RouteCosts:
@@ -53,13 +59,17 @@ class RouteCosts:
             if len(routes) >= _ROUTES_MAX:
                 routes.clear()
             cost = routes[route] = RouteCost()
-        if took_ns >= cost.usual_ns:
+            cost.usual_ns = min(took_ns, _BLOCKING_NS) >> 1
+        elif took_ns >= cost.usual_ns:
             # Slow to rise: a short page that had to wait for the interpreter lock once is still a short page.
             cost.usual_ns += (took_ns - cost.usual_ns) >> 3
         else:
             cost.usual_ns = (took_ns + cost.usual_ns) >> 1
         if cpu_ns >= 0:
-            share = min(1.0, cpu_ns * max(1, runners) / max(1, took_ns))
+            # What the request would have taken if all that ran had only computed.
+            alone_ns = cpu_ns * max(1, runners)
+            share = min(1.0, alone_ns / max(1, took_ns))
+            cost.waits_ns += (max(0, took_ns - alone_ns) - cost.waits_ns) >> 3
             if cost.cpu_ns:
                 cost.cpu_ns += (cpu_ns - cost.cpu_ns) >> 2
                 cost.share += (share - cost.share) / 4
@@ -68,10 +78,10 @@ class RouteCosts:
             # Leaving takes more than entering, so that a page in between does not go to and fro.
             least = 0.35 if cost.computes else 0.5
             cost.computes = cost.cpu_ns >= _COMPUTING_NS and cost.share >= least
-        if cost.usual_ns <= _BLOCKING_NS >> 3:
+        if cost.usual_ns <= _FORGOTTEN_NS:
             routes.pop(route, None)
 
 
 def is_slow(took_ns: int) -> bool:
     """Whether a request took so long that its route is worth learning about."""
-    return took_ns > _BLOCKING_NS
+    return took_ns > _SLOW_NS

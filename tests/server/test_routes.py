@@ -71,6 +71,23 @@ def test_number_of_routes_is_bounded() -> None:
     assert len(costs.known) <= 4096
 
 
-def test_a_millisecond_is_slow() -> None:
-    assert not is_slow(999_999)
-    assert is_slow(1_000_001)
+def test_page_that_waits_for_less_than_a_millisecond_blocks_too() -> None:
+    costs = RouteCosts()
+    learn(costs, 20, took_ms=0.55, cpu_ms=0.1, runners=1)
+    cost = costs.get(b"/books/7")
+    assert cost is not None
+    assert cost.blocks
+
+
+def test_page_that_computes_for_less_than_a_millisecond_blocks_neither_alone_nor_in_a_crowd() -> None:
+    for runners in (1, 6):
+        costs = RouteCosts()
+        learn(costs, 20, took_ms=0.5 if runners == 1 else 0.9, cpu_ms=0.45, runners=runners)
+        cost = costs.get(b"/books/7")
+        assert cost is not None
+        assert not cost.blocks
+
+
+def test_what_a_leader_notices_is_slow() -> None:
+    assert not is_slow(299_999)
+    assert is_slow(300_001)
