@@ -6,6 +6,7 @@ Neither depends on the language, which is part of the keys: a purge is for all l
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from .headers import NoVarySearch, parse_no_vary_search
@@ -22,11 +23,10 @@ def tags_of(keys: Keys, request: Request, search: str | None) -> tuple[str, str]
     return _whole(keys, request.scheme, request.host, request.path, query), _path(keys, request.path, query)
 
 
-def tags_for(keys: Keys, target: Target, search: NoVarySearch | None = None) -> tuple[str, ...]:
-    """The tags that a purge of this address names; of all hosts where it has none."""
-    queries = [target.query]
-    if search is not None:
-        queries.append(_searched(keys, search, target.query))
+def tags_for(keys: Keys, target: Target, searches: Iterable[NoVarySearch] = ()) -> tuple[str, ...]:
+    """The tags that a purge of this address names; of all hosts where it has none. `searches` are what its responses
+    have said of their query."""
+    queries = [target.query, *(_searched(keys, search, target.query) for search in searches)]
     if not target.host:
         return tuple(_path(keys, target.path, query) for query in queries)
     return tuple(_whole(keys, target.scheme, target.host, target.path, query) for query in queries)

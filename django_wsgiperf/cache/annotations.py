@@ -7,6 +7,7 @@ does, and nothing changes. The response's own headers, which browsers and proxie
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 
 from django.http import HttpRequest
 
@@ -85,4 +86,10 @@ def annotation_of(request: HttpRequest | None) -> Annotation:
     """What was noted for this request."""
     state = None if request is None else request.__dict__.get("wsgiperf")
     notes = None if state is None else state.__dict__.get("cache")
-    return NO_ANNOTATION if notes is None else notes.annotation()
+    if notes is None:
+        return NO_ANNOTATION
+    found: Annotation = notes.annotation()
+    if found.vary_cookies is not None and getattr(request.__dict__.get("session"), "accessed", False):
+        # It depends on the session after all.
+        return replace(found, vary_cookies=None)
+    return found

@@ -192,18 +192,17 @@ class Engine:
         def invalidate() -> None:
             tags = list(found.groups)
             for target in found.targets:
+                searches = self.shelf.searches_for(target)
                 asked = Request("GET", target.scheme, target.host, target.path, target.query, {})
-                search = self.shelf.search_of(asked)
                 primaries = [
                     keys.primary(target.scheme, target.host, target.path, target.query, language)
                     for language in self.site.languages or ("",)
                 ]
-                if search is not None:
-                    primaries.append(keys.searched(asked, search))
+                primaries += [keys.searched(asked, search) for search in searches]
                 made = list(self.making.values())
                 leases = [f"lease:{key.hex()}" for key in primaries]
                 if any(key in made for key in primaries) or self.shelf.has_any(primaries, leases):
-                    tags += tags_for(keys, target, search)
+                    tags += tags_for(keys, target, searches)
             if tags:
                 self.counters.invalidations += len(tags)
                 self.tags.purge(tags)

@@ -1,8 +1,9 @@
 """Purging pages by address, by tag, or all of them; and a model's pages whenever one of its rows is saved.
 
 In this process a purge holds when it is made; other processes that share a store hear of it within moments, and a page
-that is being made from older data is never kept after it. Within a transaction it waits for the commit: until then
-others see the old data, and would make the old page again.
+that is being made from older data is never kept after it. Without a store, the processes of this host are told one by
+one. Within a transaction it waits for the commit: until then others see the old data, and would make the old page
+again.
 """
 
 from __future__ import annotations
@@ -15,11 +16,10 @@ from django.db import transaction
 from django.db.models import Model
 from django.db.models.signals import post_delete, post_save
 
-from . import runtime
+from . import neighbours, runtime
 from .addresses import tags_for, target_of
 from .annotations import check_tag
 from .engine import Engine
-from .messages import Request
 from .policy.invalidation import Target
 
 
@@ -30,8 +30,9 @@ class Purged:
     deferred: bool = False
     """It is made at the commit, if there is one."""
     everywhere: bool = False
-    """All processes that share the store will hear of it; without a store there is only this one. Where it is false
-    although the purge was made, the store was out of order: it is passed on when it is back."""
+    """All processes that share the store will hear of it, or all of this host have, where there is none. Where it is
+    false although the purge was made, the store was out of order, and it is passed on when it is back; or a process did
+    not answer."""
 
 
 def purge(
@@ -51,13 +52,17 @@ def purge(
     ValueError and TypeError for what is no address and no tag."""
     if isinstance(urls, str) or isinstance(tags, str):
         raise TypeError("urls and tags are lists of texts: write purge(tags=['book:1']), or purge(url='/books/')")
-    targets = [target_of(each) for each in ((url,) if url is not None else ()) + tuple(urls)]
-    wanted = tuple(map(check_tag, tags))
+    addresses = ([] if url is None else [url]) + list(urls)
+    targets = list(map(target_of, addresses))
+    wanted = list(map(check_tag, tags))
     if not targets and not wanted:
         return Purged(everywhere=True)
 
     def order(engine: Engine) -> bool:
-        return engine.tags.purge([*wanted, *tags_of_targets(engine, targets)], soft=soft).everywhere
+        everywhere = engine.tags.purge([*wanted, *tags_of_targets(engine, targets)], soft=soft).everywhere
+        if engine.store is None:
+            return neighbours.tell({"urls": addresses, "tags": wanted, "soft": soft})
+        return everywhere
 
     return _carry_out(order, on_commit, using)
 
@@ -66,14 +71,18 @@ def tags_of_targets(engine: Engine, targets: Iterable[Target]) -> list[str]:
     """The tags that stand for these addresses."""
     found: list[str] = []
     for target in targets:
-        asked = Request("GET", target.scheme, target.host, target.path, target.query, {})
-        found += tags_for(engine.site.keys, target, engine.shelf.search_of(asked))
+        found += tags_for(engine.site.keys, target, engine.shelf.searches_for(target))
     return found
 
 
 def purge_all(*, soft: bool = False, on_commit: bool = True, using: str | None = None) -> Purged:
     """Purge every page; as purge()."""
-    return _carry_out(lambda engine: engine.tags.purge(everything=True, soft=soft).everywhere, on_commit, using)
+
+    def order(engine: Engine) -> bool:
+        everywhere = engine.tags.purge(everything=True, soft=soft).everywhere
+        return neighbours.tell({"all": True, "soft": soft}) if engine.store is None else everywhere
+
+    return _carry_out(order, on_commit, using)
 
 
 def _carry_out(order: Callable[[Engine], bool], on_commit: bool, using: str | None) -> Purged:

@@ -14,6 +14,7 @@ from django.core.signals import setting_changed
 from django.dispatch import receiver
 
 from django_wsgiperf import conf
+from django_wsgiperf.metrics import providers
 
 from . import forking
 from .engine import Engine
@@ -73,6 +74,7 @@ def _make() -> Engine | None:
     from . import answering
 
     answering.register()
+    providers.provide(providers.PAGE_CACHE, numbers)
     return Engine(
         values,
         Site(values),

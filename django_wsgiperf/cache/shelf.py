@@ -19,6 +19,7 @@ from .held import Held, Sending
 from .key import Keys
 from .memory import MemoryCache
 from .messages import Request
+from .policy import Target
 from .store import GuardedStore
 from .tags import Tags, Verdict
 from .variants import Variants
@@ -47,7 +48,7 @@ class Shelf:
         self._sending = sending
         self._max_variants = max_variants
         self._lock = threading.Lock()
-        self._searches: dict[bytes, str] = {}
+        self._searches: dict[bytes, tuple[str, str]] = {}
         forking.watch(self)
 
     def after_fork_in_child(self) -> None:
@@ -86,8 +87,17 @@ class Shelf:
 
     def search_of(self, request: Request) -> NoVarySearch | None:
         """What the responses of the path have said of their query; None where they said nothing."""
-        value = self._searches.get(self._address(request)) if self._searches else None
-        return None if value is None else parse_no_vary_search(value)
+        known = self._searches.get(self._address(request)) if self._searches else None
+        return None if known is None else parse_no_vary_search(known[1])
+
+    def searches_for(self, target: Target) -> set[NoVarySearch]:
+        """What the responses of an address, or of its path on any host where it names none, have said so."""
+        if target.host:
+            found = self.search_of(Request("GET", target.scheme, target.host, target.path, target.query, {}))
+            return set() if found is None else {found}
+        with self._lock:
+            values = {value for path, value in self._searches.values() if path == target.path}
+        return set(map(parse_no_vary_search, values))
 
     def vary_key(self, primary: bytes, request: Request) -> bytes:
         """The key under which requests that would share an answer meet, as far as is known."""
@@ -120,7 +130,7 @@ class Shelf:
         if values is None:
             return None
         search = _search(values[0])
-        if search is not None and self._remember(address, search):
+        if search is not None and self._remember(address, request.path, search):
             searched = self._keys.searched(request, parse_no_vary_search(search))
             if searched != primary:
                 primary, guessed = searched, []
@@ -182,7 +192,7 @@ class Shelf:
         """Keep the entry in memory, as what answers this request and its like from now on."""
         primary = self._keys.of_request(request)
         if search is not None:
-            self._remember(self._address(request), search)
+            self._remember(self._address(request), request.path, search)
             primary = self._keys.searched(request, parse_no_vary_search(search))
         key = self._keys.variant(primary, entry.vary)
         held = Held(entry, key, primary, self._sending)
@@ -248,15 +258,15 @@ class Shelf:
         answer = self.store.fetch([*(key.hex() for key in wanted), *leases], self._tags.sequence)
         return answer is None or any(answer[0])
 
-    def _remember(self, address: bytes, search: str) -> bool:
-        if parse_no_vary_search(search) is MATTERS or parse_no_vary_search(search) == MATTERS:
+    def _remember(self, address: bytes, path: str, search: str) -> bool:
+        if parse_no_vary_search(search) == MATTERS:
             return False
-        if self._searches.get(address) != search:
+        if self._searches.get(address) != (path, search):
             with self._lock:
                 self._searches.pop(address, None)
                 while len(self._searches) >= _MAX_SEARCHES:
                     del self._searches[next(iter(self._searches))]
-                self._searches[address] = search
+                self._searches[address] = (path, search)
         return True
 
 

@@ -1,0 +1,212 @@
+"""Purges by address, tag and altogether: hard and soft, at the commit, and by saving a row."""
+
+from __future__ import annotations
+
+import pytest
+from django.contrib.auth.models import Group
+from django.db import transaction
+from django.http import HttpRequest, HttpResponse
+from django.test import override_settings
+
+from django_wsgiperf.cache.decorators import cache_response
+from django_wsgiperf.cache.purging import Purged, purge, purge_all, purge_on_save
+
+from . import doors
+from .doors import Site, page
+from .fakes import eventually
+
+
+@pytest.fixture
+def door() -> str:
+    """How a page is purged does not depend on the door."""
+    return "wsgi"
+
+
+@pytest.fixture
+def books(site: Site) -> Site:
+    """Pages with tags, each of them stored."""
+    for number in ("1", "2"):
+        view = cache_response(ttl=60, swr=60, tags=["books", f"book:{number}"])(
+            lambda request: HttpResponse(str(site.renders(request.path)))
+        )
+        site.view(f"/books/{number}/", view)
+        site.get(f"/books/{number}/")
+    return site
+
+
+def kept(site: Site, *targets: str, **headers: str) -> list[bool]:
+    return [site.get(target, **headers).is_hit for target in targets]
+
+
+def test_tag_purges_what_carries_it(books: Site) -> None:
+    assert purge(tags=["book:1"]) == Purged(everywhere=True)
+    assert kept(books, "/books/1/", "/books/2/") == [False, True]
+    purge(tags=["books"])
+    assert kept(books, "/books/1/", "/books/2/") == [False, False]
+
+
+def test_address_purges_all_its_variants_and_no_other(books: Site) -> None:
+    books.view("/kinds", lambda request: page(Vary="X-Kind"))
+    for kind in ("a", "b"):
+        books.get("/kinds", X_Kind=kind)
+    purge(url="/kinds")
+    assert [kept(books, "/kinds", X_Kind=kind) for kind in ("a", "b")] == [[False], [False]]
+    assert kept(books, "/books/1/") == [True]
+
+
+def test_address_may_name_its_host_or_not() -> None:
+    with doors.site("wsgi", ALLOWED_HOSTS=["a.example", "b.example"]) as site:
+        site.view("/", lambda request: page(request.get_host()))
+        hosts = ("a.example", "b.example")
+        for host in hosts:
+            site.get("/", Host=host)
+        purge(url="http://a.example/")
+        assert [kept(site, "/", Host=host) for host in hosts] == [[False], [True]]
+        purge(url="/")
+        assert [kept(site, "/", Host=host) for host in hosts] == [[False], [False]]
+
+
+def test_address_is_for_all_languages() -> None:
+    languages = [("en", "English"), ("de", "German")]
+    with doors.site(
+        "wsgi", MIDDLEWARE=["django.middleware.locale.LocaleMiddleware"], USE_I18N=True, LANGUAGES=languages
+    ) as site:
+        site.view("/", lambda request: page())
+        for language in ("en", "de"):
+            site.get("/", Accept_Language=language)
+        purge(url="/")
+        assert [kept(site, "/", Accept_Language=language) for language in ("en", "de")] == [[False], [False]]
+
+
+def test_address_is_purged_by_what_matters_of_its_query(site: Site) -> None:
+    site.view("/search", lambda request: page(No_Vary_Search='params=("page-view")'))
+    site.get("/search?q=1&page-view=7&utm_source=mail")
+    purge(url="/search?q=1&page-view=8&utm_campaign=x")
+    assert kept(site, "/search?q=1") == [False]
+
+
+def test_address_with_characters_beyond_ascii(site: Site) -> None:
+    target = "/b\xfccher/".encode().decode("latin-1")
+    for written in ("/bücher/", "/b%C3%BCcher/", "http://shop.example/b%c3%bccher/"):
+        site.view("/bücher/", "text")
+        site.get(target)
+        assert site.get(target).is_hit
+        purge(url=written)
+        assert not site.get(target).is_hit
+
+
+def test_everything_is_purged(books: Site) -> None:
+    purge_all()
+    assert kept(books, "/books/1/", "/books/2/") == [False, False]
+    assert kept(books, "/books/1/", "/books/2/") == [True, True]
+
+
+@pytest.mark.parametrize("everything", [True, False])
+def test_soft_purge_makes_stale_and_not_gone(books: Site, everything: bool) -> None:
+    if everything:
+        purge_all(soft=True)
+    else:
+        purge(tags=["book:1"], soft=True)
+    stale = books.get("/books/1/")
+    assert (stale.text, stale.cache) == ("1", "hit; detail=stale")
+    eventually(lambda: books.engine.counters.refreshes == 1)
+    assert (books.get("/books/1/").text, books.get("/books/1/").cache) == ("2", "hit")
+
+
+def test_page_that_was_being_made_is_not_used_after_the_purge(site: Site) -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        text = str(site.renders("/"))
+        if text == "1":
+            purge(tags=["book:1"])
+        return HttpResponse(text)
+
+    site.view("/", cache_response(ttl=60, tags=["book:1"])(view))
+    assert [site.get("/").text for _ in range(3)] == ["1", "2", "2"]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_purge_waits_for_the_commit(books: Site) -> None:
+    with transaction.atomic():
+        purged = purge(tags=["book:1"])
+        assert (purged.deferred, purged.everywhere) == (True, False)
+        assert kept(books, "/books/1/") == [True]
+    assert purged.everywhere
+    assert kept(books, "/books/1/") == [False]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_purge_of_what_was_rolled_back_is_none(books: Site) -> None:
+    with transaction.atomic():
+        purge(tags=["book:1"])
+        transaction.set_rollback(True)
+    assert kept(books, "/books/1/") == [True]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_purge_need_not_wait(books: Site) -> None:
+    with transaction.atomic():
+        assert not purge(tags=["book:1"], on_commit=False).deferred
+        assert kept(books, "/books/1/") == [False]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_saving_or_deleting_a_row_purges_its_pages(site: Site) -> None:
+    group = Group.objects.create(name="readers")
+    site.view("/one", cache_response(ttl=60, tags=[f"auth.group:{group.pk}"])(lambda request: HttpResponse()))
+    site.view("/all", cache_response(ttl=60, tags=["auth.group"])(lambda request: HttpResponse()))
+    site.view("/other", cache_response(ttl=60, tags=["auth.group:0"])(lambda request: HttpResponse()))
+    paths = ("/one", "/all", "/other")
+    end = purge_on_save(Group)
+    try:
+        for change in (group.save, group.delete):
+            for path in paths:
+                site.get(path)
+            with transaction.atomic():
+                change()
+                assert kept(site, *paths) == [True] * 3
+            assert kept(site, *paths) == [False, False, True]
+    finally:
+        end()
+    for path in paths:
+        site.get(path)
+    Group.objects.create(name="others")
+    assert kept(site, *paths) == [True] * 3
+
+
+@pytest.mark.django_db(transaction=True)
+def test_tags_of_a_row_can_be_chosen(site: Site) -> None:
+    site.view("/", cache_response(ttl=60, tags=["team:readers"])(lambda request: HttpResponse()))
+    end = purge_on_save(Group, tags=lambda group: [f"team:{group.name}"])
+    try:
+        site.get("/")
+        Group.objects.create(name="readers")
+        assert kept(site, "/") == [False]
+    finally:
+        end()
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("books/", "Write '/books/'"),
+        ("ftp://shop.example/", "no scheme http or https"),
+        ("http://shop.example:port/", "is no URL"),
+        ("https:///books/", "no scheme http or https with a host"),
+    ],
+)
+def test_what_is_no_address_is_refused(site: Site, url: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        purge(url=url)
+
+
+def test_what_is_no_list_is_refused(site: Site) -> None:
+    with pytest.raises(TypeError, match="lists of texts"):
+        purge(tags="book:1")
+    with pytest.raises(TypeError, match="a tag is a text"):
+        purge(tags=[1])  # type: ignore[list-item]
+
+
+def test_purge_where_the_cache_is_off_is_none_to_make() -> None:
+    with override_settings(WSGIPERF={"CACHE": {"ENABLED": False}}):
+        assert purge(tags=["book:1"]).everywhere
+        assert purge_all().everywhere
