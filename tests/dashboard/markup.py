@@ -54,4 +54,4 @@ class Markup(HTMLParser):
 
     def own(self) -> str:
         """Its text."""
-        return " ".join("".join(self.words).split())
+        return " ".join(" ".join(self.words).split())
