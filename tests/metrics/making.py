@@ -113,6 +113,11 @@ def key(row: Row) -> tuple[int, int, str]:
     return row.level, row.start, row.owner
 
 
+#: Whole microseconds, as they are stored.
+def times(longest_ns: int, least: int = 0) -> st.SearchStrategy[int]:
+    return st.integers(least, longest_ns // 1000).map(lambda us: us * 1000)
+
+
 #: Records of a few routes within one minute.
 records = st.builds(
     record,
@@ -120,13 +125,13 @@ records = st.builds(
     method=st.sampled_from(["GET", "POST", "BREW"]),
     status=st.sampled_from([200, 302, 404, 500, 599, 0]),
     at_s=st.integers(NOON, NOON + 30).map(float),
-    ttfb_ns=st.integers(0, 10**10),
-    queue_ns=st.integers(-1, 10**9),
-    cpu_ns=st.integers(-1, 10**9),
-    db_ns=st.integers(0, 10**9),
-    wait_ns=st.integers(0, 10**8),
+    ttfb_ns=times(10**10),
+    queue_ns=st.just(-1) | times(10**9),
+    cpu_ns=st.just(-1) | times(10**9),
+    db_ns=times(10**9),
+    wait_ns=times(10**8),
     queries=st.integers(0, 20),
-    cache_ns=st.integers(0, 10**8),
+    cache_ns=times(10**8),
     exception=st.sampled_from(["", "builtins.ValueError"]),
     page_cache=st.sampled_from(["", "hit", "miss"]),
     aborted=st.booleans(),

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_wsgiperf.metrics import payload
+from django_wsgiperf.metrics import packing, payload
 from django_wsgiperf.metrics.record import Record
 from django_wsgiperf.metrics.tally import Cell, Tally
 
@@ -36,7 +36,7 @@ def test_summary_comes_back_as_it_was(found: list[Record]) -> None:
 
 
 def test_one_route_is_read_without_the_others() -> None:
-    tally = tally_of([record("/a/", db_ns=5, queries=2), record("/b/", ttfb_ns=7 * MS)])
+    tally = tally_of([record("/a/", db_ns=5000, queries=2), record("/b/", ttfb_ns=7 * MS)])
     detail = payload.Detail(payload.pack_detail(tally))
     cell = Cell()
     assert detail.add("/b/", cell)
@@ -171,7 +171,7 @@ def test_unknown_keys_are_passed_over_and_missing_ones_are_zero() -> None:
 
 
 def test_bytes_that_would_fill_the_memory_are_not_unpacked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(payload, "_MAX_BYTES", 1000)
+    monkeypatch.setattr(packing, "_MAX_BYTES", 1000)
     with pytest.raises(payload.Unreadable):
         payload.unpack(payload.pack(bytes(100_000)))
 
