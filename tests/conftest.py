@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests import services
 from tests._run import results
@@ -20,11 +21,18 @@ NEEDS = {
     "postgres_url": "postgres",
     "postgis_url": "postgis",
     "mysql_url": "mysql",
+    # Fixtures of tests/db that are named by parameters. Those of private servers need the driver at least.
+    "postgres": "postgres",
+    "mysql": "mysql",
     "redis_url": "redis",
     "chromium_path": "chromium",
     "wrk_path": "wrk",
 }
 EXAMPLE_PROJECT = Path(__file__).parent / "example_project"
+
+# A busy machine makes examples slow, and that is no failure. What else the profile says, also that of a CI, stays.
+settings.register_profile("wsgiperf", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("wsgiperf")
 
 _not_tested = pytest.StashKey[dict[str, int]]()
 
@@ -95,7 +103,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 def _lacking(item: pytest.Item) -> list[str]:
     """Why the services that the test takes are missing: one line each."""
-    taken = [NEEDS[name] for name in getattr(item, "fixturenames", ()) if name in NEEDS]
+    # A test that runs with several services has the fixture's name as a parameter.
+    parameters = item.callspec.params.values() if hasattr(item, "callspec") else ()
+    names = [*getattr(item, "fixturenames", ()), *(value for value in parameters if isinstance(value, str))]
+    taken = [NEEDS[name] for name in names if name in NEEDS]
     found = {key: services.find(key) for key in taken}
     return [
         f"{services.SERVICES[key].title}: {what.why}"

@@ -13,7 +13,7 @@ from django_wsgiperf.cache.store import PurgeOrder, Purges, Store, StoreRefused,
 
 T = TypeVar("T")
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 class Worker(threading.Thread, Generic[T]):

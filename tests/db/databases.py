@@ -14,7 +14,7 @@ from django.db.utils import load_backend
 
 from tests.services import Address
 
-WAIT_S = 10.0
+WAIT_S = 60.0
 
 
 @dataclass

@@ -11,7 +11,7 @@ from typing import Any
 
 from django_wsgiperf.db.pool import Pool, PoolConfig
 
-WAIT_S = 20.0
+WAIT_S = 60.0
 
 
 class FakeClock:

@@ -17,7 +17,7 @@ from typing import Any
 import django
 from django.conf import settings
 
-CHILD_LIMIT_S = 20.0
+CHILD_LIMIT_S = 60.0
 WORKERS = 3
 
 

@@ -14,7 +14,7 @@ from tests.db.load import until
 from tests.db.servers import Server
 from tests.db.test_faults import ENGINES, sessions
 
-LIMIT_S = 40.0
+LIMIT_S = 100.0
 
 
 @pytest.fixture(params=ENGINES)

@@ -9,7 +9,6 @@ import traceback
 from collections.abc import Callable
 from typing import Any
 
-import MySQLdb
 import psycopg
 import pytest
 
@@ -251,7 +250,9 @@ class MySQL:
     def __init__(self, url: str) -> None:
         self.address = Address.parse(url)
 
-    def connect(self) -> MySQLdb.Connection:
+    def connect(self) -> Any:
+        import MySQLdb
+
         address = self.address
         return MySQLdb.connect(
             host=address.host,
@@ -262,20 +263,20 @@ class MySQL:
             autocommit=True,
         )
 
-    def close(self, raw: MySQLdb.Connection) -> None:
+    def close(self, raw: Any) -> None:
         raw.close()
 
-    def is_alive(self, raw: MySQLdb.Connection) -> bool:
+    def is_alive(self, raw: Any) -> bool:
         return self.ask(raw) > 0
 
-    def abandon(self, raw: MySQLdb.Connection) -> None:
+    def abandon(self, raw: Any) -> None:
         _let_go(raw.fileno())
         raw.close()
 
-    def state(self, raw: MySQLdb.Connection) -> str:
+    def state(self, raw: Any) -> str:
         return "unknown"
 
-    def ask(self, raw: MySQLdb.Connection) -> int:
+    def ask(self, raw: Any) -> int:
         with raw.cursor() as cursor:
             cursor.execute("SELECT connection_id()")
             return int(cursor.fetchone()[0])

@@ -10,7 +10,6 @@ from typing import Any
 
 import psycopg
 import pytest
-from MySQLdb import cursors as mysql_cursors
 from psycopg.rows import dict_row
 
 from django_wsgiperf.db import registry
@@ -309,7 +308,9 @@ def test_collected_cursor_that_nobody_closed_ends_with_its_connection(postgres: 
 
 
 def test_mariadb_unread_result_ends_with_its_connection(mysql: Database) -> None:
-    wrapper = mysql.wrapper(pool={"MAX_SIZE": 1}, OPTIONS={"cursorclass": mysql_cursors.SSCursor})
+    from MySQLdb.cursors import SSCursor
+
+    wrapper = mysql.wrapper(pool={"MAX_SIZE": 1}, OPTIONS={"cursorclass": SSCursor})
     cursor = wrapper.cursor()
     cursor.execute("SELECT seq FROM seq_1_to_1000")
     assert cursor.fetchone() == (1,)

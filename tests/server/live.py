@@ -29,7 +29,7 @@ from django_wsgiperf.server.threadpool import ThreadPool
 
 from .validation import validated
 
-STOP_S = 20.0
+STOP_S = 60.0
 
 
 class PooledServer:
