@@ -181,7 +181,7 @@ class Shelf:
         held = Held(entry, key, primary, self._sending)
         current = self.memory.peek(key)
         is_newer = isinstance(current, Held) and current.entry.stored_at >= entry.stored_at
-        if isinstance(current, Held) and is_newer and self._tags.judge(current.entry) is not Verdict.GONE:
+        if isinstance(current, Held) and is_newer and self._tags.judge(current.entry) is Verdict.VALID:
             return current
         self.memory.put(key, held, held.size)
         return held

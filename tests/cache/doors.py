@@ -22,9 +22,12 @@ from django.http.response import HttpResponseBase
 from django.test import override_settings
 from django.urls import re_path
 
+from django_wsgiperf import conf
 from django_wsgiperf.cache import runtime
 from django_wsgiperf.cache.engine import Engine
-from django_wsgiperf.wsgi import wrap
+from django_wsgiperf.cache.site import Site as ProjectSite
+from django_wsgiperf.cache.stores import open_store
+from django_wsgiperf.cache.wsgi import CachedApplication
 
 from .fakes import FakeClock
 
@@ -120,12 +123,12 @@ class Answer:
 class Site:
     """One process's site, asked through one door."""
 
-    def __init__(self, door: str) -> None:
+    def __init__(self, door: str, engine: Engine | None = None, clock: FakeClock | None = None) -> None:
         self.door = door
-        engine = runtime.engine()
+        engine = engine or runtime.engine()
         assert engine is not None
         self.engine: Engine = engine
-        self.clock = FakeClock(NOW)
+        self.clock = clock or FakeClock(NOW)
         engine.now = self.clock
         self.pages = pages
         if door == "async":
@@ -134,7 +137,13 @@ class Site:
         else:
             self.application: Any = WSGIHandler()
             if door == "wsgi":
-                self.application = wrap(self.application)
+                self.application = CachedApplication(self.application, engine)
+
+    def another_process(self) -> Site:
+        """The same site in another process, as far as the cache can tell: one that shares its store, and its clock."""
+        values = conf.current("CACHE").values
+        store = open_store(values.store, timeout_s=values.store_timeout_s, max_tags=values.max_tags)
+        return Site("wsgi", Engine(values, ProjectSite(values), store), self.clock)
 
     def view(self, path: str, view: View | HttpResponseBase | str = "page") -> None:
         pages.views[path] = view if callable(view) and not isinstance(view, HttpResponseBase) else lambda request: view

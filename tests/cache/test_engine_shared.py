@@ -1,0 +1,199 @@
+"""Several processes and one Redis: pages are made once, found by all, and purged in all of them."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+from django.http import HttpRequest, HttpResponse
+
+from django_wsgiperf.cache.decorators import cache_response
+from django_wsgiperf.cache.purging import purge, purge_all
+
+from . import doors
+from .doors import Site, page
+from .fakes import Worker, eventually
+from .private_redis import redis_caches
+
+BACKENDS = ("django_redis.cache.RedisCache", "django.core.cache.backends.redis.RedisCache")
+
+
+@pytest.fixture
+def pair(redis_url: str) -> Iterator[tuple[Site, Site]]:
+    """Two processes that share an empty Redis."""
+    with redis.Redis.from_url(redis_url, protocol=2) as client:
+        client.flushdb()
+    options = {"STORE": "pages", "STORE_TIMEOUT_S": 5.0, "MAX_WAITERS": 50}
+    with doors.site("wsgi", options, CACHES=redis_caches(redis_url)) as one:
+        other = one.another_process()
+        try:
+            yield one, other
+        finally:
+            other.engine.stop(5)
+
+
+def test_page_made_by_one_process_is_found_by_another(pair: tuple[Site, Site]) -> None:
+    one, other = pair
+    one.view("/", lambda request: page("text", ETag='"1"', Vary="X-Kind"))
+    one.get("/", X_Kind="a")
+    found = other.get("/", X_Kind="a")
+    assert (found.text, found.cache, found.fields["etag"]) == ("text", "hit", '"1"')
+    assert other.get("/", X_Kind="a").is_hit
+    assert (one.renders("/"), other.engine.counters.store_hits) == (1, 1)
+    assert not other.get("/", X_Kind="b").is_hit
+    assert one.get("/", X_Kind="b").is_hit
+
+
+def test_what_is_found_elsewhere_has_its_age(pair: tuple[Site, Site]) -> None:
+    one, other = pair
+    one.view("/", lambda request: page())
+    one.get("/")
+    one.clock.advance(45)
+    assert other.get("/").fields["age"] == "45"
+    one.clock.advance(15)
+    assert not other.get("/").is_hit
+
+
+def test_head_range_and_conditions_are_answered_from_the_shared_store(pair: tuple[Site, Site]) -> None:
+    one, other = pair
+    one.view("/", lambda request: page("0123456789"))
+    etag = one.get("/").fields["etag"]
+    for answer, status in (
+        (one.another_process().get("/", "HEAD"), 200),
+        (one.another_process().get("/", Range="bytes=0-1"), 206),
+        (one.another_process().get("/", If_None_Match=etag), 304),
+    ):
+        assert (answer.status, answer.is_hit) == (status, True)
+    assert one.renders("/") == 1
+    assert other.get("/").is_hit
+
+
+def test_no_vary_search_is_known_to_all(pair: tuple[Site, Site]) -> None:
+    one, other = pair
+    one.view("/", lambda request: page(No_Vary_Search='params=("view")'))
+    one.get("/?q=1&view=7")
+    assert other.get("/?q=1&view=8").is_hit
+
+
+def test_missing_page_is_made_by_one_of_the_processes(pair: tuple[Site, Site]) -> None:
+    one, other = pair
+    begun = threading.Event()
+
+    def view(request: HttpRequest) -> HttpResponse:
+        begun.set()
+        # The other process has looked for the page and for the lease, and waits.
+        eventually(lambda: other.engine.flights.numbers().led == 1)
+        return page(one.renders("/"))
+
+    one.view("/", view)
+    first = Worker(lambda: one.get("/").text)
+    assert begun.wait(20)
+    assert other.get("/").text == "1"
+    assert first.result() == "1"
+    assert one.renders("/") == 1
+
+
+def test_process_that_renews_a_page_does_so_for_all(pair: tuple[Site, Site]) -> None:
+    one, other = pair
+    one.view("/", lambda request: page(one.renders("/"), "max-age=60, stale-while-revalidate=600"))
+    one.get("/"), other.get("/")
+    one.clock.advance(61)
+    assert one.get("/").text == "1"
+    eventually(lambda: one.engine.counters.refreshes == 1)
+    assert other.get("/").text == "1"
+    # Its refresh finds what the other has made.
+    eventually(lambda: other.get("/").text == "2")
+    assert one.renders("/") == 2
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_purge_reaches_the_other_process(pair: tuple[Site, Site], soft: bool) -> None:
+    one, other = pair
+    one.view("/", cache_response(ttl=60, tags=["book:1"])(lambda request: HttpResponse(str(one.renders("/")))))
+    assert (one.get("/").text, other.get("/").text) == ("1", "1")
+    assert purge(tags=["book:1"], soft=soft).everywhere
+    eventually(lambda: other.get("/").text == "2")
+    assert one.get("/").text == "2"
+
+
+def test_purge_of_an_address_and_of_everything_reaches_the_other_process(pair: tuple[Site, Site]) -> None:
+    one, other = pair
+    one.view("/", lambda request: page(one.renders("/")))
+    for number, order in enumerate((lambda: purge(url="/"), purge_all), start=2):
+        one.get("/"), other.get("/")
+        order()
+        eventually(lambda expected=str(number): other.get("/").text == expected)
+
+
+def test_unsafe_request_reaches_the_other_process(pair: tuple[Site, Site]) -> None:
+    one, other = pair
+    one.view("/", lambda request: page(one.renders("/")))
+    one.get("/"), other.get("/")
+    # Known to the store alone: this process has forgotten it.
+    one.engine.memory.clear()
+    one.post("/")
+    eventually(lambda: not other.get("/").is_hit or other.get("/").text != "1")
+
+
+def test_page_from_before_a_purge_is_not_taken_from_the_store(pair: tuple[Site, Site]) -> None:
+    """It is stored after the purge, by a process that had not heard of it yet."""
+    one, other = pair
+
+    def view(request: HttpRequest) -> HttpResponse:
+        text = str(one.renders("/"))
+        if text == "1":
+            assert purge(tags=["book:1"]).everywhere
+        return HttpResponse(text)
+
+    one.view("/", cache_response(ttl=60, tags=["book:1"])(view))
+    assert other.get("/").text == "1"
+    assert one.get("/").text == "2"
+    assert one.another_process().get("/").text == "2"
+
+
+def test_private_pages_take_no_lease_after_the_first(pair: tuple[Site, Site], monkeypatch: Any) -> None:
+    one, _ = pair
+    one.view("/", lambda request: page(cache_control="private"))
+    one.get("/")
+    asked = []
+    store = one.engine.store
+    assert store is not None
+    monkeypatch.setattr(store, "add", lambda *arguments: asked.append(arguments))
+    monkeypatch.setattr(store, "fetch", lambda *arguments: asked.append(arguments))
+    for _ in range(3):
+        one.get("/")
+    assert asked == []
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_either_redis_backend_will_do(redis_url: str, backend: str) -> None:
+    with redis.Redis.from_url(redis_url, protocol=2) as client:
+        client.flushdb()
+    with doors.site("wsgi", {"STORE": "pages", "STORE_TIMEOUT_S": 5.0}, CACHES=redis_caches(redis_url, backend)) as one:
+        one.view("/", lambda request: page())
+        one.get("/")
+        other = one.another_process()
+        assert other.get("/").is_hit
+        other.engine.stop(5)
+
+
+def test_million_pages_are_purged_by_one_tag_without_touching_them(pair: tuple[Site, Site]) -> None:
+    """The cost of a purge does not depend on what it hits: no page is looked at."""
+    one, _ = pair
+    one.view("/", cache_response(ttl=60, tags=["books"])(lambda request: HttpResponse()))
+    one.get("/")
+    looked = one.engine.memory.numbers()
+    assert purge(tags=["books"]).everywhere
+    assert one.engine.memory.numbers() == looked
+
+
+def test_numbers_tell_of_the_store(pair: tuple[Site, Site]) -> None:
+    one, _ = pair
+    one.view("/", lambda request: page())
+    one.get("/")
+    told = one.engine.numbers()["store"]
+    assert (told["title"], told["is_reachable"]) == ("CACHES['pages']", True)
+    assert told["link"]["failures"] == 0
