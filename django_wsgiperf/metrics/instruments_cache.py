@@ -30,8 +30,20 @@ _SIMPLE: Final = ("set", "add", "delete", "touch", "set_many", "delete_many", "i
                   "incr_version", "decr_version")  # fmt: skip
 _LOOKUPS: Final = ("get", "get_many", "has_key", "get_or_set")
 
-_in_async_call: ContextVar[bool] = ContextVar("wsgiperf_in_async_call", default=False)
-"""Set while a backend's own asynchronous method runs, which may use its synchronous ones in a thread."""
+
+class _AsyncCall:
+    """An asynchronous call that is under way. Those of BaseCache use the synchronous ones, in another thread."""
+
+    __slots__ = ("found", "looks", "outside_ns")
+
+    def __init__(self, looks: bool) -> None:
+        self.looks = looks
+        """It is an aget_or_set() that has not looked yet."""
+        self.found = False
+        self.outside_ns = 0
+
+
+_async_call: ContextVar[_AsyncCall | None] = ContextVar("wsgiperf_async_call", default=None)
 
 
 class TimedCache(_Base):
@@ -39,8 +51,6 @@ class TimedCache(_Base):
 
     _wsgiperf_alias: str
     _wsgiperf_base: type[BaseCache]
-    _wsgiperf_is_async = False
-    """The backend has asynchronous methods of its own."""
     _wsgiperf_inside = False
     """A call that is timed is under way: what it calls here is its own affair."""
     _wsgiperf_looks = False
@@ -51,7 +61,7 @@ class TimedCache(_Base):
     def get(self, key: Any, default: Any = None, version: int | None = None, **more: Any) -> Any:
         call = super().get
         record = current.get()
-        if record is None or self._wsgiperf_inside or (self._wsgiperf_is_async and _in_async_call.get()):
+        if record is None or self._wsgiperf_inside:
             if not self._wsgiperf_looks:
                 return call(key, default, version=version, **more)
             self._wsgiperf_looks = False
@@ -60,6 +70,8 @@ class TimedCache(_Base):
         else:
             # Not by comparing with the default: what is cached may be None, or equal to it.
             value = self._wsgiperf_time(record, "get", _of_value, call, key, _MISSING, version=version, **more)
+            if (outer := _async_call.get()) is not None and outer.looks:
+                outer.looks, outer.found = False, value is not _MISSING
         return default if value is _MISSING else value
 
     def get_many(self, keys: Iterable[Any], *args: Any, **kwargs: Any) -> Any:
@@ -106,9 +118,7 @@ class TimedCache(_Base):
     def _wsgiperf_record(self) -> Record | None:
         """The record to count for, unless this call is part of another."""
         record = current.get()
-        if record is None or self._wsgiperf_inside or (self._wsgiperf_is_async and _in_async_call.get()):
-            return None
-        return record
+        return None if self._wsgiperf_inside else record
 
     def _wsgiperf_time(self, record: Record, name: str, outcome: Outcome, call: Any, *args: Any, **kwargs: Any) -> Any:
         """Make a call, and count it."""
@@ -125,19 +135,21 @@ class TimedCache(_Base):
             whole_ns = perf_counter_ns() - began_ns
             self._wsgiperf_inside = False
             alias = self._wsgiperf_alias
+            counts = _async_call.get() is None
             if seated:
                 own_ns = whole_ns - (record.accounted_ns - accounted_ns)
                 record.accounted_ns += own_ns
                 use = record.cache.get(alias)
                 if use is None:
                     use = record.cached(alias)
-                use.calls += 1
                 use.call_ns += own_ns
-                use.hits += hits
-                use.misses += misses
+                if counts:
+                    use.calls += 1
+                    use.hits += hits
+                    use.misses += misses
                 record.add_span("cache", began_ns, whole_ns, f"{name} {alias}")
                 record.seat.release()
-            else:
+            elif counts:
                 record.add_beside(lambda: _count(record.cached(alias), hits, misses))
 
     def _wsgiperf_outcome(self, _: Any) -> tuple[int, int]:
@@ -204,27 +216,30 @@ for _name in _SIMPLE:
     setattr(TimedCache, _name, _simple(_name))
 
 
-# -- backends with asynchronous methods of their own; those of BaseCache call the synchronous ones in a thread
+# -- asynchronous methods: a backend's own, or BaseCache's, which may call each other
 
 
 def _asynchronous(name: str, base: type[BaseCache]) -> Callable[..., Any]:
-    """Counts a backend's own asynchronous method. Its time is not exclusive of other tasks', and so not added."""
+    """Counts an asynchronous method as one call. What the synchronous ones inside of it take is added there."""
     call = getattr(base, "a" + name)
 
     async def method(self: TimedCache, *args: Any, **kwargs: Any) -> Any:
         record = current.get()
-        if record is None or _in_async_call.get():
+        if record is None or _async_call.get() is not None:
             return await call(self, *args, **kwargs)
-        asked = 0
-        given = None
+        asked, given, outer = 0, None, _AsyncCall(name == "get_or_set")
         if name == "get":
             given = kwargs.pop("default", args[1] if len(args) > 1 else None)
             args = (*args[:1], _MISSING, *args[2:])
         elif name == "get_many" and args:
             args = (list(args[0]), *args[1:])
             asked = len(args[0])
-        token = _in_async_call.set(True)
+        elif name == "get_or_set" and len(args) > 1 and callable(args[1]):
+            args = (args[0], _outside_of(outer, args[1]), *args[2:])
         hits = misses = 0
+        accounted_ns = record.accounted_ns
+        began_ns = perf_counter_ns()
+        token = _async_call.set(outer)
         try:
             result = await call(self, *args, **kwargs)
             if name == "get":
@@ -234,18 +249,41 @@ def _asynchronous(name: str, base: type[BaseCache]) -> Callable[..., Any]:
                 hits, misses = len(result), max(0, asked - len(result))
             elif name == "has_key":
                 hits, misses = _of_answer(result)
+            elif name == "get_or_set":
+                hits, misses = _of_answer(outer.found)
             return result
         finally:
-            _in_async_call.reset(token)
-            # The loop's thread: no other task runs between here and the end of the function.
+            _async_call.reset(token)
+            alias = self._wsgiperf_alias
             if record.enter():
-                _count(record.cached(self._wsgiperf_alias), hits, misses)
+                # What has been accounted for meanwhile may be other tasks' of the request: at no time is it more.
+                whole_ns = perf_counter_ns() - began_ns
+                own_ns = max(0, whole_ns - (record.accounted_ns - accounted_ns) - outer.outside_ns)
+                record.accounted_ns += own_ns
+                use = record.cached(alias)
+                use.call_ns += own_ns
+                _count(use, hits, misses)
                 record.leave()
             else:
-                record.add_beside(lambda: _count(record.cached(self._wsgiperf_alias), hits, misses))
+                record.add_beside(lambda: _count(record.cached(alias), hits, misses))
 
     method.__name__ = "a" + name
     return method
+
+
+def _outside_of(outer: _AsyncCall, default: Callable[[], Any]) -> Callable[[], Any]:
+    """The project's function for aget_or_set(), which the event loop's thread calls."""
+
+    def computed() -> Any:
+        token = _async_call.set(None)
+        began_ns = perf_counter_ns()
+        try:
+            return default()
+        finally:
+            outer.outside_ns += perf_counter_ns() - began_ns
+            _async_call.reset(token)
+
+    return computed
 
 
 _classes: dict[type[BaseCache], type[BaseCache]] = {}
@@ -262,9 +300,7 @@ def _timed_class(base: type[BaseCache]) -> type[BaseCache]:
             "_wsgiperf_base": base,
         }
         for name in (*_LOOKUPS, *_SIMPLE):
-            if getattr(base, "a" + name) is not getattr(BaseCache, "a" + name):
-                attributes["a" + name] = _asynchronous(name, base)
-                attributes["_wsgiperf_is_async"] = True
+            attributes["a" + name] = _asynchronous(name, base)
         made = _classes[base] = cast("type[BaseCache]", type(base.__name__, (TimedCache, base), attributes))
     return made
 

@@ -157,3 +157,17 @@ def database(request: pytest.FixtureRequest) -> Iterator[Database]:
     found: Database = request.getfixturevalue(request.param)
     with site(found, URLS, middleware=()):
         yield found
+
+
+SERVICES = {"postgres": "postgres_url", "mysql": "mysql_url", "redis": "redis_url", "django-redis": "redis_url"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What a parameter needs is not among a test's fixtures: name it, so that it is known where it is missing."""
+    for item in items:
+        params = getattr(getattr(item, "callspec", None), "params", {})
+        names: list[str] = getattr(item, "fixturenames", [])
+        for name in ("database", "backend"):
+            service = SERVICES.get(str(params.get(name, "")))
+            if service and service not in names and "tests/metrics/requests" in str(item.path):
+                names.append(service)

@@ -68,7 +68,7 @@ def cached(request: HttpRequest) -> HttpResponse:
     cache.get("missing")
     cache.set("none", None)
     cache.get("none", "a default")
-    cache.get_many(["none", "missing too"])
+    cache.get_many(["none", "missing-too"])
     cache.delete("none")
     caches["other"].set("key", 1)
     return HttpResponse("cached")
