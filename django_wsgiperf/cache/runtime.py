@@ -70,7 +70,7 @@ def _make() -> Engine | None:
         try:
             store = open_store(values.store, timeout_s=values.store_timeout_s, max_tags=values.max_tags)
         except UnsuitableStore as error:
-            raise ImproperlyConfigured(f"WSGIPERF['CACHE']['STORE'] is {values.store!r}: {error}") from error
+            raise ImproperlyConfigured(f"WSGIPERF['CACHE']['STORE'] is {values.store!r}: {error}") from None
     from . import answering
 
     answering.register()

@@ -1,0 +1,183 @@
+"""`manage.py serve` puts the cache before the application: processes of its own, two workers, a real Redis."""
+
+from __future__ import annotations
+
+import http.client
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.server.processes import Serve, amend, get
+
+from .fakes import eventually
+
+DEADLINE_S = 30.0
+PROJECT = {
+    "site_settings.py": """
+import os
+SECRET_KEY = "x" * 50
+ALLOWED_HOSTS = ["127.0.0.1", "shop.example"]
+ROOT_URLCONF = "site_urls"
+WSGI_APPLICATION = "site_wsgi.application"
+INSTALLED_APPS = ["django.contrib.staticfiles", "django_wsgiperf"]
+STATIC_URL = "/static/"
+STATICFILES_DIRS = [os.path.join(os.path.dirname(__file__), "assets")]
+MIDDLEWARE = [
+    "django_wsgiperf.middleware.RequestTimingMiddleware",
+    "django_wsgiperf.middleware.ResponseCacheMiddleware",
+    "django.middleware.common.CommonMiddleware",
+]
+DEBUG = False
+CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
+if "REDIS" in os.environ:
+    CACHES["pages"] = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": os.environ["REDIS"]}
+WSGIPERF = {
+    "CACHE": {"STORE": "pages" if "REDIS" in os.environ else "", "STORE_TIMEOUT_S": 5.0},
+    "METRICS": {"STORE": "memory"},
+}
+""",
+    "site_wsgi.py": """
+from django.core.wsgi import get_wsgi_application
+application = get_wsgi_application()
+""",
+    "site_urls.py": """
+import os
+from django.http import HttpResponse
+from django.urls import path
+from django.views.decorators.csrf import csrf_exempt
+from django_wsgiperf.cache.decorators import cache_response
+from django_wsgiperf.cache.purging import purge
+MADE = []
+@cache_response(ttl=3600, tags=["books"])
+def books(request):
+    MADE.append(1)
+    return HttpResponse(f"made by {os.getpid()}: {len(MADE)}")
+def pid(request):
+    return HttpResponse(str(os.getpid()))
+@csrf_exempt
+def order(request):
+    return HttpResponse(str(purge(tags=["books"]).everywhere))
+urlpatterns = [path("books/", books), path("pid", pid), path("purge", order)]
+""",
+    "manage.py": """
+import os, sys
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "site_settings")
+from django.core.management import execute_from_command_line
+execute_from_command_line(sys.argv)
+""",
+}
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    (tmp_path / "assets").mkdir()
+    (tmp_path / "assets" / "style.css").write_text("body {}")
+    for name, text in PROJECT.items():
+        (tmp_path / name).write_text(text)
+    return tmp_path
+
+
+def ask(port: int, path: str, method: str = "GET") -> tuple[str, str]:
+    """The body and the Cache-Status."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)
+    try:
+        connection.request(method, path)
+        response = connection.getresponse()
+        return response.read().decode(), response.getheader("Cache-Status", "")
+    finally:
+        connection.close()
+
+
+@pytest.fixture
+def serve(project: Path) -> Iterator[list[Serve]]:
+    """What a test has started, for it to be ended."""
+    started: list[Serve] = []
+    yield started
+    for each in started:
+        each.stop()
+
+
+def start(serve: list[Serve], project: Path, *arguments: str, **environ: str) -> int:
+    serve.append(Serve(project, "--threads", "4", *arguments, **environ))
+    return serve[-1].wait_until_it_serves()
+
+
+def both(port: int) -> set[str]:
+    """The process ids of the two workers, which answer in turn."""
+    found: set[str] = set()
+
+    def seen() -> bool:
+        found.add(ask(port, "/pid")[0])
+        return len(found) == 2
+
+    eventually(seen, DEADLINE_S)
+    return found
+
+
+def test_two_workers_share_pages_and_purges(serve: list[Serve], project: Path, redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url, protocol=2) as client:
+        client.flushdb()
+    port = start(serve, project, "--workers", "2", REDIS=redis_url)
+    both(port)
+    first, status = ask(port, "/books/")
+    assert status == "wsgiperf; fwd=uri-miss; stored"
+    # Whoever answers: one process has made it.
+    assert {ask(port, "/books/") for _ in range(40)} == {(first, "wsgiperf; hit")}
+    for _ in range(5):
+        old = ask(port, "/books/")[0]
+        assert ask(port, "/purge", "POST")[0] == "True"
+        purged_at = time.monotonic()
+        eventually(lambda old=old: ask(port, "/books/")[0] != old, DEADLINE_S)
+        # Typically in a tenth of a second; from then on nobody answers with the old page.
+        while time.monotonic() < purged_at + 0.5:
+            ask(port, "/books/")
+        assert old not in {ask(port, "/books/")[0] for _ in range(40)}
+
+
+def test_two_workers_without_a_store_hear_of_purges_too(serve: list[Serve], project: Path) -> None:
+    port = start(serve, project, "--workers", "2")
+    workers = both(port)
+    made: set[str] = set()
+
+    def made_by_both() -> bool:
+        made.add(ask(port, "/books/")[0])
+        return len(made) == 2
+
+    eventually(made_by_both, DEADLINE_S)
+    assert {text.split()[2].rstrip(":") for text in made} == workers
+    assert ask(port, "/purge", "POST")[0] == "True"
+    assert not made & {ask(port, "/books/")[0] for _ in range(40)}
+
+
+def test_static_files_of_a_developer_are_not_the_caches(serve: list[Serve], project: Path) -> None:
+    amend(project / "site_settings.py", "DEBUG = False", "DEBUG = True")
+    port = start(serve, project)
+    for _ in range(2):
+        assert ask(port, "/static/style.css") == ("body {}", "")
+    ask(port, "/books/")
+    assert ask(port, "/books/")[1] == "wsgiperf; hit"
+
+
+def test_an_application_that_is_wrapped_already_is_not_wrapped_again(serve: list[Serve], project: Path) -> None:
+    amend(project / "site_wsgi.py", "django.core.wsgi", "django_wsgiperf.wsgi")
+    port = start(serve, project)
+    ask(port, "/books/")
+    assert ask(port, "/books/")[1] == "wsgiperf; hit"
+
+
+def test_refused_host_is_not_answered(serve: list[Serve], project: Path) -> None:
+    port = start(serve, project)
+    get(port, "/books/", Host="shop.example")
+    assert get(port, "/books/", Host="shop.example")[0] == 200
+    assert get(port, "/books/", Host="evil.example")[0] == 400
+
+
+def test_unusable_store_is_told_in_one_line_before_anything_is_served(serve: list[Serve], project: Path) -> None:
+    amend(project / "site_settings.py", '"STORE": "pages" if "REDIS" in os.environ else ""', '"STORE": "default"')
+    serve.append(Serve(project, "--skip-checks"))
+    assert serve[-1].wait() == 1
+    assert "WSGIPERF['CACHE']['STORE'] is 'default'" in serve[-1].text
+    assert "Traceback" not in serve[-1].text
