@@ -38,7 +38,7 @@ def only(monkeypatch: pytest.MonkeyPatch) -> Callable[[Handler], None]:
 
 
 def test_every_subcommand_says_what_it_does_in_a_sentence() -> None:
-    assert "config" in subcommands()
+    assert {"cache", "config", "purge", "warm"} <= set(subcommands())
     for module in subcommands().values():
         assert module.help[0].isupper()
         assert module.help.endswith(".")
@@ -96,6 +96,14 @@ def test_common_options_stand_on_either_side(arguments: tuple[str, ...], only: C
     only(lambda command, options: seen.append(options["verbosity"]))
     wsgiperf(*arguments)
     assert seen == [2]
+
+
+def test_arguments_and_options_stand_in_any_order() -> None:
+    """argparse by itself takes `purge /a --tag b` only."""
+    for arguments in (("/a", "--tag", "b", "/c"), ("--tag", "b", "/a", "/c"), ("/a", "/c", "--tag", "b", "-v", "2")):
+        out = wsgiperf("purge", *arguments, "--dry-run", "--json").out
+        assert '"/a",\n    "/c"' in out
+        assert '"b"' in out
 
 
 def test_colours_only_where_they_are_wanted(only: Callable[[Handler], None], monkeypatch: pytest.MonkeyPatch) -> None:

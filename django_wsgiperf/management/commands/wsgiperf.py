@@ -11,7 +11,7 @@ import sys
 from argparse import SUPPRESS, ArgumentParser, RawDescriptionHelpFormatter
 from typing import Any
 
-from django.core.management.base import BaseCommand, DjangoHelpFormatter
+from django.core.management.base import BaseCommand, CommandParser, DjangoHelpFormatter
 from django.core.management.color import no_style
 
 from django_wsgiperf.conf import ConfigurationError
@@ -22,6 +22,21 @@ EXIT_CODES = "exit codes: 0 done, nothing found; 1 something was found wrong, or
 
 class _Formatter(DjangoHelpFormatter, RawDescriptionHelpFormatter):
     """Django's order of the options, and examples as they are written."""
+
+
+class _SubcommandParser(CommandParser):
+    """Takes arguments and options in any order, where argparse would have all arguments stand together."""
+
+    _is_intermixed = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self._is_intermixed:
+            return super().parse_known_args(args, namespace)
+        self._is_intermixed = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._is_intermixed = False
 
 
 class Command(BaseCommand):
@@ -39,6 +54,7 @@ class Command(BaseCommand):
             dest="subcommand",
             metavar="SUBCOMMAND",
             title="subcommands",
+            parser_class=_SubcommandParser,
             description="`wsgiperf SUBCOMMAND --help` tells more of each.",
         )
         self._subcommands = subcommands()
