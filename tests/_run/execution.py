@@ -124,9 +124,9 @@ class _Surroundings:
         self.step = step
         self.machine = machine
         self.database = f"bookshop_{os.getpid()}"
-        # Short, because the tests' Unix sockets are in it, and open to the users that private servers run as.
+        # Short, because the tests' Unix sockets are in it, and like /tmp for the users that private servers run as.
         self.temporary = Path(tempfile.mkdtemp(prefix="wsgiperf-"))
-        self.temporary.chmod(0o755)
+        self.temporary.chmod(0o1777)
         self.env = {
             **machine.env,
             # What a developer's own shop holds stays as it is.

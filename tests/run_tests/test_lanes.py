@@ -95,7 +95,8 @@ def test_interrupted_run_ends_what_runs(machine: Machine) -> None:
 
 
 def test_each_step_has_places_of_its_own_that_are_gone_afterwards(machine: Machine) -> None:
-    code = "import os, tempfile; print(tempfile.mkdtemp(), os.environ['BOOKSHOP_DATA'])"
+    code = "import os, tempfile; print(tempfile.mkdtemp(), os.environ['BOOKSHOP_DATA']); assert MODE == 0o1777"
+    code = code.replace("MODE", "os.stat(tempfile.gettempdir()).st_mode & 0o7777")
     steps = [Step(name, "", ("-c", code), 30) for name in ("a", "b")]
     told = [processes.tail(machine.log(step), 1)[0].split() for step in steps if execution.execute(step, machine)]
     assert len({place for places in told for place in places}) == 4
