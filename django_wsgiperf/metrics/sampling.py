@@ -24,9 +24,10 @@ logger = logging.getLogger("django_wsgiperf.metrics")
 MAX_STACKS: Final = 8
 """Of one request, at 1, 2, 4, 8, ... times the threshold."""
 MAX_DEPTH: Final = 60
-_QUIET_TURNS: Final = 60
+_QUIET_TURNS = 60
 """After so many looks at an idle process the thread ends."""
 _SHORTEST_S: Final = 0.005
+_AFTER_FAILURE_S = 1.0
 
 
 class Sampler:
@@ -52,7 +53,7 @@ class Sampler:
                 pause_s = self.look(time.perf_counter_ns())
             except Exception:
                 logger.exception("Stacks of slow requests could not be taken")
-                pause_s = 1.0
+                pause_s = _AFTER_FAILURE_S
             quiet = 0 if pipeline.running else quiet + 1
             if quiet > _QUIET_TURNS or not self.threshold_ns:
                 with self._lock:

@@ -10,7 +10,7 @@ import os
 import re
 import sys
 import sysconfig
-from types import CodeType, FrameType
+from types import FrameType
 from typing import Any, Final
 
 import django
@@ -27,7 +27,7 @@ _STANDARD = r"""
         \$(?P<tag>[A-Za-z_]*)\$.*?(?:\$(?P=tag)\$|\Z)
       | \b[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z)
       | (?:\b[bBxXnN])?'(?:[^']|'')*(?:'|\Z)
-      | (?<![\w.])[0-9][\w.]*(?:[eE][+-]?[0-9]+)?
+      | (?<![\w.])[0-9](?:[eE][+-][0-9]|[\w.])*
     )
 """
 # MySQL and MariaDB: identifiers in backticks, values in double quotes too, backslashes escape, # begins a comment.
@@ -37,7 +37,7 @@ _MYSQL = r"""
   | (?P<value>
         (?:\b[bBxXnN])?'(?:[^'\\]|\\.|'')*(?:'|\Z)
       | "(?:[^"\\]|\\.|"")*(?:"|\Z)
-      | (?<![\w.])[0-9][\w.]*(?:[eE][+-]?[0-9]+)?
+      | (?<![\w.])[0-9](?:[eE][+-][0-9]|[\w.])*
     )
 """
 _STANDARD_TOKENS = re.compile(_STANDARD, re.VERBOSE | re.DOTALL)
@@ -113,8 +113,8 @@ _THIS: Final = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _LIBRARIES: Final = tuple(
     sorted({sysconfig.get_path(name) + os.sep for name in ("purelib", "platlib", "stdlib", "platstdlib")})
 )
-# Code object -> (rank of its file, its short name); bounded like the others.
-_places: dict[CodeType, tuple[int, str]] = {}
+# File -> (rank, its short name); bounded like the others.
+_places: dict[str, tuple[int, str]] = {}
 
 
 def call_site(frame: FrameType | None = None) -> str:
@@ -126,7 +126,7 @@ def call_site(frame: FrameType | None = None) -> str:
     for _ in range(MAX_FRAMES):
         if frame is None:
             break
-        rank, name = _place(frame.f_code)
+        rank, name = _place(frame.f_code.co_filename)
         if rank == 0:
             return f"{name}:{frame.f_lineno} in {frame.f_code.co_qualname}"
         if rank == 1 and not second:
@@ -135,21 +135,20 @@ def call_site(frame: FrameType | None = None) -> str:
     return second
 
 
-def _place(code: CodeType) -> tuple[int, str]:
+def _place(file: str) -> tuple[int, str]:
     """0 the project's, 1 a library's, 2 what is never to blame; and the file's name as one imports it."""
-    found = _places.get(code)
+    found = _places.get(file)
     if found is None:
-        file = code.co_filename
         if file.startswith((_DJANGO, _THIS, "<")):
             rank = 2
-        elif f"{os.sep}site-packages{os.sep}" in file or file.startswith(_LIBRARIES):
-            # The standard library runs what it is given, such as in a thread.
-            rank = 1 if f"{os.sep}site-packages{os.sep}" in file else 2
+        elif f"{os.sep}site-packages{os.sep}" in file:
+            rank = 1
         else:
-            rank = 0
+            # The standard library runs what it is given, such as in a thread.
+            rank = 2 if file.startswith(_LIBRARIES) else 0
         if len(_places) >= MAX_KNOWN:
             _places.clear()
-        found = _places[code] = (rank, short_path(file))
+        found = _places[file] = (rank, short_path(file))
     return found
 
 
