@@ -70,14 +70,19 @@ class Histogram:
         """Add what `other` has counted."""
         if not other.count:
             return
-        self.min_ns = min(self.min_ns, other.min_ns) if self.count else other.min_ns
+        if not self.count:
+            self.min_ns = other.min_ns
+            self.buckets = dict(other.buckets)
+        else:
+            self.min_ns = min(self.min_ns, other.min_ns)
+            buckets = self.buckets
+            get = buckets.get
+            for index, count in other.buckets.items():
+                buckets[index] = get(index, 0) + count
         self.max_ns = max(self.max_ns, other.max_ns)
         self.zeros += other.zeros
         self.count += other.count
         self.sum_ns += other.sum_ns
-        buckets = self.buckets
-        for index, count in other.buckets.items():
-            buckets[index] = buckets.get(index, 0) + count
 
     def quantile(self, share: float) -> float | None:
         """The duration in seconds that `share` (0 to 1) of all do not exceed; None when there are none."""

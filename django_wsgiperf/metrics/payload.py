@@ -6,11 +6,12 @@ missing ones are 0.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from typing import Any
 
 from .histogram import Histogram
-from .packing import NOT_READ, VERSION, Newer, Unreadable, pack, pack_json, unpack, unpack_json
+from .packing import NOT_READ, VERSION, Newer, Unreadable, pack, pack_json, to_json, unpack, unpack_json
 from .payload_detail import Detail, pack_detail
 from .tally import INDEX, SUMS, Cell, SampleData, Tally
 
@@ -18,6 +19,7 @@ __all__ = [
     "VERSION",
     "Detail",
     "Newer",
+    "Samples",
     "Unreadable",
     "pack",
     "pack_detail",
@@ -34,7 +36,7 @@ __all__ = [
 
 
 def pack_summary(tally: Tally, total: Cell) -> bytes:
-    """`total` is the sum of the tally's routes."""
+    """`total` is the sum of the routes. Its histogram of database times is left out: it is asked by route alone."""
     return pack_json(
         {
             "sums": {name: value for name, value in zip(SUMS, total.sums, strict=True) if value},
@@ -44,7 +46,6 @@ def pack_summary(tally: Tally, total: Cell) -> bytes:
             "releases": tally.releases,
             "marks": tally.marks,
             "response": _flat(total.response),
-            "database": _flat(total.database),
             "queue": _flat(total.queue),
             **_extras(total),
         }
@@ -52,7 +53,7 @@ def pack_summary(tally: Tally, total: Cell) -> bytes:
 
 
 def unpack_summary(data: bytes | memoryview) -> tuple[Tally, Cell]:
-    """A tally without routes and samples, and the sum of all routes. Raises Unreadable."""
+    """A tally without routes and samples, and the sum of all routes, as pack_summary() has it. Raises Unreadable."""
     value = unpack_json(data)
     tally, total = Tally(), Cell()
     try:
@@ -65,7 +66,6 @@ def unpack_summary(data: bytes | memoryview) -> tuple[Tally, Cell]:
         tally.releases = {str(key): int(count) for key, count in value.get("releases", {}).items()}
         tally.marks = [(float(at), str(kind), str(release), str(who)) for at, kind, release, who in value["marks"]]
         total.response = _unflat(value["response"])
-        total.database = _unflat(value["database"])
         total.queue = _unflat(value["queue"])
         _read_extras(total, value)
     except NOT_READ as error:
@@ -109,6 +109,11 @@ def _read_extras(cell: Cell, extras: dict[str, Any]) -> None:
 
 # -- samples
 
+_FIRST = ("id", "at", "route", "ns")
+"""What a sample is chosen by. The rest is a text of its own, which is read of those that are chosen."""
+_NUMBERS = ("status", "spans_dropped", "queries", "cpu")
+_TEXTS = ("method", "page_cache", "exception", "request_id", "trace_id", "host")
+
 
 def pack_samples(samples: Iterable[SampleData]) -> bytes:
     """Nothing for none. Texts that are there several times are written once."""
@@ -120,33 +125,62 @@ def pack_samples(samples: Iterable[SampleData]) -> bytes:
     def number(text: str) -> int:
         return texts.setdefault(text, len(texts))
 
-    written = [
-        {
-            **sample,
-            "spans": [[kind, start, duration, number(text)] for kind, start, duration, text in sample["spans"]],
-            "repeated": [[number(sql), count, ns, number(site)] for sql, count, ns, site in sample["repeated"]],
-            "stacks": [number(stack) for stack in sample["stacks"]],
-        }
-        for sample in samples
-    ]
+    written = []
+    for sample in samples:
+        rest = [
+            [sample[name] for name in _NUMBERS],
+            [number(sample[name]) for name in _TEXTS],
+            sample["parts"],
+            [[kind, start, duration, number(text)] for kind, start, duration, text in sample["spans"]],
+            [[number(sql), count, ns, number(site)] for sql, count, ns, site in sample["repeated"]],
+            [number(stack) for stack in sample["stacks"]],
+        ]
+        written.append([*(sample[name] for name in _FIRST), to_json(rest).decode()])
     return pack_json({"samples": written, "texts": list(texts)})
 
 
-def unpack_samples(data: bytes | memoryview) -> list[SampleData]:
-    """Raises Unreadable."""
-    if not data:
-        return []
-    value = unpack_json(data)
-    try:
-        texts: list[str] = value["texts"]
-        return [
-            {
-                **sample,
-                "spans": [[kind, start, duration, texts[n]] for kind, start, duration, n in sample["spans"]],
-                "repeated": [[texts[n], count, ns, texts[site]] for n, count, ns, site in sample["repeated"]],
-                "stacks": [texts[n] for n in sample["stacks"]],
+class Samples:
+    """Slow requests, of which one is read in full when it is asked for."""
+
+    __slots__ = ("_read", "_texts")
+
+    def __init__(self, data: bytes | memoryview) -> None:
+        """Raises Unreadable."""
+        self._read: list[Any] = []
+        self._texts: list[str] = []
+        if data:
+            value = unpack_json(data)
+            try:
+                self._read, self._texts = list(value["samples"]), list(value["texts"])
+                if any(len(each) != len(_FIRST) + 1 for each in self._read):
+                    raise ValueError("samples of another shape")
+            except NOT_READ as error:
+                raise Unreadable(f"{type(error).__name__}: {error}") from None
+
+    def heads(self) -> list[tuple[str, float, str, int]]:
+        """(id, unix seconds, route, ns) of each."""
+        return [(each[0], each[1], each[2], each[3]) for each in self._read]
+
+    def full(self, place: int) -> SampleData:
+        """All of one, by its place among heads(). Raises Unreadable."""
+        texts = self._texts
+        try:
+            *first, rest = self._read[place]
+            numbers, named, parts, spans, repeated, stacks = json.loads(rest)
+            return {
+                **dict(zip(_FIRST, first, strict=True)),
+                **dict(zip(_NUMBERS, numbers, strict=True)),
+                **{name: texts[n] for name, n in zip(_TEXTS, named, strict=True)},
+                "parts": parts,
+                "spans": [[kind, start, duration, texts[n]] for kind, start, duration, n in spans],
+                "repeated": [[texts[n], count, ns, texts[site]] for n, count, ns, site in repeated],
+                "stacks": [texts[n] for n in stacks],
             }
-            for sample in value["samples"]
-        ]
-    except NOT_READ as error:
-        raise Unreadable(f"{type(error).__name__}: {error}") from None
+        except NOT_READ as error:
+            raise Unreadable(f"{type(error).__name__}: {error}") from None
+
+
+def unpack_samples(data: bytes | memoryview) -> list[SampleData]:
+    """All in full. Raises Unreadable."""
+    samples = Samples(data)
+    return [samples.full(place) for place in range(len(samples.heads()))]

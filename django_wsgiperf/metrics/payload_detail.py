@@ -1,14 +1,14 @@
 """The routes of a tally as bytes and back, by column, since what is alike compresses best beside its like.
 
-A JSON head has the names, the sums, and what is counted by kind; after it come the histograms, which are unpacked only
-for the routes that somebody asks for. Times are whole microseconds here.
+A JSON head has the names, the sums, and what is counted by kind: columns as texts, which are read when somebody asks.
+After it come the histograms, unpacked only for the routes that somebody asks for. Times are whole microseconds here.
 """
 
 from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import accumulate
 from typing import Any, Final
 
@@ -38,13 +38,13 @@ def pack_detail(tally: Tally) -> bytes:
     sums = {name: _coarse(name, [cell.sums[index] for cell in cells]) for index, name in enumerate(SUMS)}
     keys: dict[tuple[str, int], int] = {}
     outcomes = [
-        [number for key, count in cell.outcomes.items() for number in (keys.setdefault(key, len(keys)), count)]
+        _text(number for key, count in cell.outcomes.items() for number in (keys.setdefault(key, len(keys)), count))
         for cell in cells
     ]
     head = to_json(
         {
             "routes": list(tally.routes),
-            "sums": {name: column for name, column in sums.items() if any(column)},
+            "sums": {name: _text(column) for name, column in sums.items() if any(column)},
             "keys": list(keys),
             "outcomes": outcomes,
             "page_cache": {n: cell.page_cache for n, cell in enumerate(cells) if cell.page_cache},
@@ -57,22 +57,31 @@ def pack_detail(tally: Tally) -> bytes:
     return pack(b"".join((_LENGTH.pack(len(head)), head, *blobs)))
 
 
+def _text(numbers: Iterable[int]) -> str:
+    return ",".join(map(str, numbers))
+
+
+def _numbers(text: str) -> Column:
+    return list(map(int, text.split(","))) if text else []
+
+
 def _coarse(name: str, column: Column) -> Column:
     return [value // 1000 for value in column] if name.endswith("_ns") else column
 
 
 def _aliases(
     cells: Sequence[dict[str, list[int]]], names: Sequence[str], times: Sequence[int], sums: dict[str, Column]
-) -> dict[str, list[Column | str | int]]:
-    """By alias its columns; in place of one that is all zeros 0, and of one that is a sum the name of that."""
-    found: dict[str, list[Column | str | int]] = {}
+) -> dict[str, list[str]]:
+    """By alias its columns; nothing in place of one that is all zeros, and the name of a sum that is the same."""
+    found: dict[str, list[str]] = {}
     for alias in dict.fromkeys(alias for cell in cells for alias in cell):
-        columns: list[Column | str | int] = []
+        columns: list[str] = []
         for n, name in enumerate(names):
             column = [cell[alias][n] if alias in cell else 0 for cell in cells]
             if n in times:
                 column = [value // 1000 for value in column]
-            columns.append(0 if not any(column) else name if name and column == sums[name] else column)
+            same = bool(name) and column == sums[name]
+            columns.append("" if not any(column) else name if same else _text(column))
         found[alias] = columns
     return found
 
@@ -149,27 +158,31 @@ class _Histograms:
 class Detail:
     """Routes that are unpacked when they are asked for."""
 
-    __slots__ = ("_head", "_histograms", "_size", "routes")
+    __slots__ = ("_columns", "_head", "_histograms", "_size", "routes")
 
     def __init__(self, data: bytes | memoryview) -> None:
         """Raises Unreadable."""
         unpacked = unpack(data)
         try:
+            length: int
             (length,) = _LENGTH.unpack_from(unpacked)
             at = _LENGTH.size + length
             self._head: dict[str, Any] = json.loads(unpacked[_LENGTH.size : at])
             self.routes: dict[str, int] = {name: place for place, name in enumerate(self._head["routes"])}
             """Each route's place in the columns."""
             number = len(self._head["routes"])
-            if any(len(column) != number for column in (self._head["outcomes"], *self._head["sums"].values())):
+            if len(self._head["outcomes"]) != number:
                 raise ValueError("columns of different lengths")
+            self._columns: dict[str, Column] = {}
+            """Those that were read, by their texts."""
             self._histograms: list[_Histograms] = []
             for _ in _HISTOGRAMS:
                 self._histograms.append(_Histograms(unpacked, at, number))
                 at = self._histograms[-1].end
         except NOT_READ as error:
             raise Unreadable(f"{type(error).__name__}: {error}") from None
-        self._size = 4 * len(unpacked)
+        # Numbers of a few digits take 40 bytes in a list.
+        self._size = 1000 + len(unpacked) + 8 * length
 
     @property
     def size(self) -> int:
@@ -177,12 +190,25 @@ class Detail:
         return self._size
 
     def sums(self, name: str) -> Column:
-        """One sum of all routes, in the order of `routes`."""
-        column: Column = self._head["sums"].get(name) or [0] * len(self.routes)
+        """One sum of all routes, in the order of `routes`. Raises Unreadable."""
+        try:
+            column = self._column(self._head["sums"].get(name, ""))
+        except NOT_READ as error:
+            raise Unreadable(f"{type(error).__name__}: {error}") from None
         return [value * 1000 for value in column] if name.endswith("_ns") else column
 
+    def _column(self, text: str) -> Column:
+        """A column by its text. Raises ValueError."""
+        column = self._columns.get(text)
+        if column is None:
+            column = _numbers(text) if text else [0] * len(self.routes)
+            if len(column) != len(self.routes):
+                raise ValueError("columns of different lengths")
+            self._columns[text] = column
+        return column
+
     def walls(self) -> Column:
-        """The time of each route, all parts together, in the order of `routes`."""
+        """The time of each route, all parts together, in the order of `routes`. Raises Unreadable."""
         return [sum(parts) for parts in zip(*(self.sums(f"{part}_ns") for part in BREAKDOWN), strict=True)]
 
     def add(self, route: str, into: Cell) -> bool:
@@ -203,10 +229,11 @@ class Detail:
     def _cell(self, place: int) -> Cell:
         cell, head, at = Cell(), self._head, str(place)
         try:
-            for name, column in head["sums"].items():
+            for name, text in head["sums"].items():
                 if name in INDEX:
-                    cell.sums[INDEX[name]] = column[place] * 1000 if name.endswith("_ns") else column[place]
-            pairs = head["outcomes"][place]
+                    value = self._column(text)[place]
+                    cell.sums[INDEX[name]] = value * 1000 if name.endswith("_ns") else value
+            pairs = _numbers(head["outcomes"][place])
             keys = head["keys"]
             cell.outcomes = {
                 (keys[key][0], keys[key][1]): count for key, count in zip(pairs[::2], pairs[1::2], strict=True)
@@ -224,9 +251,7 @@ class Detail:
     def _of_aliases(self, kind: str, place: int, times: Sequence[int]) -> Iterator[tuple[str, list[int]]]:
         """The aliases that a route has used."""
         for alias, columns in self._head[kind].items():
-            numbers = [
-                column[place] if isinstance(column, list) else self._head["sums"][column][place] if column else 0
-                for column in columns
-            ]
+            texts = (self._head["sums"].get(column, column) for column in columns)
+            numbers = [self._column(text)[place] for text in texts]
             if any(numbers):
                 yield alias, [value * 1000 if n in times else value for n, value in enumerate(numbers)]

@@ -7,7 +7,7 @@ for a period that is none, and StoreError when the store cannot be read.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TypeVar
 
 from django_wsgiperf import conf
@@ -44,6 +44,7 @@ def overview(period: str = "1h", host: str = "", now: float | None = None) -> Ov
     window, reader = _window(period, now), _reader()
     before = list(reader.summaries(window.whole_before(), host))
     within = list(reader.summaries(window.series(), host))
+    steps = _steps(window, within)
     details = [detail for _, detail in reader.details(window.whole(), host)]
     cells, wall_ns = top_routes(details, _TOP)
     living = [each for each in reader.store.reports(int(window.end) - _ALIVE_S) if not host or each.host == host]
@@ -53,9 +54,9 @@ def overview(period: str = "1h", host: str = "", now: float | None = None) -> Ov
         begin_s=window.begin,
         end_s=window.end,
         step_s=window.step,
-        totals=_totals(_sum(within)),
-        previous=_totals(_sum(before)),
-        series=tuple(_series(window, within)),
+        totals=_totals(_sum(total for _, total in steps.values())),
+        previous=_totals(_sum(each.total for each in before)),
+        series=tuple(_series(window, steps)),
         marks=tuple(_marks(before, within)),
         top=tuple(_rows(cells, wall_ns)),
         hosts=tuple(_hosts(reader, window)),
@@ -85,9 +86,7 @@ def route(name: str, period: str, host: str = "", now: float | None = None) -> R
                 continue
     if not steps:
         return None
-    total = Cell()
-    for cell in steps.values():
-        total.merge(cell)
+    total = _sum(steps.values())
     return RouteDetail(
         row=_row(name, total, wall_ns),
         series=tuple(Point(start, _totals(steps.get(start) or Cell())) for start in window.starts()),
@@ -110,10 +109,8 @@ def sample(id: str) -> Sample | None:
     except ValueError:
         return None
     extents = [Extent(level, minute // level * level, minute // level * level + level) for level in (600, 7200, 86400)]
-    for data in _reader().samples(extents):
-        if data.get("id") == id:
-            return _read(data)
-    return None
+    found = _reader().samples(extents, "", lambda each, at_s, route: each == id, 1)
+    return _read(found[0]) if found else None
 
 
 # -- parts
@@ -127,10 +124,10 @@ def _reader() -> Reader:
     return pipeline.worker().reader()
 
 
-def _sum(summaries: Iterable[Summary]) -> Cell:
+def _sum(cells: Iterable[Cell]) -> Cell:
     total = Cell()
-    for each in summaries:
-        total.merge(each.total)
+    for each in cells:
+        total.merge(each)
     return total
 
 
@@ -170,12 +167,17 @@ def _grouped(pairs: Iterable[tuple[Key, int]]) -> dict[Key, int]:
     return dict(sorted(counts.items()))
 
 
-def _series(window: Window, summaries: Iterable[Summary]) -> Iterable[Point]:
+def _steps(window: Window, summaries: Iterable[Summary]) -> dict[int, tuple[Tally, Cell]]:
+    """What each step had."""
     steps: dict[int, tuple[Tally, Cell]] = {}
     for each in summaries:
         tally, total = steps.setdefault(window.start_of(each.row.start), (Tally(), Cell()))
         tally.merge_gauges(each.tally)
         total.merge(each.total)
+    return steps
+
+
+def _series(window: Window, steps: Mapping[int, tuple[Tally, Cell]]) -> Iterable[Point]:
     for start in window.starts():
         tally, total = steps.get(start) or (Tally(), Cell())
         seconds = min(window.step, window.end - start)
@@ -221,12 +223,12 @@ def _heat(steps: dict[int, Cell]) -> Iterable[HeatCell]:
 
 
 def _samples(reader: Reader, window: Window, host: str, route: str, limit: int) -> list[Sample]:
-    found = {
-        data["id"]: data
-        for data in reader.samples(window.slow(conf.current("METRICS").values), host)
-        if data["at"] >= window.begin and (not route or data["route"] == route)
-    }
-    slowest = sorted(found.values(), key=lambda data: (-data["ns"], data["id"]))[: max(0, limit)]
+    slowest = reader.samples(
+        window.slow(conf.current("METRICS").values),
+        host,
+        lambda id, at_s, of: at_s >= window.begin and (not route or of == route),
+        limit,
+    )
     return [each for data in slowest if (each := _read(data)) is not None]
 
 

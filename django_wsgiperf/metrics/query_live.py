@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from django_wsgiperf import control
 
-from . import pipeline, providers, reports
+from . import pipeline, providers, reports, routes
 from .record import Record
 from .results import Live, ProcessRow, Running
 
@@ -79,7 +79,7 @@ def running_here(*, stacks: bool) -> list[dict[str, Any]]:
                 "slot": slot,
                 "key": key_of(record),
                 "method": record.method,
-                "route": record.route,
+                "route": record.route or _route_so_far(record),
                 "age_s": round((now_ns - record.began_ns) / 1e9, 3),
                 "sql": record.current_sql,
                 "stack": _stack(frames.get(record.thread_id)),
@@ -89,6 +89,15 @@ def running_here(*, stacks: bool) -> list[dict[str, Any]]:
             }
         )
     return found
+
+
+def _route_so_far(record: Record) -> str:
+    """The route of a request that has not ended; empty as long as Django has found none. ROUTE_NAMER is not asked: it
+    belongs to the request's own thread."""
+    request = record.request
+    if request is None or getattr(request, "resolver_match", None) is None:
+        return ""
+    return routes.name_of(request, 200, None)
 
 
 def _stack(frame: Any) -> list[str]:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("django_wsgiperf.metrics")
 
 _STEPS: Final = {"15m": 60, "1h": 60, "6h": 300, "24h": 600, "7d": 7200, "30d": 21600}
-MAX_REMEMBERED: Final = 16 << 20
+MAX_REMEMBERED: Final = 24 << 20
 """Bytes of decoded rows, about."""
 
 
@@ -132,14 +132,28 @@ class Reader:
             if found is not None:
                 yield row, found
 
-    def samples(self, extents: list[Extent], host: str = "") -> Iterator[SampleData]:
-        """Slow requests, some of them more than once."""
+    def samples(
+        self, extents: list[Extent], host: str, wanted: Callable[[str, float, str], bool], limit: int
+    ) -> list[SampleData]:
+        """The slowest requests of which `wanted(id, unix seconds, route)` holds, the slowest first."""
+        found: dict[str, tuple[int, payload.Samples, int, Row]] = {}
         for row in self.store.read(extents, ("samples",), host):
-            if row.samples:
-                try:
-                    yield from payload.unpack_samples(row.samples)
-                except payload.Unreadable as error:
-                    self._warn(row, error)
+            try:
+                samples = payload.Samples(row.samples)
+            except payload.Unreadable as error:
+                self._warn(row, error)
+                continue
+            for place, (id, at_s, route, ns) in enumerate(samples.heads()):
+                if wanted(id, at_s, route):
+                    found[id] = (ns, samples, place, row)
+        chosen = sorted(found.items(), key=lambda item: (-item[1][0], item[0]))[: max(0, limit)]
+        full: list[SampleData] = []
+        for _, (_, samples, place, row) in chosen:
+            try:
+                full.append(samples.full(place))
+            except payload.Unreadable as error:
+                self._warn(row, error)
+        return full
 
     def _decoded(self, row: Row, part: str, data: bytes, decode: Any) -> Any:
         """What the row's bytes stand for; None when they cannot be read."""
@@ -154,7 +168,7 @@ class Reader:
         except payload.Unreadable as error:
             self._warn(row, error)
             return None
-        if row.level:  # Those of processes change with every writing.
+        if row.level and row.version:  # Those of processes change with every writing.
             with self._lock:
                 if key not in self._known:
                     self._known[key] = (size, found)

@@ -117,6 +117,7 @@ def _row(level: int, start: int, tally: Tally, *, coarser: int, now_s: int) -> R
         HOST,
         rolled=is_rolled,
         closed=True,
+        version=1,
         summary=payload.pack_summary(tally, tally.total()),
         detail=payload.pack_detail(tally),
         samples=payload.pack_samples(moved),
