@@ -109,6 +109,7 @@ class RequestTimingMiddleware:
             return None
         record = Record(routes.METHODS.get(request.method or "", routes.OTHER_METHOD), self._limits)
         attributes[request_state.RECORD] = record
+        record.request = request
         if request_state.NAME in attributes:
             attributes[request_state.NAME].record = record
         meta = request.META

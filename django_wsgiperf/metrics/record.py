@@ -96,6 +96,7 @@ class Record:
         "phases_due",
         "queries",
         "queue_ns",
+        "request",
         "request_id",
         "route",
         "seat",
@@ -175,6 +176,8 @@ class Record:
         self.trace_id = ""
         # -- while it runs
         self.current_sql = ""
+        self.request: Any = None
+        """The HttpRequest, to name its route for the live view before it has ended."""
         self.task: Any = None
         """The asyncio task that runs it, if one does."""
         self.seat = threading.RLock()
@@ -236,6 +239,7 @@ class Record:
                 count()
             self.beside = None
         self.current_sql = ""
+        self.request = None
         self.task = None
         self.phases_due = True
         self.total_ns = now_ns - self.began_ns
