@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.util
 from pathlib import Path
 
@@ -92,6 +93,12 @@ def wrong_management(script: str, words: list[str]) -> str | None:
         return None if name in SHOP_COMMANDS else f"there is no command {name!r}"
     app = known[name]
     command = load_command_class(app, name) if isinstance(app, str) else app
-    takes = command.create_parser("manage.py", name)._option_string_actions
+    parser = command.create_parser("manage.py", name)
+    takes = {**parser._option_string_actions}
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction) and rest:
+            if rest[0] not in action.choices:
+                return f"{name} has no subcommand {rest[0]!r}"
+            takes |= action.choices[rest[0]]._option_string_actions
     unknown = [word for word in rest if word.startswith("--") and word.partition("=")[0] not in takes]
     return f"{name} takes no {', '.join(unknown)}" if unknown else None
