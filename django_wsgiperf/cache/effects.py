@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
 from .held import HeaderList, Held
-from .messages import NO_ANNOTATION, NO_SIGNALS, Annotation, Response, Signals
+from .messages import NO_ANNOTATION, NO_SIGNALS, Annotation, Response, Signals, index
 from .ticket import Ticket
 
 UNCHANGED: Final[Mapping[str, str]] = {}
@@ -58,9 +58,19 @@ class Made:
     close: Callable[[], None] = lambda: None
     """To be called when it is not passed on."""
 
+    _fields: Mapping[str, str] | None = None
+
     @property
     def response(self) -> Response:
         return Response(self.status, self.reason, self.headers, None if self.body is None else len(self.body))
+
+    @property
+    def fields(self) -> Mapping[str, str]:
+        """Name in lower case -> value, several lines joined by commas."""
+        found = self._fields
+        if found is None:
+            found = self._fields = index(self.headers)
+        return found
 
 
 @dataclass(slots=True)

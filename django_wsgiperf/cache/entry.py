@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from itertools import accumulate, pairwise
+from itertools import accumulate, chain, pairwise
 from types import MappingProxyType
 from typing import Final
 from zlib import crc32
@@ -84,16 +84,14 @@ class Entry:
     @property
     def size(self) -> int:
         """About the bytes of memory it takes; what a store charges for it. Not free to compute: ask once."""
-        strings = [self.reason, self.route, *self.tags, *self.codings]
-        for pair in self.headers:
-            strings += pair
+        strings = [self.reason, self.route, *self.tags, *self.codings, *chain.from_iterable(self.headers)]
         for name, value in self.vary:
             strings += (name,) if value is None else (name, value)
         return (
             _ENTRY_BYTES
             + len(self.body)
             + sum(map(len, self.codings.values()))
-            + sum(map(len, strings))
+            + len("".join(strings))
             + _STRING_BYTES * (len(strings) + len(self.codings))
             + _PAIR_BYTES * (len(self.headers) + len(self.vary) + len(self.codings))
         )

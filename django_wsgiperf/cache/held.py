@@ -8,8 +8,9 @@ at all is not.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from types import MappingProxyType
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from . import compression
@@ -28,6 +29,7 @@ _EARLY: Final = 37
 
 _HELD_BYTES: Final = 600
 _PAIR_BYTES: Final = 24
+_HEAD_BYTES: Final = 400
 
 HeaderList = list[tuple[str, str]]
 
@@ -64,20 +66,25 @@ class Sending:
         """The Cache-Status of an answer that the application gave now, to this request or to another."""
         if self.cache_status == "off":
             return []
-        ttl = key = None
-        if self.cache_status == "full" and stored is not None:
-            ttl, key = time_to_live(stored.entry, now), stored.key.hex()
+        if self.cache_status == "brief" or stored is None:
+            return [("Cache-Status", _brief(forward, detail, status, stored is not None, collapsed))]
         text = cache_status(
             NAME,
             fwd=forward,
             fwd_status=status,
-            ttl=ttl,
-            stored=stored is not None,
+            ttl=time_to_live(stored.entry, now),
+            stored=True,
             collapsed=collapsed,
-            key=key,
+            key=stored.key.hex(),
             detail=detail,
         )
         return [("Cache-Status", text)]
+
+
+@lru_cache(512)
+def _brief(forward: Forward, detail: str | None, status: int | None, stored: bool, collapsed: bool) -> str:
+    """Few differ: reasons, and statuses of applications."""
+    return cache_status(NAME, fwd=forward, fwd_status=status, stored=stored, collapsed=collapsed, detail=detail)
 
 
 class Representation:
@@ -97,6 +104,7 @@ class Held:
 
     __slots__ = (
         "_busy",
+        "_grown",
         "_representations",
         "_sending",
         "calm_until",
@@ -110,7 +118,9 @@ class Held:
         "status",
     )
 
-    def __init__(self, entry: Entry, key: bytes, primary: bytes, sending: Sending) -> None:
+    def __init__(
+        self, entry: Entry, key: bytes, primary: bytes, sending: Sending, grown: Callable[[Held], None] | None = None
+    ) -> None:
         self.entry = entry
         self.key = key
         self.primary = primary
@@ -128,6 +138,8 @@ class Held:
         """Codings in which the body does not get smaller."""
         self._busy: frozenset[str] = frozenset()
         self._sending = sending
+        self._grown = grown
+        """To be told when there is one more coding of it."""
         headers = varying_by_coding(entry.headers) if self.offered else entry.headers
         self._representations = {"identity": Representation(headers, entry.body)}
         for coding, body in entry.codings.items():
@@ -137,6 +149,8 @@ class Held:
     def _codings_offered(self, sending: Sending) -> tuple[str, ...]:
         entry = self.entry
         if not sending.codings or entry.flags & NO_TRANSFORM or entry.status in (204, 205):
+            return ()
+        if len(entry.body) < sending.min_bytes:
             return ()
         return sending.codings if compression.worthwhile(entry.headers, entry.body, sending.min_bytes) else ()
 
@@ -169,7 +183,10 @@ class Held:
         if len(body) >= len(self.entry.body):
             self.refused_codings |= {coding}
             return self._representations["identity"]
-        return self._add(coding, body)
+        made = self._add(coding, body)
+        if self._grown is not None:
+            self._grown(self)
+        return made
 
     def _add(self, coding: str, body: bytes) -> Representation:
         made = Representation(encoded_headers(self.entry.headers, coding, len(body)), body)
@@ -180,14 +197,11 @@ class Held:
     @property
     def size(self) -> int:
         """About the bytes of memory it takes, its entry included. Not free to compute."""
-        bodies = sum(self.codings.values())
-        heads = (_PAIR_BYTES * len(self.entry.headers) + 400) * len(self._representations)
-        return self.entry.size + _HELD_BYTES + bodies - sum(map(len, self.entry.codings.values())) + heads
-
-    def with_codings(self) -> Entry:
-        """The entry with the codings that were made of it."""
-        made = {name: each.body for name, each in self._representations.items() if name != "identity"}
-        return replace(self.entry, codings=MappingProxyType(made))
+        heads = (_PAIR_BYTES * len(self.entry.headers) + _HEAD_BYTES) * len(self._representations)
+        size = self.entry.size + _HELD_BYTES + heads
+        if len(self._representations) > 1:
+            size += sum(self.codings.values()) - sum(map(len, self.entry.codings.values()))
+        return size
 
     def ready(self, representation: Representation, now: float) -> HeaderList:
         """The whole head of a fresh hit: a new list, which the server may change (PEP 3333)."""
@@ -204,17 +218,15 @@ class Held:
 
 def varying_by_coding(headers: Headers) -> tuple[tuple[str, str], ...]:
     """The head with Accept-Encoding in its Vary."""
-    kept = []
-    known: list[str] = []
-    for name, value in headers:
-        if name.lower() == "vary":
-            known.append(value)
-        else:
-            kept.append((name, value))
-    named = parse_vary(", ".join(known)) if known else ()
-    if named != EVERYTHING and "accept-encoding" not in named:
-        known.append("Accept-Encoding")
-    return (*kept, ("Vary", ", ".join(known)))
+    lines = [value for name, value in headers if len(name) == 4 and name.lower() == "vary"]
+    if not lines:
+        return (*headers, ("Vary", "Accept-Encoding"))
+    value = ", ".join(lines)
+    named = parse_vary(value)
+    if named == EVERYTHING or "accept-encoding" in named:
+        return tuple(headers)
+    kept = (pair for pair in headers if pair[0].lower() != "vary")
+    return (*kept, ("Vary", f"{value}, Accept-Encoding"))
 
 
 def encoded_headers(headers: Headers, coding: str, length: int) -> tuple[tuple[str, str], ...]:

@@ -140,6 +140,10 @@ class Keys:
         path = request.path[request.script :] or "/"
         return self._language(choose, path, fields.get("cookie"), fields.get("accept-language"))
 
+    def unplaced(self, path: str, query: str) -> bytes:
+        """The key of a path and query on whatever host, by whatever scheme."""
+        return self._digest(_ADDRESS, "", "", path, self.normalise_query(query), "path")
+
     def address(self, scheme: str, host: str, path: str) -> bytes:
         """The key of an address whatever its query: what the No-Vary-Search of its responses is remembered by."""
         return self._digest(_ADDRESS, scheme, host, path, "", "")

@@ -178,7 +178,7 @@ class Shelf:
         """Put what the store had into memory, unless it is purged or older than what is there."""
         if self._tags.judge(entry) is Verdict.GONE:
             return None
-        held = Held(entry, key, primary, self._sending)
+        held = Held(entry, key, primary, self._sending, self.recharge)
         current = self.memory.peek(key)
         is_newer = isinstance(current, Held) and current.entry.stored_at >= entry.stored_at
         if isinstance(current, Held) and is_newer and self._tags.judge(current.entry) is Verdict.VALID:
@@ -195,7 +195,7 @@ class Shelf:
             self._remember(self._address(request), request.path, search)
             primary = self._keys.searched(request, parse_no_vary_search(search))
         key = self._keys.variant(primary, entry.vary)
-        held = Held(entry, key, primary, self._sending)
+        held = Held(entry, key, primary, self._sending, self.recharge)
         size = held.size
         with self._lock:
             current = self.memory.peek(primary)

@@ -6,7 +6,7 @@ Asks policy whether; the shelf keeps it. Nothing here calls the application or w
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from hashlib import blake2b
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from .addresses import tags_of
@@ -16,14 +16,13 @@ from .expiry import spread
 from .headers import parse_no_vary_search
 from .headers.structured import MATTERS
 from .held import Held
-from .messages import Headers, index
-from .policy import Decision, Reason, may_store
+from .policy import Reason, may_store
 
 if TYPE_CHECKING:
     from .engine import Engine
     from .visit import Visit
 
-_ETAG_BYTES: Final = 12
+_ETAG_DIGITS: Final = 24
 MAX_TAGS: Final = 256
 
 
@@ -60,12 +59,28 @@ def keep(engine: Engine, visit: Visit, made: Made, render_s: float) -> Kept:
     if not decision.store:
         return _refused(engine, decision.reason)
     assert made.body is not None
-    entry = _entry(engine, visit, made, decision, now, render_s)
+    search = search_in(made)
     etag = None
-    if engine.makes_etags and made.status == 200 and "etag" not in index(entry.headers):
-        etag = f'"{blake2b(made.body, digest_size=_ETAG_BYTES).hexdigest()}"'
-        entry = replace(entry, headers=(*entry.headers, ("ETag", etag)), flags=entry.flags | OWN_ETAG)
-    search = search_in(made.headers)
+    if engine.makes_etags and made.status == 200 and "etag" not in made.fields:
+        etag = f'"{sha256(made.body).hexdigest()[:_ETAG_DIGITS]}"'
+    entry = Entry(
+        made.status,
+        made.reason,
+        decision.headers if etag is None else (*decision.headers, ("ETag", etag)),
+        made.body,
+        stored_at=now,
+        initial_age_s=decision.initial_age_s,
+        lifetime_s=spread(decision.lifetime_s, engine.jitter),
+        swr_s=decision.swr_s,
+        sie_s=decision.sie_s,
+        keep_s=decision.keep_s,
+        sequence=visit.sequence,
+        tags=(*tags_of(engine.site.keys, request, search), *decision.tags[:MAX_TAGS]),
+        vary=engine.site.keys.values_of(decision.vary, request),
+        render_s=render_s,
+        flags=decision.flags if etag is None else decision.flags | OWN_ETAG,
+        route=made.route[:MAX_ROUTE_CHARS],
+    )
     held = engine.shelf.put(entry, request, search)
     engine.counters.stored += 1
     return Kept(Reason.OK, held, search, etag)
@@ -76,31 +91,12 @@ def _refused(engine: Engine, reason: Reason) -> Kept:
     return Kept(reason)
 
 
-def _entry(engine: Engine, visit: Visit, made: Made, decision: Decision, now: float, render_s: float) -> Entry:
-    request = visit.request
-    nominated = engine.site.keys.values_of(decision.vary, request)
-    assert made.body is not None
-    entry = decision.entry(
-        made.response, made.body, now, nominated=nominated, sequence=visit.sequence, render_s=render_s
-    )
-    tags = (*tags_of(engine.site.keys, request, search_in(made.headers)), *entry.tags[:MAX_TAGS])
-    return replace(
-        entry,
-        tags=tags,
-        route=made.route[:MAX_ROUTE_CHARS],
-        lifetime_s=spread(entry.lifetime_s, engine.jitter),
-    )
-
-
 def jittered(entry: Entry, share: float) -> Entry:
     """With a lifetime that pages confirmed together do not all have."""
     return replace(entry, lifetime_s=spread(entry.lifetime_s, share))
 
 
-def search_in(headers: Headers) -> str | None:
-    """The No-Vary-Search of a response; None where it says nothing."""
-    values = [value for name, value in headers if name.lower() == "no-vary-search"]
-    if not values:
-        return None
-    value = ", ".join(values)
-    return None if parse_no_vary_search(value) == MATTERS else value
+def search_in(made: Made) -> str | None:
+    """The No-Vary-Search of an answer; None where it says nothing."""
+    value = made.fields.get("no-vary-search")
+    return None if value is None or parse_no_vary_search(value) == MATTERS else value

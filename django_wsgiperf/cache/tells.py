@@ -51,7 +51,7 @@ def signals_of(
         nonce = found.get("_csp_nonce")
         # Made when it is first asked for; until then it is false, and nobody has it.
         csp_nonce = nonce is not None and bool(nonce)
-    time_zone = not time_zones and timezone.get_current_timezone_name() != timezone.get_default_timezone_name()
+    time_zone = not time_zones and _is_elsewhere()
     if not (failed or csrf_used or debug or session_used or messages_shown or csp_nonce or time_zone):
         return NO_SIGNALS
     return Signals(
@@ -63,6 +63,12 @@ def signals_of(
         debug=debug,
         failed=failed,
     )
+
+
+def _is_elsewhere() -> bool:
+    """Whether another time zone than the site's is active."""
+    active, usual = timezone.get_current_timezone(), timezone.get_default_timezone()
+    return active is not usual and timezone.get_current_timezone_name() != timezone.get_default_timezone_name()
 
 
 def route_of(request: HttpRequest | None, status: int) -> str:

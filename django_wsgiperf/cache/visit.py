@@ -357,7 +357,7 @@ class Visit:
         )
         made.close()
         if freshened.decision.store:
-            held = engine.shelf.put(jittered(freshened.entry, engine.jitter), self.request, search_in(made.headers))
+            held = engine.shelf.put(jittered(freshened.entry, engine.jitter), self.request, search_in(made))
             engine.counters.stored += 1
             if ticket.is_leading:
                 ticket.land(Landing(held))
@@ -421,7 +421,7 @@ class Visit:
                 # Stale from now on, whatever its lifetime was.
                 entry = replace(candidate.entry, lifetime_s=0.0, swr_s=0.0)
             if entry is not None:
-                held = engine.shelf.put(entry, self.request, search_in(made.headers))
+                held = engine.shelf.put(entry, self.request, search_in(made))
                 if engine.shelf.store is not None:
                     yield Call(lambda: engine.shelf.store_entry(held, self.request))
         return self._pass(made, Kept(Reason.METHOD))

@@ -1,7 +1,7 @@
 """The numbered system checks: what is wrong or unwise in a project's settings, and what to write instead.
 
 `CHECKS` at the end is the table of all of them, from which docs/checks.md is made; the rules are in `project`,
-`database`, `deployment` and `capacity`. `register` hands them to Django, under the tag `wsgiperf`. Checks read
+`cache`, `database`, `deployment` and `capacity`. `register` hands them to Django, under the tag `wsgiperf`. Checks read
 settings only: none imports the project's application, and none opens a connection but those of `capacity`, which
 have Django's tag `database` and run when it is told which databases to check.
 """
@@ -15,7 +15,7 @@ from inspect import cleandoc
 from django.core import checks
 
 from django_wsgiperf import conf
-from django_wsgiperf.checks import capacity, database, deployment, project
+from django_wsgiperf.checks import cache, capacity, database, deployment, project
 from django_wsgiperf.checks.facts import Finding, can_pool, databases
 from django_wsgiperf.conf import ConfigurationError, ProblemKind, ServerSettings
 from django_wsgiperf.db.settings import pool_settings
@@ -160,6 +160,7 @@ CHECKS: dict[str, Check] = {
     "wsgiperf.E007": Check(checks.Error, "persistent connections and a pool", database.connections_belong_to_the_pool),
     "wsgiperf.E008": Check(checks.Error, "two pools", database.one_pool_is_enough),
     "wsgiperf.E009": Check(checks.Error, "validator not found", database.validators_are_found),
+    "wsgiperf.E010": Check(checks.Error, "store that cannot be shared", cache.store_can_be_shared),
     "wsgiperf.W001": Check(checks.Warning, "no application named", project.wsgi_application_is_named),
     "wsgiperf.W002": Check(
         checks.Warning, "fewer pooled connections than threads", project.native_pool_is_large_enough
@@ -173,6 +174,8 @@ CHECKS: dict[str, Check] = {
     "wsgiperf.W005": Check(checks.Warning, "pool without its middleware", database.middleware_is_there),
     "wsgiperf.W006": Check(checks.Warning, "middleware out of order", database.middleware_is_outside),
     "wsgiperf.W007": Check(checks.Warning, "POOL without an engine for it", database.pools_have_an_engine),
+    "wsgiperf.W008": Check(checks.Warning, "cache middleware out of order", cache.middleware_is_outermost),
+    "wsgiperf.W009": Check(checks.Warning, "compression inside the cache", cache.bodies_are_compressed_once),
     "wsgiperf.W010": Check(
         checks.Warning,
         "too many threads for a core",
@@ -204,5 +207,8 @@ CHECKS: dict[str, Check] = {
     "wsgiperf.W021": Check(
         checks.Warning, "more connections than the server allows", question=capacity.server_allows_all_connections
     ),
+    "wsgiperf.W022": Check(checks.Warning, "two caches of pages", cache.one_cache_is_enough),
+    "wsgiperf.W023": Check(checks.Warning, "store that unpickles", cache.store_is_not_unpickled, deploy=True),
+    "wsgiperf.W024": Check(checks.Warning, "pages not shared by workers", cache.workers_share_pages, deploy=True),
     "wsgiperf.I001": Check(checks.Info, "no pool for a database in memory", database.memory_is_left_alone),
 }

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from .memo import remembered
@@ -68,5 +69,10 @@ def _timestamp(year: int, month: int, day: int, hour: int, minute: int, second: 
 
 def format_date(when: float) -> str:
     """An IMF-fixdate, which says whole seconds: never later than `when`. Raises ValueError past the year 9999."""
-    moment = datetime.fromtimestamp(when // 1, UTC)
+    return _format(when // 1)
+
+
+@lru_cache(64)
+def _format(second: float) -> str:
+    moment = datetime.fromtimestamp(second, UTC)
     return f"{_DAYS[moment.weekday()]}, {moment:%d} {_MONTHS[moment.month - 1].title()} {moment:%Y %H:%M:%S} GMT"
