@@ -87,21 +87,27 @@ def database(url: str, default_file: Path) -> dict[str, Any]:
     return parsed
 
 
-def cache(url: str) -> dict[str, Any]:
-    """Django's `CACHES["default"]` for a REDIS_URL; empty means process memory."""
+def caches(url: str) -> dict[str, dict[str, Any]]:
+    """Django's `CACHES` for a REDIS_URL; empty means process memory. With Redis, `pages` is for the response cache."""
     if not url:
-        return {
+        memory = {
             "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
             "LOCATION": "bookshop",
             "OPTIONS": {"MAX_ENTRIES": 5000},
         }
+        return {"default": memory}
     if not url.startswith(("redis://", "rediss://", "unix://")):
         raise ImproperlyConfigured(f"REDIS_URL={url!r} is not an address. Write redis://127.0.0.1:6379/1.")
+    options = {"SOCKET_CONNECT_TIMEOUT": 2, "SOCKET_TIMEOUT": 2}
+    redis = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": url}
     return {
-        "BACKEND": "django_redis.cache.RedisCache",
-        "LOCATION": url,
-        "KEY_PREFIX": "bookshop",
-        "OPTIONS": {"SOCKET_CONNECT_TIMEOUT": 2, "SOCKET_TIMEOUT": 2},
+        "default": {**redis, "KEY_PREFIX": "bookshop", "OPTIONS": options},
+        # Whole pages as they are: nothing that is read back is ever unpickled.
+        "pages": {
+            **redis,
+            "KEY_PREFIX": "bookshop-pages",
+            "OPTIONS": {**options, "SERIALIZER": "django_wsgiperf.cache.serializers.RawBytes"},
+        },
     }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from .environment import cache, database, env_bool, env_list, env_seconds, secret_key
+from .environment import caches, database, env_bool, env_list, env_seconds, secret_key
 
 BASE_DIR = Path(__file__).resolve().parent.parent
 # Everything that the shop writes: its database, its secret key, its exports.
@@ -49,6 +49,11 @@ MIDDLEWARE = [
 WSGIPERF = {
     "SERVER": {"THREADS": 12},
     "POOL": {"MAX_SIZE": 4, "LEAK_THRESHOLD_S": 30},
+    # With Redis all processes keep one set of pages, and hear of what purges them.
+    "CACHE": {
+        "STORE": "pages" if os.environ.get("REDIS_URL") else "",
+        "EXCLUDE": ["/account/", "/basket/", "/checkout/"],
+    },
 }
 
 ROOT_URLCONF = "bookshop.urls"
@@ -70,7 +75,7 @@ TEMPLATES = [
 ]
 
 DATABASES = {"default": database(os.environ.get("DATABASE_URL", ""), DATA_DIR / "bookshop.sqlite3")}
-CACHES = {"default": cache(os.environ.get("REDIS_URL", ""))}
+CACHES = caches(os.environ.get("REDIS_URL", ""))
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 
 # Process memory is not shared between worker processes, so sessions are read through it only when it is Redis.

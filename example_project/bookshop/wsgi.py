@@ -1,10 +1,10 @@
-"""The WSGI application that `manage.py serve` and every other WSGI server loads."""
+"""The WSGI application that `manage.py serve` and every other WSGI server loads, with the response cache before it."""
 
 from __future__ import annotations
 
 import os
 
-from django.core.wsgi import get_wsgi_application
+from django_wsgiperf.wsgi import get_wsgi_application
 
 os.environ.setdefault("DJANGO_SETTINGS_MODULE", "bookshop.settings")
 

@@ -11,6 +11,7 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
 from . import covers
+from .caching import changed
 from .models import Author, Book, Category, Order, OrderLine, Publisher, Review
 
 admin.site.site_header = "Twelve Threads"
@@ -99,7 +100,9 @@ class BookAdmin(admin.ModelAdmin):
 
     @admin.action(description="Mark as sold out", permissions=["change"])
     def mark_sold_out(self, request: HttpRequest, queryset: QuerySet[Book]) -> None:
+        sold_out = list(queryset.values_list("pk", flat=True))
         self.message_user(request, f"{queryset.update(stock=0)} books are marked as sold out.")
+        changed(sold_out)
 
 
 @admin.register(Review)

@@ -1,4 +1,4 @@
-"""The shop's Django application; it joins the rating of a book to its reviews when Django is ready."""
+"""The shop's Django application; it joins ratings to reviews, and kept pages to books, when Django is ready."""
 
 from __future__ import annotations
 
@@ -10,4 +10,6 @@ class ShopConfig(AppConfig):
     verbose_name = "Bookshop"
 
     def ready(self) -> None:
-        from . import signals  # noqa: F401
+        from . import caching, signals  # noqa: F401
+
+        caching.watch()

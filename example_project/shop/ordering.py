@@ -14,6 +14,7 @@ from django.db import transaction
 from django.db.models import F
 
 from .basket import Line, total_of
+from .caching import changed
 from .models import Book, Order, OrderLine
 
 # No 0, 1, I or O: people read these numbers to each other.
@@ -62,4 +63,5 @@ def place_order(number: str, user: User | None, lines: Sequence[Line], details: 
             )
             for line in lines
         )
+        changed(line.book.pk for line in ordered)
     return order

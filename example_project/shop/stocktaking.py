@@ -10,7 +10,9 @@ import io
 from dataclasses import dataclass
 
 from django.db import transaction
+from django_wsgiperf.cache.purging import purge
 
+from .caching import SHOP
 from .models import Book
 
 MAX_BYTES = 1_048_576
@@ -101,4 +103,6 @@ def apply(stock_list: StockList) -> int:
         for book in changed:
             book.stock = wanted[book.isbn]
         Book.objects.bulk_update(changed, ["stock"], batch_size=500)
+        # There may be thousands: every page is made anew instead.
+        purge(tags=[SHOP])
     return len(changed)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from bookshop.environment import cache, database, env_bool, env_list, env_seconds, secret_key
+from bookshop.environment import caches, database, env_bool, env_list, env_seconds, secret_key
 from django.core.exceptions import ImproperlyConfigured
 
 from .served import manage
@@ -15,7 +15,7 @@ def test_without_addresses_it_is_sqlite_and_process_memory(tmp_path: Path) -> No
     found = database("", tmp_path / "x.sqlite3")
     assert found["ENGINE"] == "django_wsgiperf.db.backends.sqlite3"
     assert found["OPTIONS"]["transaction_mode"] == "IMMEDIATE"
-    assert "LocMem" in cache("")["BACKEND"]
+    assert "LocMem" in caches("")["default"]["BACKEND"]
 
 
 @pytest.mark.parametrize(
@@ -47,9 +47,11 @@ def test_database_url_that_cannot_be_used_is_refused(url: str, says: str) -> Non
 
 
 def test_redis_url_is_used_or_refused() -> None:
-    assert cache("redis://127.0.0.1:6379/1")["BACKEND"] == "django_redis.cache.RedisCache"
+    found = caches("redis://127.0.0.1:6379/1")
+    assert {each["BACKEND"] for each in found.values()} == {"django_redis.cache.RedisCache"}
+    assert found["default"]["KEY_PREFIX"] != found["pages"]["KEY_PREFIX"]
     with pytest.raises(ImproperlyConfigured, match=r"REDIS_URL='127\.0\.0\.1'"):
-        cache("127.0.0.1")
+        caches("127.0.0.1")
 
 
 def test_variables_are_read_or_refused_by_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.core.cache import cache
 from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django_wsgiperf.cache.purging import purge_all
 
 from shop.models import Book
 from shop.shelves import CACHE_KEY
@@ -50,6 +51,7 @@ class Command(BaseCommand):
         filling.write(stock)
         # Not clear(): with Redis that empties what others keep there.
         cache.delete(CACHE_KEY)
+        purge_all()
         self.stdout.write(
             self.style.SUCCESS(
                 f"{len(stock.books)} books, {len(stock.authors)} authors, {len(stock.reviews)} reviews and "
