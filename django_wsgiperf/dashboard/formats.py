@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import sys
 from typing import Final
 
 from django.utils import timezone
@@ -46,7 +47,8 @@ def _three(value: float) -> str:
         return number(value)
     # 0.0004 shows as 0.0004, and less than that as nothing.
     digits = 1 if size >= 9.995 else 2 if size >= 0.0995 else 3 if size >= 0.00995 else 4
-    return number(value, 0 if digits <= 2 and float(value).is_integer() else digits)
+    # 85 by itself, though a sum of floats made 84.99999999999999 of it.
+    return number(value, 0 if digits <= 2 and float(f"{value:.12g}").is_integer() else digits)
 
 
 def duration(seconds: float | None) -> str:
@@ -121,6 +123,16 @@ def moment(unix_s: float | None, *, day: bool = False, seconds: bool = False) ->
         return NOTHING
     clock = date_format(at, "H:i:s" if seconds else "H:i")
     return f"{date_format(at, _('j M'))} {clock}" if day else str(clock)
+
+
+def frame(call: str) -> str:
+    """A call of a stack, `/srv/shop/views.py:12 in page`, from the folder on that modules are found in."""
+    return next((call.removeprefix(folder) for folder in _folders() if call.startswith(folder)), call)
+
+
+def _folders() -> list[str]:
+    """The folders of sys.path with a slash, the longest first."""
+    return sorted((f"{folder}/" for folder in sys.path if len(folder) > 1), key=len, reverse=True)
 
 
 def iso(unix_s: float) -> str:

@@ -97,7 +97,7 @@ def tiles(overview: Overview) -> list[Tile]:
         ),
         tile(
             "errors",
-            _("Server errors"),
+            _("Errors"),
             formats.share,
             lambda totals: per_request(totals.errors_5xx, totals),
             _("Share of the requests that ended in 5xx."),
@@ -122,9 +122,7 @@ def tiles(overview: Overview) -> list[Tile]:
         found.append(tile("queue", _("Queue p95"), formats.duration, lambda totals: totals.queue_p95_s, hint))
     if now.page_cache:
         hint = _("Requests that the response cache answered, of those that it saw.")
-        found.append(
-            tile("cached", _("From response cache"), formats.share, cached_share, hint, good=1, colour="cache")
-        )
+        found.append(tile("cached", _("From cache"), formats.share, cached_share, hint, good=1, colour="cache"))
     found += [
         tile(
             "db",

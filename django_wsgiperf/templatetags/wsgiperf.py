@@ -14,7 +14,7 @@ from django_wsgiperf.dashboard import charts, formats, nonces
 
 register = template.Library()
 
-for show in (formats.duration, formats.size, formats.share, formats.rate, formats.short, formats.iso):
+for show in (formats.duration, formats.size, formats.share, formats.rate, formats.short, formats.iso, formats.frame):
     register.filter(f"wsgiperf_{show.__name__}", show)
 
 

@@ -1,7 +1,8 @@
 """Takes the screenshots of the documentation: `python -m tests.browser.screenshots [folder]`.
 
 Makes a shop of 5,000 books, serves it, and writes PNG files to docs/images, or to another folder with every page
-in light and dark, wide and narrow (`--all`).
+in light and dark, wide and narrow (`--all`). Those of the performance pages are taken in a shop of their own; with
+`--performance` they alone.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Literal
 from playwright.sync_api import Browser, Page, sync_playwright
 
 from tests import services
+from tests.browser import performance
 from tests.browser.browsing import launch
 from tests.example_project.served import ROOT, make_shop, serve
 
@@ -41,7 +43,7 @@ def documented(book: str) -> list[Shot]:
     ]
 
 
-def everything(book: str, author: str) -> list[Shot]:
+def all_pages(book: str, author: str) -> list[Shot]:
     """Every page in both schemes and both widths, for the eye."""
     pages = {
         "home": "/",
@@ -99,8 +101,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("folder", nargs="?", type=Path, default=ROOT / "docs" / "images")
     parser.add_argument("--all", action="store_true", help="every page, in both schemes and both widths")
+    parser.add_argument("--performance", action="store_true", help="only the performance pages")
     options = parser.parse_args()
     options.folder.mkdir(parents=True, exist_ok=True)
+    if not options.performance:
+        take_the_shop(options.folder, everything=options.all)
+    with (
+        tempfile.TemporaryDirectory(prefix="performance-") as data,
+        sync_playwright() as playwright,
+        launch(playwright, str(services.chromium())) as browser,
+    ):
+        print(*performance.take(options.folder, browser, Path(data), everything=options.all), sep="\n")
+
+
+def take_the_shop(folder: Path, *, everything: bool) -> None:
     with tempfile.TemporaryDirectory(prefix="bookshop-") as data, sync_playwright() as playwright:
         make_shop(Path(data), 5000)
         with serve(Path(data)) as address, launch(playwright, str(services.chromium())) as browser:
@@ -110,9 +124,9 @@ def main() -> None:
             page.goto(address + book)
             author = page.locator(".by a").get_attribute("href") or "/"
             page.close()
-            shots = everything(book, author) if options.all else documented(book)
-            take(browser, address, options.folder, shots, whole=options.all, log_in=options.all)
-    print(*(f"{options.folder / shot.name}.png" for shot in shots), sep="\n")
+            shots = all_pages(book, author) if everything else documented(book)
+            take(browser, address, folder, shots, whole=everything, log_in=everything)
+    print(*(f"{folder / shot.name}.png" for shot in shots), sep="\n")
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import pytest
 from django.test import override_settings
@@ -107,3 +108,10 @@ def test_every_number_is_shown_and_short(value: float, show: object) -> None:
     assert text
     if abs(value) < 1e12:
         assert len(text) <= 24
+
+
+def test_calls_of_a_stack_are_shown_from_the_folder_of_their_package_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "path", ["", "/srv", "/srv/shop", "/usr/lib/python3"])
+    assert formats.frame("/srv/shop/views.py:12 in page") == "views.py:12 in page"
+    assert formats.frame("/srv/other/views.py:12 in page") == "other/views.py:12 in page"
+    assert formats.frame("/opt/else.py:1 in f") == "/opt/else.py:1 in f"

@@ -89,7 +89,7 @@ class TestCapacity:
     def test_threads_that_wait_should_be_more(self) -> None:
         found = one(capacity.saturated_threads, self.busy(0.85, cpu_s=10.0))
         assert found.level is Level.WARNING
-        assert "85.0%" in found.detail
+        assert "85%" in found.detail
         assert "raise THREADS" in found.remedy
 
     def test_threads_that_compute_should_be_in_more_processes(self) -> None:

@@ -1,0 +1,307 @@
+"""The performance pages in a real browser, under a strict policy: charts, refreshes, keyboard, no script, actions.
+
+The clock of the page is the test's (page.clock), so that refreshes are due when the test says so.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
+
+from tests.browser.browsing import Complaints
+from tests.browser.performance import BASE, fill, sign_in
+from tests.browser.test_shop import CONTRAST
+from tests.example_project.served import make_shop, serve
+
+SCREENS = ("", "routes/", "routes/detail/?route=/api/books/", "samples/", "live/", "databases/", "cache/", "settings/")
+SETTINGS = {"DJANGO_SETTINGS_MODULE": "tests.browser.strict.settings"}
+FRAGMENT = re.compile("fragment=1")
+State = Any
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a shop whose metrics hold an hour and a half of made-up traffic."""
+    data: Path = tmp_path_factory.mktemp("performance")
+    make_shop(data, 20, **SETTINGS)
+    fill(data, hours=1.5, processes=2, per_minute=20, **SETTINGS)
+    with serve(data, "--threads=6", "--graceful-timeout=2", **SETTINGS) as address:
+        yield address
+
+
+@pytest.fixture(scope="module")
+def signed_in(browser: Browser, site: str) -> State:
+    """The cookies of the administrator."""
+    return sign_in(browser, site)
+
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture
+def open_page(browser: Browser, site: str, signed_in: State) -> Iterator[Open]:
+    """Opens a page of the administrator's. The test fails when one has complained or asked elsewhere, unless it may."""
+    contexts: list[BrowserContext] = []
+    watched: list[Complaints] = []
+
+    def open_page(path: str = "", *, width: int = 1280, may_complain: bool = False, **options: Any) -> Page:
+        size = {"width": width, "height": 900}
+        options.setdefault("locale", "en-GB")
+        context = browser.new_context(base_url=site, storage_state=signed_in, viewport=size, **options)  # type: ignore[arg-type]
+        context.set_default_timeout(20_000)
+        contexts.append(context)
+        page = context.new_page()
+        if not may_complain:
+            watched.append(Complaints(page, site))
+        if options.get("java_script_enabled", True):
+            page.clock.install()
+        page.goto(BASE + path)
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert [complaint for each in watched for complaint in each.found] == []
+
+
+def refreshes(page: Page) -> list[Request]:
+    """The refreshes that the page asks for from now on."""
+    found: list[Request] = []
+    page.on("request", lambda request: found.append(request) if FRAGMENT.search(request.url) else None)
+    return found
+
+
+def hide(page: Page, hidden: bool) -> None:
+    page.evaluate(
+        """(hidden) => {
+          Object.defineProperty(document, "hidden", { configurable: true, get: () => hidden });
+          document.dispatchEvent(new Event("visibilitychange"));
+        }""",
+        hidden,
+    )
+
+
+@pytest.mark.parametrize("width", [360, 1440])
+def test_every_screen_keeps_to_the_policy_and_fits_the_window(open_page: Open, width: int) -> None:
+    page = open_page(width=width)
+    for path in SCREENS:
+        page.goto(BASE + path)
+        expect(page.locator("#wsgiperf-content")).to_be_visible()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+    page.goto(f"{BASE}samples/")
+    page.locator("#wsgiperf-samples tbody a").first.click()
+    expect(page.locator("#wsgiperf-waterfall")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_has_contrast_in_both_themes(open_page: Open, scheme: Literal["light", "dark"]) -> None:
+    page = open_page(color_scheme=scheme)
+    for path in SCREENS:
+        page.goto(BASE + path)
+        assert page.evaluate(CONTRAST.replace('"body *"', '".wsgiperf *"')) == [], path
+
+
+def test_right_to_left_is_mirrored_and_time_is_not(open_page: Open) -> None:
+    page = open_page(width=390, locale="ar")
+    assert page.locator("html").get_attribute("dir") == "rtl"
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    chart = page.locator("[data-chart=times] .uplot")
+    assert chart.evaluate("each => getComputedStyle(each).direction") == "ltr"
+    first, second = (page.locator(".wsgiperf-menu a").nth(at).bounding_box() for at in (0, 1))
+    assert first is not None
+    assert second is not None
+    assert first["x"] > second["x"]
+
+
+def test_charts_tell_their_values_and_zoom_together(open_page: Open) -> None:
+    page = open_page()
+    chart = page.locator("[data-chart=times] .u-over")
+    chart.scroll_into_view_if_needed()
+    box = chart.bounding_box()
+    assert box is not None
+    middle = box["y"] + box["height"] / 2
+    page.mouse.move(box["x"] + box["width"] / 2, middle)
+    tip = page.locator("[data-chart=times] .wsgiperf-tip")
+    expect(tip).to_be_visible()
+    expect(tip).to_contain_text("p95")
+
+    page.mouse.move(box["x"] + box["width"] * 0.25, middle)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.5, middle, steps=4)
+    page.mouse.up()
+    expect(page).to_have_url(re.compile(r"#t=\d+-\d+$"))
+    expect(page.locator("[data-plot][data-zoomed='1']")).to_have_count(page.locator("[data-plot]").count())
+
+    page.reload()
+    expect(page.locator("[data-chart=parts] [data-zoomed='1']")).to_be_visible()
+    page.locator("[data-chart=parts]").get_by_role("button", name="Show all").click()
+    expect(page.locator("[data-zoomed='1']")).to_have_count(0)
+    expect(page).not_to_have_url(re.compile("#t="))
+
+
+def test_charts_are_read_and_zoomed_by_the_keyboard(open_page: Open) -> None:
+    page = open_page()
+    page.locator("[data-chart=requests] .uplot").focus()
+    page.keyboard.press("End")
+    expect(page.locator("#wsgiperf-said")).to_contain_text("Succeeded")
+    page.keyboard.press("Home")
+    first = page.locator("#wsgiperf-said").inner_text()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#wsgiperf-said")).not_to_have_text(first)
+    page.keyboard.press("+")
+    expect(page).to_have_url(re.compile(r"#t=\d+-\d+$"))
+    page.keyboard.press("Escape")
+    expect(page).not_to_have_url(re.compile("#t="))
+
+
+def test_charts_take_the_colours_of_the_theme(open_page: Open) -> None:
+    page = open_page()
+    colour = "getComputedStyle(document.getElementById('wsgiperf')).getPropertyValue('--w-p95')"
+    light = page.evaluate(colour)
+    page.locator(".theme-toggle").click()  # from auto, which is light here, to light or dark
+    page.locator(".theme-toggle").click()
+    page.evaluate("document.documentElement.dataset.theme = 'dark'")
+    assert page.evaluate(colour) != light
+    expect(page.locator("[data-chart=times] canvas")).to_be_visible()
+
+
+def test_refresh_replaces_what_changed_and_keeps_what_the_reader_did(open_page: Open) -> None:
+    page = open_page()
+    page.locator("[data-chart=requests] .uplot").focus()
+    page.keyboard.press("+")
+    page.locator("#wsgiperf-data-times summary").click()
+    page.evaluate("document.getElementById('wsgiperf-tiles').dataset.old = '1'")
+    zoom = page.url
+    with page.expect_response(FRAGMENT) as response:
+        page.clock.fast_forward(11_000)
+    assert response.value.status == 200
+    expect(page.locator("#wsgiperf-status")).to_contain_text("updated")
+    expect(page.locator("#wsgiperf-data-times")).to_have_attribute("open", "")
+    expect(page.locator("[data-chart=requests] canvas")).to_have_count(1)
+    assert page.url == zoom
+    page.clock.fast_forward(5_000)
+    expect(page.locator("#wsgiperf-status")).to_have_text(re.compile(r"updated \d+ s ago"))
+
+
+def test_refresh_pauses_while_the_page_is_hidden(open_page: Open) -> None:
+    page = open_page()
+    asked = refreshes(page)
+    hide(page, True)
+    expect(page.locator("#wsgiperf-status")).to_have_text("paused")
+    page.clock.run_for(60_000)
+    assert asked == []
+    with page.expect_response(FRAGMENT):
+        hide(page, False)
+    expect(page.locator("#wsgiperf-status")).to_contain_text("updated")
+
+
+def test_refresh_can_be_turned_off_by_the_address(open_page: Open) -> None:
+    page = open_page("?refresh=0")
+    asked = refreshes(page)
+    page.clock.run_for(120_000)
+    assert asked == []
+
+
+def test_failed_refreshes_come_ever_later_and_one_at_a_time(open_page: Open) -> None:
+    page = open_page(may_complain=True)
+    asked = refreshes(page)
+    page.route(FRAGMENT, lambda route: route.abort())
+    for seconds in (11, 21, 41):
+        with page.expect_event("requestfailed"):
+            page.clock.run_for(seconds * 1000)
+        expect(page.locator("#wsgiperf-status")).to_have_attribute("data-state", "failed")
+    assert len(asked) == 3
+    page.unroute(FRAGMENT)
+    with page.expect_response(FRAGMENT):
+        page.clock.run_for(81_000)
+    expect(page.locator("#wsgiperf-status")).to_have_attribute("data-state", "updated")
+
+
+def test_refresh_ends_when_the_reader_is_signed_out(open_page: Open) -> None:
+    page = open_page("live/", may_complain=True)
+    page.context.clear_cookies()
+    with page.expect_response(FRAGMENT):
+        page.clock.run_for(11_000)
+    expect(page.locator("#wsgiperf-status")).to_have_text("not signed in any more")
+    expect(page.locator("#wsgiperf-processes")).to_be_visible()
+    asked = refreshes(page)
+    page.clock.run_for(60_000)
+    assert asked == []
+
+
+def test_everything_is_there_without_scripts(open_page: Open) -> None:
+    page = open_page(java_script_enabled=False)
+    expect(page.locator("[data-chart=times] svg")).to_be_visible()
+    page.locator("#wsgiperf-data-times summary").click()
+    expect(page.locator("#wsgiperf-data-times tbody tr")).to_have_count(60)
+    page.get_by_label("Host").select_option("web-1")
+    page.get_by_role("button", name="Show").click()
+    expect(page).to_have_url(re.compile(r"\?host=web-1$"))
+    page.get_by_role("navigation", name="Performance").get_by_role("link", name="Routes").click()
+    page.get_by_role("columnheader", name="p95").get_by_role("link").click()
+    expect(page.get_by_role("columnheader", name="p95")).to_have_attribute("aria-sort", "descending")
+    expect(page).to_have_url(re.compile("host=web-1&sort=-p95_s"))
+    page.get_by_label("Filter", exact=True).fill("basket")
+    page.get_by_role("button", name="Filter", exact=True).click()
+    expect(page.locator("#wsgiperf-routes tbody tr")).to_have_count(2)
+    page.goto(f"{BASE}cache/")
+    page.get_by_role("button", name="Purge everything").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Are you sure?")
+    page.get_by_role("link", name="Cancel").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Response cache")
+
+
+def test_purge_asks_first(open_page: Open) -> None:
+    page = open_page("cache/")
+    page.get_by_label("Tags").fill("book:1")
+    purge = page.locator("form", has=page.get_by_label("Tags")).get_by_role("button")
+    purge.click()
+    dialog = page.get_by_role("dialog")
+    expect(dialog).to_contain_text("book:1")
+    page.keyboard.press("Escape")
+    expect(dialog).to_be_hidden()
+    purge.click()
+    dialog.get_by_role("button", name="Purge").click()
+    expect(page.locator(".messagelist")).to_contain_text("book:1")
+
+
+def test_request_that_takes_long_is_seen_and_interrupted(open_page: Open, site: str) -> None:
+    outcome: list[int] = []
+
+    def ask() -> None:
+        try:
+            with urllib.request.urlopen(f"{site}/long/", timeout=90) as response:
+                outcome.append(response.status)
+        except urllib.error.HTTPError as error:
+            outcome.append(error.code)
+        except OSError:
+            outcome.append(0)
+
+    client = threading.Thread(target=ask, name="patient-client")
+    client.start()
+    try:
+        page = open_page("live/")
+        row = page.locator("#wsgiperf-running tr", has_text="/long/")
+        for _ in range(50):
+            if row.count():
+                break
+            page.reload()
+        row.get_by_text("Stack").click()
+        expect(row).to_contain_text("take_long")
+        row.get_by_role("button", name="Interrupt").click()
+        page.get_by_role("dialog").get_by_role("button", name="Interrupt").click()
+        expect(page.locator(".messagelist")).to_contain_text("/long/ was interrupted")
+    finally:
+        client.join(90)
+    assert outcome == [504]
+    page.goto("/admin/")
+    expect(page.locator("#recent-actions-module")).to_contain_text("/long/")
