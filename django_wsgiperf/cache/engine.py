@@ -34,6 +34,8 @@ from .tags import Tags, Verdict
 from .variants import Variants
 
 _ELSEWHERE_WAITERS: Final = 32
+_BRIEF_S: Final = 0.25
+"""What a thread may wait that the pool cannot spare."""
 _WISHES: Final = frozenset({"HTTP_CACHE_CONTROL", "HTTP_PRAGMA"})
 
 
@@ -82,7 +84,7 @@ class Engine:
         waiters = values.max_waiters or (_ELSEWHERE_WAITERS if threads is None else max(1, threads - 2))
         self.hit_for_miss = HitForMiss(clock=monotonic)
         self.flights: Flights[Landing] = Flights(
-            max_waiters=waiters, wait_s=values.wait_s, hit_for_miss=self.hit_for_miss, clock=monotonic
+            max_waiters=waiters, wait_s=values.wait_s, brief_s=_BRIEF_S, hit_for_miss=self.hit_for_miss, clock=monotonic
         )
         self.leases = None if self.store is None else Leases(self.store, ttl_s=values.lease_s, clock=monotonic)
         self.counters = Counters()

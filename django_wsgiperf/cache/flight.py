@@ -42,19 +42,22 @@ class FlightNumbers:
 
 
 class Flights(Generic[T]):
-    """At most `max_waiters` threads wait, for all keys together, each for `wait_s` seconds at most; and `max_parked`
-    requests without a thread, which call_when_over() is for."""
+    """At most `max_waiters` threads wait, for all keys together, each for `wait_s` seconds at most; further ones for
+    `brief_s` seconds, so that a slow page cannot hold up a whole pool, and a quick one is made once all the same. And
+    `max_parked` requests without a thread, which call_when_over() is for."""
 
     def __init__(
         self,
         *,
         max_waiters: int,
         wait_s: float = 5.0,
+        brief_s: float = 0.0,
         max_parked: int = 1_000,
         hit_for_miss: HitForMiss | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.wait_s = wait_s
+        self._brief_s = brief_s
         self.hit_for_miss = HitForMiss(clock=clock) if hit_for_miss is None else hit_for_miss
         self._clock = clock
         self._lock = threading.Lock()
@@ -131,13 +134,22 @@ class Flights(Generic[T]):
                 return False
             if over is not None:
                 self._decide(ticket, over)
-            elif self._waiting[ticket.is_parked] >= self._most[ticket.is_parked]:
+            elif not self._has_patience(ticket):
                 self._alone(ticket, Why.CROWDED)
             else:
                 self._waiting[ticket.is_parked] += 1
                 ticket.flight.line.append(ticket)
                 return True
         return False
+
+    def _has_patience(self, ticket: Ticket[T]) -> bool:
+        """Whether it may wait, however briefly. `_lock` held."""
+        if self._waiting[ticket.is_parked] < self._most[ticket.is_parked]:
+            return True
+        if ticket.is_parked or not self._brief_s:
+            return False
+        ticket.deadline_s = min(ticket.deadline_s, self._clock() + self._brief_s)
+        return True
 
     def _follow_next(self, ticket: Ticket[T], failures: int) -> None:
         """After a failed flight: follow the one that has begun since, or lead it."""

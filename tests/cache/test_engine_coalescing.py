@@ -89,12 +89,12 @@ def test_page_that_cannot_be_shared_is_made_for_each_and_then_waited_for_by_nobo
 
 
 @pytest.mark.parametrize("door", ["wsgi", "middleware"])
-def test_crowd_beyond_the_bound_makes_pages_of_its_own(door: str) -> None:
+def test_crowd_beyond_the_bound_makes_pages_of_its_own_when_one_takes_long(door: str) -> None:
     with doors.site(door, {"MAX_WAITERS": 3, "WAIT_S": 60.0}) as site:
         full = threading.Event()
 
         def is_full() -> bool:
-            # The leader and all that found no place in line are here; three wait.
+            # The leader and all that lost their patience are here; three wait.
             if site.renders("/") == 7 and waiting(site) == 3:
                 full.set()
             return full.is_set()
@@ -107,6 +107,20 @@ def test_crowd_beyond_the_bound_makes_pages_of_its_own(door: str) -> None:
         answers = ask_at_once(site, ["/"] * 10)
         assert [answer.status for answer in answers] == [200] * 10
         assert site.renders("/") == 7
+
+
+@pytest.mark.parametrize("door", ["wsgi", "middleware"])
+def test_crowd_beyond_the_bound_waits_for_a_page_that_comes_at_once(door: str) -> None:
+    with doors.site(door, {"MAX_WAITERS": 3, "WAIT_S": 60.0}) as site:
+        site.engine.flights._brief_s = 60.0
+
+        def view(request: HttpRequest) -> HttpResponse:
+            eventually(lambda: waiting(site) == 9)
+            return page()
+
+        site.view("/", view)
+        assert {answer.status for answer in ask_at_once(site, ["/"] * 10)} == {200}
+        assert site.renders("/") == 1
 
 
 @pytest.mark.parametrize("door", ["wsgi", "middleware"])

@@ -194,6 +194,19 @@ def test_a_request_without_a_thread_is_called_back(flights: Flights[str]) -> Non
     assert not ticket.leave()
 
 
+def test_beyond_the_bound_one_waits_briefly() -> None:
+    flights: Flights[str] = Flights(max_waiters=0, wait_s=60, brief_s=60)
+    leader = flights.board("page")
+    waiting = follow(flights)
+    leader.land("<p>")
+    assert waiting.result().role is Role.SERVED
+    flights = Flights(max_waiters=0, wait_s=60, brief_s=0.01)
+    leader = flights.board("page")
+    late = follow(flights).result()
+    assert (late.role, late.why) == (Role.ALONE, Why.LATE)
+    leader.land("<p>")
+
+
 def test_a_request_without_a_thread_can_leave_and_is_not_called() -> None:
     flights: Flights[str] = Flights(max_waiters=0, max_parked=1, wait_s=20)
     leader = flights.board("page")
