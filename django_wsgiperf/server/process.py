@@ -129,14 +129,24 @@ def meet_the_others(ledger: Ledger, place: int) -> None:
         control.start()
 
 
-def write_down_counts(*, last: bool = False) -> None:
-    """In a worker: have the ledger up to date, should this process be killed. `last`: nothing more will be counted."""
+def begin_with_metrics() -> None:
+    """In a worker before it accepts: report it, though it may have no request for long. Where requests are measured."""
+    if "django_wsgiperf.metrics.instruments" in sys.modules:
+        from django_wsgiperf.metrics import instruments, pipeline
+
+        if instruments.is_installed():
+            pipeline.start()
+
+
+def write_down_counts(*, last: str = "") -> None:
+    """In a worker: have the ledger up to date, should this process be killed. `last`: nothing more will be counted,
+    since there is a "stop" or a "recycle"."""
     if "django_wsgiperf.metrics.cumulative" in sys.modules:
         from django_wsgiperf import conf
         from django_wsgiperf.metrics import cumulative, pipeline
 
         if last and conf.current("METRICS").values.enabled:
-            pipeline.flush(_LAST_FLUSH_S)
+            pipeline.shutdown(_LAST_FLUSH_S, kind=last)
         cumulative.publish()
 
 

@@ -24,7 +24,7 @@ from gunicorn.workers.base import Worker
 
 from django_wsgiperf.conf import ConfigurationError, ServerSettings
 
-from . import gunicorn_options, process
+from . import gunicorn_options, process, reporting
 from .accepting import Listener, base_environ
 from .accesslog import AccessLog
 from .deadlines import DeadlineSupervisor
@@ -120,6 +120,8 @@ class PooledWorker(Worker):  # type: ignore[misc]
         ends_at = settings.max_requests and settings.max_requests + random.randint(0, settings.max_requests_jitter)
         process.begin_with_databases()
         process.meet_the_others(self.ledger, self.place)
+        reporting.begin(self.reactor, self.board, self.place, self.supervisor)
+        process.begin_with_metrics()
         self.pool.start()
         self._publish()
         self.board.set(self.place, "state", SERVING)
@@ -260,7 +262,7 @@ class PooledWorker(Worker):  # type: ignore[misc]
             )
         self._publish()
         self.pages.stop()
-        process.write_down_counts(last=True)
+        process.write_down_counts(last="recycle" if self.retiring else "stop")
         if self.pool.stop(max(0.2, min(2.0, deadline - time.monotonic()))):
             reactor.shut_down()
             process.leave_within(_EXIT_S)
