@@ -16,8 +16,8 @@ class Dashboard(models.Model):
         managed = False
         default_permissions = ()
         permissions = (
-            ("view_dashboard", _("Can view the performance pages")),
-            ("manage_dashboard", _("Can interrupt requests and purge the response cache")),
+            ("view_dashboard", "Can view the performance pages"),
+            ("manage_dashboard", "Can interrupt requests and purge the response cache"),
         )
         verbose_name = _("performance")
         verbose_name_plural = _("performance")
