@@ -26,14 +26,13 @@ Done = Callable[[Record], None]
 class Ending:
     """Called once when the response is closed. A response that nobody closes ends when it is collected."""
 
-    __slots__ = ("body", "done", "error_before", "record")
+    body: Body | None = None
+    error_before: BaseException | None = None
+    """What was being handled when the request began, which is then not the request's."""
 
-    def __init__(self, record: Record, error_before: BaseException | None, done: Done) -> None:
+    def __init__(self, record: Record, done: Done) -> None:
         self.record = record
-        self.error_before = error_before
-        """What was being handled when the request began, which is then not the request's."""
         self.done = done
-        self.body: Body | None = None
 
     def __call__(self) -> None:
         record = self.record
@@ -44,7 +43,7 @@ class Ending:
             record.cpu_ns = thread_time_ns() - record.cpu_began_ns
         record.write_ns = now_ns - record.began_ns - record.ttfb_ns
         # Servers close a response on their way out of the exception that told them of the client's end.
-        error = sys.exc_info()[1]
+        error = sys.exception()
         if error is not None and error is not self.error_before:
             self._note(error)
         if self.body is not None:
@@ -55,7 +54,7 @@ class Ending:
     def __del__(self) -> None:
         if self.record.total_ns < 0:
             # Collected while anything may have been at work.
-            self.error_before = sys.exc_info()[1]
+            self.error_before = sys.exception()
             self()
 
     def _note_body(self, error: BaseException | None) -> None:

@@ -98,7 +98,7 @@ def install() -> Callable[[], None]:
 
 def _note_signalled(**_: Any) -> None:
     """An exception of a view or a middleware that becomes an answer of 500."""
-    record, error = current.get(), sys.exc_info()[1]
+    record, error = current.get(), sys.exception()
     if record is not None and error is not None:
         note_exception(record, error)
 

@@ -55,6 +55,8 @@ class RequestTimingMiddleware:
         self._timing_for_all = values.server_timing == "all" or (self._timing_for_staff and settings.DEBUG)
         self._limits = Limits(values.max_spans, values.n_plus_one_queries)
         self._namer: routes.Namer | None = import_string(values.route_namer) if values.route_namer else None
+        self._plain_names = routes.plain_names(self._namer)
+        self._logs = values.access_log
         self._done = access.log_and_submit if values.access_log else pipeline.submit
         request_state.install()
         instruments.install()
@@ -67,7 +69,7 @@ class RequestTimingMiddleware:
         if record is None:
             response: HttpResponseBase = self.get_response(request)
             return response
-        before = sys.exc_info()[1]
+        before = sys.exception()
         token = current.set(record)
         record.cpu_began_ns = thread_time_ns()
         try:
@@ -137,20 +139,29 @@ class RequestTimingMiddleware:
         try:
             record.status = response.status_code
             meta = request.META
-            record.route = routes.name_of(request, record.status, self._namer)
-            record.path = request.path_info
+            match = request.resolver_match
+            attributes = request.__dict__
+            if match is None or request_state.NAME in attributes or "urlconf" in attributes:
+                record.route = routes.name_of(request, record.status, self._namer)
+            else:
+                record.route = self._plain_names.get(match.route) or routes.name_of(request, 0, self._namer)
+            if self._logs:
+                record.path = request.path_info
             if not record.page_cache and "wsgiperf.page_cache" in meta:
                 record.page_cache = meta["wsgiperf.page_cache"]
             if record.request_id:
                 headers.set_request_id(response, record.request_id)
             if self._timing_for_all or (
-                self._timing_for_staff and "user" in request.__dict__ and headers.is_known_as_staff(request)
+                self._timing_for_staff and "user" in attributes and headers.is_known_as_staff(request)
             ):
                 headers.append_server_timing(response, record)
             if "wsgiperf.queue_ns" in meta:
                 # The access log of `serve` asks for it when the response has been sent.
                 meta["wsgiperf.report"] = record.report
-            bodies.watch(response, record, bodies.Ending(record, before, self._done))
+            ending = bodies.Ending(record, self._done)
+            if before is not None:
+                ending.error_before = before
+            bodies.watch(response, record, ending)
         except Exception:
             logger.exception("A request could not be measured to its end")
             pipeline.forget(record)

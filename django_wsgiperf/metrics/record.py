@@ -64,6 +64,8 @@ class Limits:
 
 
 _USUAL = Limits()
+_Seat: Callable[[], threading.RLock] = type(threading.RLock())
+"""What the function of that name calls."""
 _making = threading.Lock()
 """Guards the making of a record's `beside`, which few have."""
 
@@ -180,7 +182,7 @@ class Record:
         """The HttpRequest, to name its route for the live view before it has ended."""
         self.task: Any = None
         """The asyncio task that runs it, if one does."""
-        self.seat = threading.RLock()
+        self.seat = _Seat()
         self.beside: list[Callable[[], None]] | None = None
         self.first_byte_parts: tuple[int, int, int, int, int] | None = None
         """Of a stream: db, pool, cache, template and gc time when its head was ready."""

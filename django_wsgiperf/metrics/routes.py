@@ -12,6 +12,8 @@ from typing import Any, Final
 
 from django.conf import settings
 from django.conf.urls.i18n import is_language_prefix_patterns_used
+from django.core.signals import setting_changed
+from django.dispatch import receiver
 from django.http import HttpRequest
 
 logger = logging.getLogger("django_wsgiperf.metrics")
@@ -29,6 +31,8 @@ _SIGNS_OF_REGEX = re.compile(r"[\^$\\]|\(\?")
 _UNPRINTABLE = re.compile(r"[^\x20-\x7e\xa0-\U0010ffff]")
 # Bounded by _MAX_KNOWN, after which it begins anew; threads that race compute the same.
 _known: dict[tuple[str | None, Any], str] = {}
+plain: dict[str | None, str] = {}
+"""The same for requests without a URLconf of their own, by the route alone: a look-up saves name_of()."""
 
 
 def method_of(request: HttpRequest) -> str:
@@ -50,16 +54,23 @@ def name_of(request: HttpRequest, status: int, namer: Namer | None = None) -> st
     match = request.resolver_match
     if match is None:
         return _without_route(status)
-    key = match.route, attributes.get("urlconf")
-    return _known.get(key) or _find_out(key)
-
-
-def _find_out(key: tuple[str | None, Any]) -> str:
-    name = template_of(*key)
-    if len(_known) >= _MAX_KNOWN:
-        _known.clear()
-    _known[key] = name
+    urlconf = attributes.get("urlconf")
+    key = match.route, urlconf
+    name = _known.get(key)
+    if name is None:
+        name = template_of(*key)
+        if len(_known) >= _MAX_KNOWN:
+            _known.clear()
+            plain.clear()
+        _known[key] = name
+        if urlconf is None:
+            plain[match.route] = name
     return name
+
+
+def plain_names(namer: Namer | None) -> dict[str | None, str]:
+    """Route -> name, of those that need no more than that."""
+    return {} if namer is not None else plain
 
 
 def template_of(route: str | None, urlconf: Any = None) -> str:
@@ -77,6 +88,13 @@ def template_of(route: str | None, urlconf: Any = None) -> str:
 def clean(name: object) -> str:
     """A name that others gave: bounded and printable."""
     return _UNPRINTABLE.sub("?", str(name)[:MAX_LENGTH])
+
+
+@receiver(setting_changed, dispatch_uid="django_wsgiperf.metrics.routes")
+def _on_setting_changed(*, setting: str, **_: object) -> None:
+    if setting in ("ROOT_URLCONF", "LANGUAGES", "USE_I18N"):
+        _known.clear()
+        plain.clear()
 
 
 def _without_route(status: int) -> str:
