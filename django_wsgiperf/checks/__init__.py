@@ -1,9 +1,9 @@
 """The numbered system checks: what is wrong or unwise in a project's settings, and what to write instead.
 
 `CHECKS` at the end is the table of all of them, from which docs/checks.md is made; the rules are in `project`,
-`cache`, `database`, `deployment` and `capacity`. `register` hands them to Django, under the tag `wsgiperf`. Checks read
-settings only: none imports the project's application, and none opens a connection but those of `capacity`, which
-have Django's tag `database` and run when it is told which databases to check.
+`cache`, `database`, `deployment`, `exports` and `capacity`. `register` hands them to Django, under the tag `wsgiperf`.
+Checks read settings only: none imports the project's application, and none opens a connection but those of `capacity`,
+which have Django's tag `database` and run when it is told which databases to check.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from inspect import cleandoc
 from django.core import checks
 
 from django_wsgiperf import conf
-from django_wsgiperf.checks import cache, capacity, database, deployment, project
+from django_wsgiperf.checks import cache, capacity, database, deployment, exports, project
 from django_wsgiperf.checks.facts import Finding, can_pool, databases
 from django_wsgiperf.conf import ConfigurationError, ProblemKind, ServerSettings
 from django_wsgiperf.db.settings import pool_settings
@@ -210,5 +210,7 @@ CHECKS: dict[str, Check] = {
     "wsgiperf.W022": Check(checks.Warning, "two caches of pages", cache.one_cache_is_enough),
     "wsgiperf.W023": Check(checks.Warning, "store that unpickles", cache.store_is_not_unpickled, deploy=True),
     "wsgiperf.W024": Check(checks.Warning, "pages not shared by workers", cache.workers_share_pages, deploy=True),
+    "wsgiperf.W025": Check(checks.Warning, "OTLP without its exporter", exports.otlp_exporter_is_installed),
     "wsgiperf.I001": Check(checks.Info, "no pool for a database in memory", database.memory_is_left_alone),
+    "wsgiperf.I002": Check(checks.Info, "metrics without prometheus-client", exports.prometheus_client_is_installed),
 }
