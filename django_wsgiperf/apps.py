@@ -13,9 +13,11 @@ class WsgiperfConfig(AppConfig):
 
     def ready(self) -> None:
         from django_wsgiperf import checks, request_state
+        from django_wsgiperf.cache import annotations
         from django_wsgiperf.metrics import exports, instruments
 
         checks.register()
+        annotations.register()
         exports.register()
         request_state.install()
         instruments.install_if_wanted()

@@ -63,7 +63,9 @@ class PageCache:
         return Annotation(self._never, self.ttl, self.swr, self.sie, self.keep, tuple(self._tags), self._vary_cookies)
 
 
-request_state.lazily("cache", PageCache)
+def register() -> None:
+    """Give every `request.wsgiperf` its `cache`. Called when the app is ready."""
+    request_state.lazily("cache", PageCache)
 
 
 def check_tag(tag: object) -> str:
@@ -78,13 +80,18 @@ def check_tag(tag: object) -> str:
 def page_cache_of(request: HttpRequest) -> PageCache:
     """The notes for this request, made if need be. Takes the request of Django REST framework as well."""
     inner = getattr(request, "_request", request)
-    found: PageCache = request_state.state_of(inner).cache
-    return found
+    attributes = request_state.state_of(inner).__dict__
+    notes: PageCache | None = attributes.get("cache")
+    if notes is None:
+        notes = attributes["cache"] = PageCache()
+    return notes
 
 
 def annotation_of(request: HttpRequest | None) -> Annotation:
     """What was noted for this request."""
-    state = None if request is None else request.__dict__.get("wsgiperf")
+    if request is None:
+        return NO_ANNOTATION
+    state = request.__dict__.get(request_state.NAME)
     notes = None if state is None else state.__dict__.get("cache")
     if notes is None:
         return NO_ANNOTATION

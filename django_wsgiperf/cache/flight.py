@@ -93,10 +93,11 @@ class Flights(Generic[T]):
             self._numbers.led += 1
             return ticket
 
-    def alone(self) -> Ticket[T]:
+    def alone(self, why: Why | None = None) -> Ticket[T]:
         """A ticket for a request whose answer is nobody else's: it waits for none, and none waits for it."""
         ticket = Ticket(self, "")
         ticket.role = Role.ALONE
+        ticket.why = why
         return ticket
 
     def numbers(self) -> FlightNumbers:

@@ -203,6 +203,10 @@ class Held:
             size += sum(self.codings.values()) - sum(map(len, self.entry.codings.values()))
         return size
 
+    def report(self, outcome: str = "hit") -> dict[str, str]:
+        """What an access log may say of an answer from it."""
+        return {"route": self.entry.route, "page_cache": outcome}
+
     def ready(self, representation: Representation, now: float) -> HeaderList:
         """The whole head of a fresh hit: a new list, which the server may change (PEP 3333)."""
         second, headers = representation.ready

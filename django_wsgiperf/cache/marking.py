@@ -17,6 +17,8 @@ DOOR: Final = "wsgiperf.cache.door"
 """The environ key that says that a door has the request in hand: no other one takes it up."""
 OUTCOME: Final = "wsgiperf.page_cache"
 """The environ key for what the cache did, as Record.page_cache has it."""
+REPORT: Final = "wsgiperf.report"
+"""The environ key for what an access log may say of the request: a function that gives it."""
 _REQUEST: Final = "wsgiperf.request"
 
 

@@ -87,7 +87,7 @@ class Shelf:
 
     def search_of(self, request: Request) -> NoVarySearch | None:
         """What the responses of the path have said of their query; None where they said nothing."""
-        known = self._searches.get(self._address(request)) if self._searches else None
+        known = self._searches.get(self.address(request)) if self._searches else None
         return None if known is None else parse_no_vary_search(known[1])
 
     def searches_for(self, target: Target) -> set[NoVarySearch]:
@@ -113,7 +113,8 @@ class Shelf:
     def _variant_keys(self, variants: Variants, primary: bytes, request: Request) -> list[bytes]:
         return [self._keys.variant(primary, self._keys.values_of(names, request)) for names in variants.specs]
 
-    def _address(self, request: Request) -> bytes:
+    def address(self, request: Request) -> bytes:
+        """The key of the path, with whatever query."""
         return self._keys.address(request.scheme, request.host, request.path)
 
     # -- finding in the store
@@ -123,7 +124,7 @@ class Shelf:
         store = self.store
         if store is None:
             return None
-        primary, address = self.primary_of(request), self._address(request)
+        primary, address = self.primary_of(request), self.address(request)
         known = self.memory.peek(primary)
         guessed = self._variant_keys(known, primary, request) if isinstance(known, Variants) else []
         values = self._ask([b"s" + address, primary, *guessed])
@@ -192,7 +193,7 @@ class Shelf:
         """Keep the entry in memory, as what answers this request and its like from now on."""
         primary = self._keys.of_request(request)
         if search is not None:
-            self._remember(self._address(request), request.path, search)
+            self._remember(self.address(request), request.path, search)
             primary = self._keys.searched(request, parse_no_vary_search(search))
         key = self._keys.variant(primary, entry.vary)
         held = Held(entry, key, primary, self._sending, self.recharge)
@@ -225,7 +226,7 @@ class Shelf:
         except ValueError:
             return
         if search is not None:
-            store.set((b"s" + self._address(request)).hex(), _SEARCH + search.encode("latin-1", "replace"), ttl_s)
+            store.set((b"s" + self.address(request)).hex(), _SEARCH + search.encode("latin-1", "replace"), ttl_s)
         if entry.vary:
             variants = self.memory.peek(held.primary)
             if isinstance(variants, Variants) and variants.needs_storing(entry.stored_at + ttl_s):

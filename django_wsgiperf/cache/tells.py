@@ -16,6 +16,7 @@ from django.http import HttpRequest
 from django.utils import timezone
 
 from django_wsgiperf.metrics.routes import name_of
+from django_wsgiperf.request_state import RECORD
 
 from .messages import NO_SIGNALS, Signals
 
@@ -75,7 +76,6 @@ def route_of(request: HttpRequest | None, status: int) -> str:
     """The route that answered, as the metrics name it; empty where it is not known."""
     if request is None:
         return ""
-    state = request.__dict__.get("wsgiperf")
-    record = None if state is None else state.record
+    record = request.__dict__.get(RECORD)
     # The record has it as the project's own function named it.
     return record.route if record is not None and record.route else name_of(request, status)

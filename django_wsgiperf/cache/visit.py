@@ -35,7 +35,7 @@ from .policy import (
 from .policy.lookup import has_cookie
 from .storage import Kept, jittered, keep, search_in
 from .tags import Verdict as Purged
-from .ticket import Role, Ticket
+from .ticket import Role, Ticket, Why
 
 if TYPE_CHECKING:
     from .engine import Door, Engine
@@ -217,9 +217,17 @@ class Visit:
             or engine.site.is_excluded(request.path)
         ):
             return engine.flights.alone()
+        if request.query and self.candidate is None and engine.hit_for_miss.is_marked(self._path_key()):
+            # As the last answers of this path: searches, filters, whatever has a query that never comes again.
+            return engine.flights.alone(Why.UNSHARED)
         key = engine.shelf.vary_key(self.primary, request).hex()
         # Who has a session may get a page of their own, and must not keep others from sharing theirs.
         return engine.flights.board(f"{key}-private" if self.private else key, parks=self.parks)
+
+    def _path_key(self) -> str:
+        """The key of the path with whatever query, in the eyes of those who have or have not a session."""
+        address = self.engine.shelf.address(self.request).hex()
+        return f"path:{address}-private" if self.private else f"path:{address}"
 
     def _make(self, ticket: Ticket[Landing]) -> Generator[Any, Any, Reply | Pass]:
         """Have the page made, unless it has turned up meanwhile."""
@@ -318,6 +326,8 @@ class Visit:
         if kept.held is not None:
             if ticket.is_leading:
                 ticket.land(Landing(kept.held))
+            if self.request.query:
+                engine.hit_for_miss.unmark(self._path_key())
             held = kept.held
             if engine.shelf.store is not None:
                 yield Call(lambda: engine.shelf.store_entry(held, self.request, kept.search))
@@ -435,6 +445,8 @@ class Visit:
                 ticket.fail()
             else:
                 ticket.release(engine.hit_for_miss_s)
+                if self.request.query and engine.hit_for_miss_s:
+                    engine.hit_for_miss.mark(self._path_key(), engine.hit_for_miss_s)
         if candidate is not None and not failed and not self.private and self.ask is PLAIN:
             yield Call(lambda: engine.shelf.drop(candidate))
 

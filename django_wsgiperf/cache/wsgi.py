@@ -14,7 +14,7 @@ from .capture import Capture, HeaderList, StartResponse
 from .effects import Made, Pass, Render, Reply, drive
 from .engine import Engine
 from .held import Held
-from .marking import DOOR, OUTCOME, mark_requests_of, request_in
+from .marking import DOOR, OUTCOME, REPORT, mark_requests_of, request_in
 from .messages import Request
 from .metering import Meter
 from .policy import ERROR_STATUSES, Forward, Reason
@@ -48,6 +48,7 @@ class CachedApplication:
         counters = engine.counters
         counters.hits += 1
         counters.hit_bytes += len(body)
+        environ[REPORT] = held.report
         self.meter.hit(held.entry, environ, len(body), began_ns)
         return [body]
 
@@ -73,6 +74,8 @@ class CachedApplication:
         start_response(f"{reply.status} {reply.reason}", reply.headers)
         if reply.held is not None and not reply.rendered:
             self.engine.counters.hit_bytes += len(body)
+            held, outcome = reply.held, reply.outcome
+            environ[REPORT] = lambda: held.report(outcome)
             self.meter.reply(reply, environ, len(body), began_ns)
         return [body] if body else []
 

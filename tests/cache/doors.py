@@ -131,6 +131,7 @@ class Site:
         self.clock = clock or FakeClock(NOW)
         engine.now = self.clock
         self.pages = pages
+        self.others: list[Site] = []
         if door == "async":
             self.handler = BaseHandler()
             self.handler.load_middleware(is_async=True)
@@ -143,7 +144,13 @@ class Site:
         """The same site in another process, as far as the cache can tell: one that shares its store, and its clock."""
         values = conf.current("CACHE").values
         store = open_store(values.store, timeout_s=values.store_timeout_s, max_tags=values.max_tags)
-        return Site("wsgi", Engine(values, ProjectSite(values), store), self.clock)
+        self.others.append(Site("wsgi", Engine(values, ProjectSite(values), store), self.clock))
+        return self.others[-1]
+
+    def stop_others(self) -> None:
+        """End the threads of the other processes."""
+        for other in self.others:
+            other.engine.stop(20)
 
     def view(self, path: str, view: View | HttpResponseBase | str = "page") -> None:
         pages.views[path] = view if callable(view) and not isinstance(view, HttpResponseBase) else lambda request: view
@@ -262,7 +269,9 @@ def site(door: str, cache: Mapping[str, Any] | None = None, **settings: Any) -> 
         runtime.reset()
         pages.views.clear()
         pages.seen.clear()
+        made = Site(door)
         try:
-            yield Site(door)
+            yield made
         finally:
+            made.stop_others()
             runtime.reset()

@@ -12,7 +12,6 @@ from django.views.decorators.cache import cache_control, cache_page
 
 from django_wsgiperf.cache.annotations import page_cache_of
 from django_wsgiperf.cache.decorators import cache_response, never_cache_response
-from django_wsgiperf.request_state import state_of
 
 from . import doors
 from .doors import Site, page
@@ -69,7 +68,7 @@ def test_a_view_can_decide_while_it_runs(site: Site) -> None:
         notes.ttl = 60
         notes.tag("book:1", "book:2")
         if request.GET.get("draft"):
-            state_of(request).cache.never()
+            request.wsgiperf.cache.never()  # type: ignore[attr-defined]
         return HttpResponse("text")
 
     site.view("/", view)
@@ -182,3 +181,10 @@ def test_wrong_arguments_are_refused_when_the_view_is_defined(
 ) -> None:
     with pytest.raises(error, match=message):
         cache_response(**arguments)
+
+
+def test_notes_can_be_made_where_nobody_reads_them() -> None:
+    request = HttpRequest()
+    request.wsgiperf.cache.ttl = 60  # type: ignore[attr-defined]
+    request.wsgiperf.cache.tag("book:1")  # type: ignore[attr-defined]
+    assert page_cache_of(request).tags == ("book:1",)

@@ -28,11 +28,7 @@ def pair(redis_url: str) -> Iterator[tuple[Site, Site]]:
         client.flushdb()
     options = {"STORE": "pages", "STORE_TIMEOUT_S": 5.0, "MAX_WAITERS": 50}
     with doors.site("wsgi", options, CACHES=redis_caches(redis_url)) as one:
-        other = one.another_process()
-        try:
-            yield one, other
-        finally:
-            other.engine.stop(5)
+        yield one, one.another_process()
 
 
 def test_page_made_by_one_process_is_found_by_another(pair: tuple[Site, Site]) -> None:
@@ -166,6 +162,25 @@ def test_private_pages_take_no_lease_after_the_first(pair: tuple[Site, Site], mo
     for _ in range(3):
         one.get("/")
     assert asked == []
+
+
+def test_searches_that_cannot_be_shared_ask_the_store_no_more(pair: tuple[Site, Site], monkeypatch: Any) -> None:
+    one, _ = pair
+    one.view("/search", lambda request: page(cache_control="max-age=60" if request.GET["q"] == "top" else None))
+    one.get("/search?q=0")
+    store = one.engine.store
+    assert store is not None
+    asked = []
+    with monkeypatch.context() as patch:
+        for name in ("add", "fetch", "set"):
+            patch.setattr(store, name, lambda *arguments: asked.append(arguments))
+        for number in range(1, 4):
+            one.get(f"/search?q={number}")
+        assert asked == []
+    # One that can be shared is kept all the same, and changes their mind.
+    one.get("/search?q=top")
+    assert one.get("/search?q=top").is_hit
+    assert one.another_process().get("/search?q=top").is_hit
 
 
 @pytest.mark.parametrize("backend", BACKENDS)

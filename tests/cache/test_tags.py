@@ -402,15 +402,20 @@ def test_in_haste_no_page_from_old_data_is_valid_after_the_purge(log: FakeLog, s
 # -- the thread
 
 
+def threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == "wsgiperf-cache-purges"]
+
+
 @pytest.fixture
 def started() -> Iterator[list[Tags]]:
+    assert not threads(), "another test has left its own running"
     tags: list[Tags] = []
     yield tags
     for each in tags:
         each.stop()
         if each.store is not None:
             each.store.close()
-    eventually(lambda: not any(thread.name == "wsgiperf-cache-purges" for thread in threading.enumerate()), 30)
+    eventually(lambda: not threads())
 
 
 def begin(started: list[Tags], tags: Tags) -> Tags:
@@ -468,10 +473,10 @@ def test_starting_twice_starts_one_thread_and_stopping_ends_it_at_once(log: Fake
     log.deaf = False
     tags = begin(started, Tags(GuardedStore(log), max_stale_s=3_600))
     tags.start()
-    assert [thread.name for thread in threading.enumerate()].count("wsgiperf-cache-purges") == 1
+    assert len(threads()) == 1
     eventually(lambda: log.subscriptions)
     tags.stop(timeout_s=20)
-    assert "wsgiperf-cache-purges" not in [thread.name for thread in threading.enumerate()]
+    assert not threads()
     assert not tags.is_started
 
 
