@@ -50,7 +50,8 @@ class Bucket(models.Model):
     class Meta:
         db_table = "wsgiperf_bucket"
         default_permissions = ()
-        constraints = (models.UniqueConstraint(fields=["level", "start", "owner"], name="wsgiperf_bucket_key"),)
+        # Not a UniqueConstraint: making one translates, before it is known whether LANGUAGE_CODE is right.
+        unique_together = (("level", "start", "owner"),)
         indexes = (models.Index(fields=["rolled", "level", "start"], name="wsgiperf_bucket_open"),)
 
     def __str__(self) -> str:

@@ -65,9 +65,7 @@ class Migration(migrations.Migration):
                 "db_table": "wsgiperf_bucket",
                 "default_permissions": (),
                 "indexes": [models.Index(fields=["rolled", "level", "start"], name="wsgiperf_bucket_open")],
-                "constraints": [
-                    models.UniqueConstraint(fields=("level", "start", "owner"), name="wsgiperf_bucket_key")
-                ],
+                "unique_together": {("level", "start", "owner")},
             },
         ),
     ]
