@@ -36,7 +36,8 @@ class Setup:
             caches["pages"] = {"BACKEND": "django_redis.cache.RedisCache", "LOCATION": redis}
         ours: dict[str, Any] = {"ENABLED": self.name in (SERVE, SHARED)}
         if self.name == SHARED:
-            ours |= {"STORE": "pages", **NO_MEMORY}
+            # On a machine that is kept busy, what is slow is not out of order.
+            ours |= {"STORE": "pages", "STORE_TIMEOUT_S": 2.0, **NO_MEMORY}
         return {
             "caches": caches,
             "before": [DJANGO_BEFORE] if is_djangos else [],
