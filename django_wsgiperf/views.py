@@ -23,12 +23,12 @@ from django_wsgiperf.server import exposition
 from django_wsgiperf.server.access import Access
 from django_wsgiperf.server.addresses import AddressList
 from django_wsgiperf.server.proxy import PROXY_KEY
+from django_wsgiperf.server.statistics import SCHEMA
 
 logger = logging.getLogger("django_wsgiperf.metrics")
 
 View = Callable[[HttpRequest], HttpResponse]
 
-SCHEMA = 1
 _has_hinted = False
 
 
