@@ -20,7 +20,7 @@ from .policy import Reason, may_store
 
 if TYPE_CHECKING:
     from .engine import Engine
-    from .visit import Visit
+    from .looking import Looking
 
 _ETAG_DIGITS: Final = 24
 MAX_TAGS: Final = 256
@@ -41,7 +41,7 @@ class Kept:
         return headers if self.etag is None else (*headers, ("ETag", self.etag))
 
 
-def keep(engine: Engine, visit: Visit, made: Made, render_s: float) -> Kept:
+def keep(engine: Engine, visit: Looking, made: Made, render_s: float) -> Kept:
     """Keep the answer in memory, if it may be kept."""
     request, now = visit.request, engine.now()
     if engine.site.is_excluded(request.path):
