@@ -77,7 +77,9 @@ def worthwhile(headers: Headers, body: bytes, min_bytes: int) -> bool:
             if value.strip(" \t").lower() not in ("", "identity"):
                 return False
         elif name == "cache-control":
-            if "no-transform" in map(str.lower, split_list(value)):
+            # Most values do not have the word anywhere, which is found out much sooner.
+            value = value.lower()
+            if "no-transform" in value and "no-transform" in split_list(value):
                 return False
         elif name == "content-range":
             return False
