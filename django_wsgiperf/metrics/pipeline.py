@@ -103,7 +103,7 @@ def worker() -> Worker:
                 _open_store,
                 instance=instance(),
                 host=settings.host or host(),
-                mode=mode(),
+                mode=mode() if settings.enabled else "off",
                 on_start=_listen,
             )
         return _worker

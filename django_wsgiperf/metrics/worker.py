@@ -29,7 +29,8 @@ from .writer import Writer
 logger = logging.getLogger("django_wsgiperf.metrics")
 
 T = TypeVar("T")
-Mode = Literal["thread", "requests", "tests"]
+Mode = Literal["thread", "requests", "tests", "off"]
+"""Who does the work: a thread, requests when they are over, whoever calls flush(), or nobody."""
 
 TICK_S: Final = 1.0
 CHUNK: Final = 200
@@ -125,6 +126,7 @@ class Worker:
         self._next_rollup = time.monotonic() + random.uniform(0, _ROLLUP_S)
         self._last_flush_s = 0.0
         self._last_error = ""
+        self._rollup_error = ""
         self._cpu_ns = 0
 
     # -- the request path
@@ -132,6 +134,8 @@ class Worker:
     def put(self, record: Record) -> None:
         """A finished record. Drops it, and counts that, when too many wait."""
         waiting = len(self._records)
+        if self.mode == "off":
+            return
         if waiting >= self._max_records:
             self._dropped += 1
             return
@@ -141,6 +145,8 @@ class Worker:
     def put_hit(self, hit: Hit) -> None:
         """A hit of the page cache, as put()."""
         waiting = len(self._hits)
+        if self.mode == "off":
+            return
         if waiting >= self._max_hits:
             self._dropped += 1
             return
@@ -186,11 +192,14 @@ class Worker:
             self._wake.clear()
             with self._lock:
                 self._tick()
-        with self._lock:
-            self._tick(last=self._ended)
+        if self._ended:
+            with self._lock:
+                self._tick(last=True)
 
     def flush(self, timeout_s: float = 2.0) -> bool:
         """Sum and write all that has come in until now; False when that failed, or takes longer."""
+        if self.mode == "off":
+            return True
         thread = self._thread
         if thread is not None and thread.is_alive() and thread is not threading.current_thread():
             with self._answered:
@@ -304,7 +313,6 @@ class Worker:
         minute.changed += 1
 
     def _write(self, *, last: bool) -> bool:
-        store: Store | None = None
         if last:
             self._mark(self._end_kind)
         try:
@@ -318,9 +326,6 @@ class Worker:
             self._fail(str(error))
             self._writer.give_up(self._clock())
             return False
-        finally:
-            if store is not None:
-                store.close()
         self._last_flush_s = self._clock()
         if self._last_error:
             self._last_error = ""
@@ -347,11 +352,13 @@ class Worker:
         if now < self._next_rollup:
             return
         self._next_rollup = now + _ROLLUP_S * random.uniform(0.9, 1.1)
-        store = self.store()
         try:
-            rollup.run(store, self.settings, owner=self.instance, now_s=int(self._clock()))
-        finally:
-            store.close()
+            rollup.run(self.store(), self.settings, owner=self.instance, now_s=int(self._clock()))
+            self._rollup_error = ""
+        except StoreError as error:
+            # Whoever is next goes on. What was written is read all the same.
+            logger.debug("Metrics were not rolled up: %s", error)
+            self._rollup_error = str(error)
 
     def _fail(self, why: str, *, exc_info: bool = False) -> None:
         if not self._last_error:
@@ -391,6 +398,7 @@ class Worker:
             "routes_other": len(self._aggregator.overflow),
             "last_flush_s": self._last_flush_s,
             "last_error": self._last_error,
+            "rollup_error": self._rollup_error,
             "aggregate_cpu_s": self._cpu_ns / 1e9,
             "store": self.settings.store,
         }

@@ -120,7 +120,3 @@ class Store(Protocol):
     def forget_reports(self, seen_before: int) -> None:
         """Delete reports of processes that ended without a word."""
         ...
-
-    def close(self) -> None:
-        """Let go of connections of the calling thread. Never raises."""
-        ...

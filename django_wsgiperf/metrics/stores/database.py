@@ -167,9 +167,6 @@ class DatabaseStore:
         with self._writing():
             self._processes().filter(seen__lt=seen_before).delete()
 
-    def close(self) -> None:
-        pass  # Each writing closes its own.
-
     # -- connections and errors
 
     def _buckets(self) -> QuerySet[Bucket]:

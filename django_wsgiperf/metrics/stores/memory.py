@@ -131,9 +131,6 @@ class MemoryStore:
             for each in [each for each in self._reports.values() if each.seen < seen_before]:
                 del self._reports[each.instance]
 
-    def close(self) -> None:
-        pass
-
 
 def _without(row: Row, unasked: Iterable[Part]) -> Row:
     empty: dict[str, Any] = dict.fromkeys(unasked, b"")

@@ -280,9 +280,6 @@ class RedisStore:
             # Their keys expire by themselves.
             self._client.zremrangebyscore(f"{self._prefix}processes", "-inf", f"({seen_before}")
 
-    def close(self) -> None:
-        pass  # The pool of the alias keeps its connections.
-
     @contextlib.contextmanager
     def _translated(self) -> Iterator[None]:
         try:
