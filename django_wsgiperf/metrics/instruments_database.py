@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, Final
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -24,39 +24,35 @@ _TIMED = "_wsgiperf_connect"
 _DISPATCH = "django_wsgiperf.metrics"
 
 
-class StatementTimer:
-    """An execute wrapper of one connection: called in place of each execute() and executemany()."""
+def statement_timer(alias: str, vendor: str) -> Callable[..., Any]:
+    """An execute wrapper for one connection: called in place of each execute() and executemany()."""
+    known, record_of, clock = known_texts(vendor), current.get, perf_counter_ns
 
-    __slots__ = ("alias", "known", "vendor")
-
-    def __init__(self, alias: str, vendor: str) -> None:
-        self.alias = alias
-        self.vendor = vendor
-        self.known = known_texts(vendor)
-
-    def __call__(self, execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
-        record = current.get()
+    # One function without calls of others, for it is the way of every statement.
+    def timed(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
+        record = record_of()
         if record is None or record.total_ns >= 0:
             return execute(sql, params, many, context)
-        text = (self.known.get(sql) if type(sql) is str else None) or text_of(sql, self.vendor)
-        if not record.seat.acquire(False):
-            return self._beside(record, text, execute, sql, params, many, context)
+        text = (known.get(sql) if type(sql) is str else None) or text_of(sql, vendor)
+        seat = record.seat
+        if not seat.acquire(False):
+            return _beside(record, alias, text, execute, sql, params, many, context)
         accounted_ns = record.accounted_ns
         record.current_sql = text
         failed = True
-        began_ns = perf_counter_ns()
+        began_ns = clock()
         try:
             result = execute(sql, params, many, context)
             failed = False
             return result
         finally:
-            whole_ns = perf_counter_ns() - began_ns
-            own_ns = whole_ns - (record.accounted_ns - accounted_ns)
+            whole_ns = clock() - began_ns
+            own_ns = whole_ns - record.accounted_ns + accounted_ns
             record.accounted_ns += own_ns
             record.current_sql = ""
-            use = record.db.get(self.alias)
+            use = record.db.get(alias)
             if use is None:
-                use = record.database(self.alias)
+                use = record.database(alias)
             use.queries += 1
             use.execute_ns += own_ns
             if failed:
@@ -74,19 +70,39 @@ class StatementTimer:
                 same[1] += whole_ns
                 if same[0] == record.limits.repeats:
                     same[2] = call_site()
-            record.add_span("db", began_ns, whole_ns, text)
-            record.seat.release()
+            spans = record.details
+            if len(spans) < record.limits.max_spans:
+                spans.append(("db", began_ns - record.began_ns, whole_ns, text))
+            else:
+                record.spans_dropped += 1
+            seat.release()
 
-    def _beside(self, record: Record, text: str, execute: Callable[..., Any], *args: Any) -> Any:
-        """In a thread of the request while another of its threads is in an instrument: count, without time."""
-        failed, rows = True, 0
-        try:
-            result = execute(*args)
-            failed = False
-            rows = max(0, getattr(args[-1]["cursor"].cursor, "rowcount", None) or 0)
-            return result
-        finally:
-            record.add_beside(lambda: _count_statement(record, self.alias, text, failed, rows))
+    return timed
+
+
+_TIMER: Final = statement_timer("", "").__code__
+
+
+def is_timer(wrapper: Any) -> bool:
+    """Whether an execute wrapper is one of ours."""
+    return getattr(wrapper, "__code__", None) is _TIMER
+
+
+def _rows(context: Any) -> int:
+    rows = getattr(context["cursor"].cursor, "rowcount", None)
+    return rows if isinstance(rows, int) and rows > 0 else 0
+
+
+def _beside(record: Record, alias: str, text: str, execute: Callable[..., Any], *args: Any) -> Any:
+    """In a thread of the request while another of its threads is in an instrument: count, without time."""
+    failed, rows = True, 0
+    try:
+        result = execute(*args)
+        failed = False
+        rows = _rows(args[-1])
+        return result
+    finally:
+        record.add_beside(lambda: _count_statement(record, alias, text, failed, rows))
 
 
 def _count_statement(record: Record, alias: str, text: str, failed: bool, rows: int) -> None:
@@ -109,7 +125,7 @@ def _timed_call(call: Callable[..., Any]) -> Callable[..., Any]:
         def execute(*_: Any) -> Any:
             return call(self, procname, *args, **kwargs)
 
-        timer = StatementTimer(wrapper.alias, wrapper.vendor)
+        timer = statement_timer(wrapper.alias, wrapper.vendor)
         return timer(execute, f"CALL {procname}", None, False, {"connection": wrapper, "cursor": self})
 
     return callproc
@@ -147,12 +163,10 @@ def watch(connection: BaseDatabaseWrapper) -> None:
     if _TIMED not in attributes:
         attributes[_TIMED] = attributes["connect"] = _Connect(connection.alias, connection.connect)
     wrappers = connection.execute_wrappers
-    if not wrappers or type(wrappers[0]) is not StatementTimer:
-        if any(type(each) is StatementTimer for each in wrappers):
-            return
+    if not any(is_timer(each) for each in wrappers):
         # First, and so the outermost. A user's own `with connection.execute_wrapper(...)` takes the last one off when
         # it ends, which this must not be; and the first query of a connection may be inside of one.
-        wrappers.insert(0, StatementTimer(connection.alias, connection.vendor))
+        wrappers.insert(0, statement_timer(connection.alias, connection.vendor))
 
 
 def unwatch(connection: BaseDatabaseWrapper) -> None:
@@ -161,7 +175,7 @@ def unwatch(connection: BaseDatabaseWrapper) -> None:
     timed = attributes.pop(_TIMED, None)
     if timed is not None and attributes.get("connect") is timed:
         del attributes["connect"]
-    connection.execute_wrappers[:] = [each for each in connection.execute_wrappers if type(each) is not StatementTimer]
+    connection.execute_wrappers[:] = [each for each in connection.execute_wrappers if not is_timer(each)]
 
 
 def _connected(connection: BaseDatabaseWrapper, **_: Any) -> None:

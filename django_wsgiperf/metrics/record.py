@@ -75,7 +75,6 @@ class Record:
     tell."""
 
     __slots__ = (
-        "_spans",
         "aborted",
         "accounted_ns",
         "began_ns",
@@ -87,6 +86,7 @@ class Record:
         "cpu_ns",
         "current_sql",
         "db",
+        "details",
         "exception",
         "first_byte_parts",
         "gc_ns",
@@ -163,7 +163,7 @@ class Record:
         """What the response cache did: "hit", "stale", "miss", "bypass", "collapsed", "revalidated"; empty without."""
         # -- for slow samples
         self.limits = limits
-        self._spans: list[Span] = []
+        self.details: list[Span] = []
         self.phases_due = False
         """It has ended, and nobody has asked for its spans yet."""
         self.spans_dropped = 0
@@ -213,8 +213,8 @@ class Record:
 
     def add_span(self, kind: str, began_ns: int, duration_ns: int, text: str) -> None:
         """Keep a span, if there is room."""
-        if len(self._spans) < self.limits.max_spans:
-            self._spans.append((kind, began_ns - self.began_ns, duration_ns, text))
+        if len(self.details) < self.limits.max_spans:
+            self.details.append((kind, began_ns - self.began_ns, duration_ns, text))
         else:
             self.spans_dropped += 1
 
@@ -256,14 +256,14 @@ class Record:
             # Most records are never looked at so closely.
             self.phases_due = False
             self._add_phases()
-        return self._spans
+        return self.details
 
     @spans.setter
     def spans(self, spans: list[Span]) -> None:
-        self._spans = spans
+        self.details = spans
 
     def _add_phases(self) -> None:
-        spans, total_ns = self._spans, self.total_ns
+        spans, total_ns = self.details, self.total_ns
         ttfb_ns = self.ttfb_ns if self.ttfb_ns >= 0 else total_ns
         if self.queue_ns > 0:
             spans.append(("queue", -self.queue_ns, self.queue_ns, ""))

@@ -24,7 +24,7 @@ from django_wsgiperf.metrics import (
     instruments_gc,
     instruments_templates,
 )
-from django_wsgiperf.metrics.instruments_database import StatementTimer
+from django_wsgiperf.metrics.instruments_database import statement_timer
 from django_wsgiperf.metrics.record import Record, current
 
 from .conftest import CACHES, TEMPLATES
@@ -79,7 +79,7 @@ class Request:
         self.clock = clock
         self.collection = collection
         self.spent: dict[str, int] = dict.fromkeys((*KINDS, "wall"), 0)
-        self.timer = StatementTimer("default", "sqlite")
+        self.timer = statement_timer("default", "sqlite")
 
     def take(self, step: Step) -> None:
         with contextlib.suppress(Failure):
@@ -205,7 +205,7 @@ def test_the_parts_are_those_that_were_spent_and_add_up(clock: Clock, plan: list
 @given(threads=st.integers(2, 5), times=st.integers(1, 20))
 def test_threads_at_once_lose_no_count_and_add_no_time_twice(threads: int, times: int) -> None:
     record = Record("GET")
-    timer = StatementTimer("default", "sqlite")
+    timer = statement_timer("default", "sqlite")
     start = threading.Barrier(threads)
     cursor = mock.Mock(cursor=mock.Mock(rowcount=2))
 
