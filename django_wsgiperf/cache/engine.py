@@ -166,17 +166,14 @@ class Engine:
     def primary(self, environ: Mapping[str, Any]) -> bytes | None:
         """The key of the request's address; None where Django would refuse the host."""
         site = self.site
-        if site.is_direct:
-            host = environ.get("HTTP_HOST")
-            if host is not None:
-                return site.known(
-                    environ["wsgi.url_scheme"],
-                    host,
-                    environ.get("SCRIPT_NAME", "") + (environ.get("PATH_INFO", "") or "/"),
-                    environ.get("QUERY_STRING", ""),
-                )
-        request = site.request(environ)
-        return self.shelf.primary_of(request) if site.allows(request.host) else None
+        if site.is_direct and "HTTP_HOST" in environ:
+            scheme, host, script = environ["wsgi.url_scheme"], environ["HTTP_HOST"], environ.get("SCRIPT_NAME", "")
+        else:
+            scheme = site.scheme(environ)
+            host, script = site.host(environ, scheme), site.script(environ)
+        info = environ.get("PATH_INFO", "") or "/"
+        language = "" if site.language is None else site.keys.language_in(environ, info)
+        return site.known(scheme, host, script + info, environ.get("QUERY_STRING", ""), language)
 
     # -- what visits ask
 

@@ -116,21 +116,24 @@ class Keys:
         """The primary key of a request; `scheme` and `host` stand in where a trusted proxy knows better."""
         # An empty path means the root to Django as well.
         script, info = environ.get("SCRIPT_NAME", ""), environ.get("PATH_INFO", "") or "/"
-        choose = self._rules.language
-        language = ""
-        if choose is not None:
-            language = self._language(choose, info, environ.get("HTTP_COOKIE"), environ.get("HTTP_ACCEPT_LANGUAGE"))
         return self.primary(
             scheme or environ.get("wsgi.url_scheme", "http"),
             host or environ_host(environ),
             script + info,
             environ.get("QUERY_STRING", ""),
-            language,
+            self.language_in(environ, info),
         )
 
     def of_request(self, request: Request) -> bytes:
         """The primary key of a request."""
         return self.primary(request.scheme, request.host, request.path, request.query, self.language_of(request))
+
+    def language_in(self, environ: Mapping[str, Any], path: str) -> str:
+        """As language_of(), for an environ with this PATH_INFO."""
+        choose = self._rules.language
+        if choose is None:
+            return ""
+        return self._language(choose, path, environ.get("HTTP_COOKIE"), environ.get("HTTP_ACCEPT_LANGUAGE"))
 
     def language_of(self, request: Request) -> str:
         """The language that the application will choose; empty where that is no matter of these keys."""

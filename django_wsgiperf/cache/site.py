@@ -51,19 +51,24 @@ class Site:
         self._forwarded_host = settings.USE_X_FORWARDED_HOST
         self._forwarded_port = settings.USE_X_FORWARDED_PORT
         self._secure_header: tuple[str, str] | None = settings.SECURE_PROXY_SSL_HEADER
-        self._script = settings.FORCE_SCRIPT_NAME
-        self.is_direct = not (self._forwarded_host or self._secure_header or self._script) and self.language is None
-        """Whether Host, the server's scheme and the path as they come are all that tells addresses apart."""
+        self._script: str | None = settings.FORCE_SCRIPT_NAME
+        self.is_direct = not (self._forwarded_host or self._secure_header or self._script is not None)
+        """Whether Host, the server's scheme and the path as they come are the address."""
         self.allows = lru_cache(_MAX_REMEMBERED)(self._allows)
         self.known = lru_cache(_MAX_REMEMBERED)(self._known)
+        """The key of an address; None for a host that is not allowed."""
 
     def _allows(self, host: str) -> bool:
         """Whether Django would take a request for this host."""
         domain, _ = split_domain_port(host)
         return bool(domain) and validate_host(domain, self._allowed_hosts)
 
-    def _known(self, scheme: str, host: str, path: str, query: str) -> bytes | None:
-        return self.keys.primary(scheme, host, path, query) if self._allows(host) else None
+    def _known(self, scheme: str, host: str, path: str, query: str, language: str = "") -> bytes | None:
+        return self.keys.primary(scheme, host, path, query, language) if self._allows(host) else None
+
+    def script(self, environ: Mapping[str, Any]) -> str:
+        """Where the application is mounted, as Django has it."""
+        return environ.get("SCRIPT_NAME", "") if self._script is None else self._script
 
     def host(self, environ: Mapping[str, Any], scheme: str) -> str:
         """The host as HttpRequest.get_host() gives it, which has yet to be allowed."""

@@ -1,0 +1,10 @@
+"""Addresses with a language before them."""
+
+from __future__ import annotations
+
+from django.conf.urls.i18n import i18n_patterns
+from django.urls import re_path
+
+from .doors import dispatch
+
+urlpatterns = i18n_patterns(re_path(r"^(?P<path>.*)$", dispatch))
