@@ -107,7 +107,7 @@ def change(now: float | None, before: float | None) -> str:
     if abs(ratio) < 0.005:
         return pgettext("share", "±%(number)s%%") % {"number": number(0)}
     if ratio >= 9.995:
-        return _("\N{MULTIPLICATION SIGN}%(number)s") % {"number": short(now / before)}
+        return f"\N{MULTIPLICATION SIGN}{short(now / before)}"
     digits = number(abs(ratio) * 100)
     sign = "+" if ratio > 0 else "\N{MINUS SIGN}"
     return pgettext("share", "%(sign)s%(number)s%%") % {"sign": sign, "number": digits}
@@ -122,7 +122,9 @@ def moment(unix_s: float | None, *, day: bool = False, seconds: bool = False) ->
     except (OverflowError, OSError, ValueError):
         return NOTHING
     clock = date_format(at, "H:i:s" if seconds else "H:i")
-    return f"{date_format(at, _('j M'))} {clock}" if day else str(clock)
+    # Translators: a day without its year, in the letters of Django's date filter.
+    pattern = pgettext("day", "j M")
+    return f"{date_format(at, pattern)} {clock}" if day else str(clock)
 
 
 def frame(call: str) -> str:

@@ -10,6 +10,7 @@ import pytest
 from django.contrib.auth.models import Permission, User
 from django.core.management import call_command
 from django.test import Client, override_settings
+from django.utils import translation
 
 from django_wsgiperf import conf
 from django_wsgiperf.metrics import pipeline
@@ -39,7 +40,8 @@ def project(monkeypatch: pytest.MonkeyPatch, admin_tables: None) -> Iterator[Mem
     """The project with an empty store, which is given."""
     store = MemoryStore()
     monkeypatch.setattr(pipeline, "open_store", lambda *_, **__: store)
-    with override_settings(**SETTINGS):
+    # LocaleMiddleware leaves its thread with the language of the last request.
+    with override_settings(**SETTINGS), translation.override("en-us"):
         yield store
 
 
