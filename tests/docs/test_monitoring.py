@@ -15,9 +15,11 @@ PAGE = Path(__file__).parents[2] / "docs" / "monitoring.md"
 
 def prometheus() -> set[str]:
     """The names of all families, as they are in the text."""
-    memory = {"bytes": 1, "max_bytes": 2, "entries": 1}
+    memory = {"bytes": 1, "max_bytes": 2, "entries": 1, "evictions": 0}
+    work = ("stored", "store_hits", "refreshes", "refresh_failures", "errors_covered", "invalidations")
+    cache = {"memory": memory, "store": {"is_reachable": True}, **dict.fromkeys(work, 0)}
     collectors = [
-        exposition.Collector(gathered(pools=[pool()], page_cache={"memory": memory})),
+        exposition.Collector(gathered(pools=[pool()], page_cache=cache)),
         server_exposition._BoardCollector(Scoreboard()),
     ]
     return {

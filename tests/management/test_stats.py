@@ -16,9 +16,9 @@ from django.core.management.color import make_style
 from django.test import override_settings
 
 from django_wsgiperf import conf
-from django_wsgiperf.management.wsgiperf import _stats_text, stats
+from django_wsgiperf.management.wsgiperf import _stats_look, stats
+from django_wsgiperf.management.wsgiperf._stats_look import Look, duration, merged, number
 from django_wsgiperf.management.wsgiperf._stats_numbers import ordered, plain, the_one
-from django_wsgiperf.management.wsgiperf._stats_text import Look, duration, merged, number
 from django_wsgiperf.metrics import pipeline
 from django_wsgiperf.metrics.query import StoreError
 from django_wsgiperf.metrics.record import Record
@@ -376,4 +376,4 @@ class TestParts:
         ("part", "whole", "shown"), [(0, 0, "-"), (0, 5, "0 %"), (1, 1000, "0.1 %"), (1, 3, "33 %"), (5, 5, "100 %")]
     )
     def test_shares(self, part: float, whole: float, shown: str) -> None:
-        assert _stats_text.share(part, whole) == shown
+        assert _stats_look.share(part, whole) == shown

@@ -122,7 +122,8 @@ def _shown(command: BaseCommand, options: dict[str, Any], numbers: Numbers, *, l
 
         indent = None if options["watch"] is not None else 2
         return json.dumps(as_json(numbers), indent=indent, ensure_ascii=False)
-    from ._stats_text import Look, text
+    from ._stats_look import Look
+    from ._stats_text import text
 
     stream = command.stdout
     is_terminal = stream.isatty() or bool(options.get("force_color"))

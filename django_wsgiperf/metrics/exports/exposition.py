@@ -14,7 +14,8 @@ from django_wsgiperf.metrics.histogram import Histogram
 from django_wsgiperf.metrics.results import BREAKDOWN
 from django_wsgiperf.metrics.tally import Cell, Tally
 
-from .gather import Gathered, Process
+from . import exposition_processes as processes
+from .gather import Gathered
 
 FIRST, LAST = -12, 6
 """Exponents of the bounds: 2**-12 s, a quarter of a millisecond, to 2**6 s; what is beyond is in +Inf."""
@@ -68,9 +69,7 @@ class Collector:
 
     def collect(self) -> Iterator[Any]:
         yield from _requests(_Tallies(self._gathered.tallies))
-        yield from _processes(self._gathered)
-        yield from _pools(self._gathered.processes)
-        yield from _page_cache(self._gathered.processes)
+        yield from processes.families(self._gathered)
 
 
 class _Tallies:
@@ -216,163 +215,3 @@ def _queues(tally: Tally) -> Histogram:
     for cell in tally.routes.values():
         whole.merge(cell.queue)
     return whole
-
-
-# -- processes
-
-
-def _processes(gathered: Gathered) -> Iterator[Any]:
-    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
-
-    def each(family: Any, value: Callable[[Mapping[str, Any]], float | None]) -> Any:
-        for process in gathered.processes:
-            found = value(process.get("resources") or {})
-            if found is not None:
-                family.add_metric([str(process.number)], found)
-        return family
-
-    def gauge(name: str, help: str, key: str) -> Any:
-        return each(GaugeMetricFamily(f"wsgiperf_process_{name}", help, labels=["process"]), lambda told: told.get(key))
-
-    yield gauge("resident_memory_bytes", "Resident memory.", "rss_bytes")
-    yield gauge("start_time_seconds", "When the process began, in unix seconds.", "started_s")
-    yield gauge("threads", "Python threads.", "threads")
-    yield each(
-        CounterMetricFamily("wsgiperf_process_cpu_seconds", "Processor time.", labels=["process"]),
-        lambda told: told.get("cpu_s"),
-    )
-    for key, help in (
-        ("collections", "Runs of Python's garbage collector."),
-        ("collected", "Objects that the collector freed."),
-        ("uncollectable", "Objects that it found and could not free."),
-    ):
-        family = CounterMetricFamily(f"wsgiperf_gc_{key}", help, labels=["process", "generation"])
-        for process in gathered.processes:
-            for generation, told in enumerate((process.get("resources") or {}).get("gc", ())):
-                family.add_metric([str(process.number), str(generation)], told.get(key, 0))
-        yield family
-    yield GaugeMetricFamily(
-        "wsgiperf_processes_unreachable", "Processes that are there and did not answer in time.", gathered.unreachable
-    )
-    pending = GaugeMetricFamily("wsgiperf_metrics_pending", "Requests that wait to be counted.", labels=["process"])
-    cpu = CounterMetricFamily(
-        "wsgiperf_metrics_cpu_seconds", "Processor time of counting and writing.", labels=["process"]
-    )
-    for process in gathered.processes:
-        told = process.get("pipeline") or {}
-        pending.add_metric([str(process.number)], told.get("pending", 0))
-        if "aggregate_cpu_s" in told:
-            cpu.add_metric([str(process.number)], told["aggregate_cpu_s"])
-    yield pending
-    yield cpu
-
-
-# -- pools of database connections, by the names of OpenTelemetry's semantic conventions
-
-_POOL: Final = "db.client.connection"
-_POOL_LABELS: Final = ("process", "db_client_connection_pool_name")
-_POOL_GAUGES: Final = (
-    ("max", "The most connections that the pool may hold."),
-    ("idle.min", "Idle connections that are kept ready."),
-    ("idle.max", "The most idle connections."),
-    ("pending_requests", "Threads that wait for a connection."),
-)
-_POOL_TIMES: Final = (
-    ("create_time", "Time that it took to open a connection."),
-    ("wait_time", "Time that it took to be lent a connection."),
-    ("use_time", "Time that connections were lent."),
-)
-_POOL_COUNTERS: Final = (
-    ("created", "Connections that were opened."),
-    ("connect_failures", "Connections that could not be opened."),
-    ("pings", "Connections that were asked for life."),
-    ("ping_failures", "Those of them that did not answer."),
-    ("overloaded", "Requests for a connection that were refused since too many waited."),
-    ("unavailable", "Requests for a connection that were refused because of an outage."),
-    ("reclaimed", "Connections that their holders never gave back."),
-)
-
-
-def _pools(processes: Iterable[Process]) -> Iterator[Any]:
-    from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-
-    pools = [
-        ([str(process.number), str(pool.get(f"{_POOL}.pool.name", ""))], pool)
-        for process in processes
-        for pool in process.get("pools") or ()
-    ]
-    if not pools:
-        return
-    count = GaugeMetricFamily(
-        "db_client_connection_count",
-        "Connections by state.",
-        labels=[*_POOL_LABELS, "db_client_connection_state"],
-    )
-    for key, pool in pools:
-        for state, number in (pool.get(f"{_POOL}.count") or {}).items():
-            count.add_metric([*key, state], number)
-    yield count
-    for name, help in _POOL_GAUGES:
-        gauge = GaugeMetricFamily(f"db_client_connection_{name.replace('.', '_')}", help, labels=_POOL_LABELS)
-        for key, pool in pools:
-            gauge.add_metric(key, pool.get(f"{_POOL}.{name}", 0))
-        yield gauge
-    timeouts = CounterMetricFamily(
-        "db_client_connection_timeouts", "Waits for a connection that took too long.", labels=_POOL_LABELS
-    )
-    for key, pool in pools:
-        timeouts.add_metric(key, pool.get(f"{_POOL}.timeouts", 0))
-    yield timeouts
-    for name, help in _POOL_TIMES:
-        family = HistogramMetricFamily(f"db_client_connection_{name}_seconds", help, labels=_POOL_LABELS)
-        for key, pool in pools:
-            told = pool.get(f"{_POOL}.{name}") or {}
-            family.add_metric(key, buckets=_doubling(told.get("buckets_us") or {}), sum_value=told.get("sum_s", 0.0))
-        yield family
-    for name, help in _POOL_COUNTERS:
-        counter = CounterMetricFamily(f"wsgiperf_db_pool_{name}", help, labels=_POOL_LABELS)
-        for key, pool in pools:
-            counter.add_metric(key, pool.get(name, 0))
-        yield counter
-    closed = CounterMetricFamily(
-        "wsgiperf_db_pool_closed", "Connections that were closed, by reason.", labels=[*_POOL_LABELS, "reason"]
-    )
-    for key, pool in pools:
-        for reason, number in (pool.get("closed") or {}).items():
-            closed.add_metric([*key, reason], number)
-    yield closed
-
-
-def _doubling(counts: Mapping[str, int]) -> list[tuple[str, float]]:
-    """Upper bounds in seconds from 16 us to 67 s, of counts by upper bound in microseconds."""
-    by_bound = sorted((int(bound), count) for bound, count in counts.items())
-    total = sum(count for _, count in by_bound)
-    return [
-        *(
-            (repr((1 << bit) / 1e6), float(sum(count for bound, count in by_bound if bound <= 1 << bit)))
-            for bit in range(4, 27)
-        ),
-        ("+Inf", float(total)),
-    ]
-
-
-# -- the response cache
-
-
-def _page_cache(processes: Iterable[Process]) -> Iterator[Any]:
-    """Its memory; what it did with requests is counted with the requests."""
-    from prometheus_client.core import GaugeMetricFamily
-
-    told = [(str(process.number), process.get("page_cache")) for process in processes]
-    found = [(number, memory) for number, cache in told if cache and isinstance(memory := cache.get("memory"), Mapping)]
-    for key, name, help in (
-        ("bytes", "memory_bytes", "Memory for pages in use."),
-        ("max_bytes", "memory_max_bytes", "Memory for pages at most."),
-        ("entries", "memory_entries", "Pages in memory."),
-    ):
-        samples = [(number, memory[key]) for number, memory in found if isinstance(memory.get(key), int | float)]
-        if samples:
-            gauge = GaugeMetricFamily(f"wsgiperf_page_cache_{name}", help, labels=["process"])
-            for number, value in samples:
-                gauge.add_metric([number], value)
-            yield gauge

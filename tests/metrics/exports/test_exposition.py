@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 import pytest
+from django.test import override_settings
 from hypothesis import given
 from hypothesis import strategies as st
 from prometheus_client import CollectorRegistry
@@ -13,7 +14,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 from prometheus_client.parser import text_string_to_metric_families as parse_text
 
-from django_wsgiperf.metrics.exports import exposition
+from django_wsgiperf.metrics.exports import exposition, exposition_processes
 from django_wsgiperf.metrics.exports.gather import Gathered, Process
 from django_wsgiperf.metrics.histogram import Histogram
 from django_wsgiperf.metrics.results import BREAKDOWN
@@ -168,10 +169,36 @@ def test_pools_have_the_names_of_the_semantic_conventions(accept: str) -> None:
 
 
 @FORMS
-def test_memory_of_the_response_cache(accept: str) -> None:
-    found = samples(gathered(page_cache={"hits": 3, "memory": {"bytes": 5000, "entries": 7}}), accept)
-    assert value(found, "wsgiperf_page_cache_memory_bytes", process="0") == 5000
-    assert value(found, "wsgiperf_page_cache_memory_entries", process="0") == 7
+def test_the_response_cache_tells_of_its_memory_store_and_work(accept: str) -> None:
+    cache = {
+        "stored": 9,
+        "refusals": {"private": 4, "set-cookie": 2},
+        "memory": {"bytes": 5000, "entries": 7, "evictions": 3},
+        "store": {"is_reachable": False},
+    }
+    found = samples(gathered(page_cache=cache), accept)
+    name = "wsgiperf_page_cache"
+    assert value(found, f"{name}_memory_bytes", process="0") == 5000
+    assert value(found, f"{name}_memory_entries", process="0") == 7
+    assert value(found, f"{name}_evictions_total", process="0") == 3
+    assert value(found, f"{name}_store_reachable", process="0") == 0
+    assert value(found, f"{name}_stored_total", process="0") == 9
+    assert value(found, f"{name}_refusals_total", process="0", reason="set-cookie") == 2
+    without_store = samples(gathered(page_cache={**cache, "store": None}), accept)
+    assert (f"{name}_store_reachable", frozenset({("process", "0")})) not in without_store
+
+
+def test_the_response_caches_real_numbers_are_all_told() -> None:
+    from django_wsgiperf.cache import runtime
+
+    with override_settings(WSGIPERF={}):
+        numbers = runtime.numbers()
+    found = {name for name, _ in samples(gathered(page_cache=numbers))}
+    known = {
+        f"wsgiperf_page_cache_{name}" for name, _, keys in exposition_processes._CACHE_GAUGES if keys[0] != "store"
+    }
+    known |= {f"wsgiperf_page_cache_{name}_total" for name, _, _ in exposition_processes._CACHE_COUNTERS}
+    assert known <= found
 
 
 @FORMS
