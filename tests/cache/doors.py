@@ -254,7 +254,7 @@ def environ(
 def site(door: str, cache: Mapping[str, Any] | None = None, **settings: Any) -> Iterator[Site]:
     """A site behind one door; `cache` are keys of WSGIPERF["CACHE"]."""
     middleware = list(settings.pop("MIDDLEWARE", PLAIN_MIDDLEWARE))
-    if door != "wsgi":
+    if door in ("middleware", "async"):
         middleware.insert(0, "django_wsgiperf.middleware.ResponseCacheMiddleware")
     options = {"JITTER": 0.0, "EARLY_REFRESH": 0.0, **(cache or {})}
     everything = {

@@ -1,0 +1,159 @@
+"""What the cache tells of itself: why an address is or is not kept, which pages are the largest, what hits report."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from django_wsgiperf.cache import runtime
+from django_wsgiperf.metrics import pipeline, providers
+
+from . import doors
+from .doors import Site, environ, page
+
+
+@pytest.fixture
+def site() -> Iterator[Site]:
+    with doors.site("wsgi", {"EXCLUDE": ["/account/"]}) as made:
+        yield made
+
+
+def explain(site: Site, url: str, **headers: str) -> dict[str, Any]:
+    """As JSON, which is how it is asked for."""
+    told: dict[str, Any] = json.loads(json.dumps(site.engine.explain(url, headers)))
+    return told
+
+
+def test_page_that_is_not_there(site: Site) -> None:
+    told = explain(site, "/books/")
+    assert (told["stored"], told["would"], told["host_allowed"], told["excluded"]) == (False, "forward", True, False)
+    assert told["url"] == "http://shop.example/books/"
+    assert explain(site, "http://evil.example/")["host_allowed"] is False
+    assert explain(site, "/account/orders")["excluded"] is True
+
+
+def test_page_that_is_there_and_how_long_yet(site: Site) -> None:
+    site.view("/", lambda request: page("12345", "max-age=60, stale-while-revalidate=30"))
+    site.get("/"), site.get("/")
+    site.clock.advance(15)
+    told = explain(site, "/")
+    assert (told["stored"], told["would"]) == (True, "hit")
+    entry = told["entry"]
+    assert (entry["status"], entry["body_bytes"], entry["age_s"], entry["ttl_s"]) == (200, 5, 15, 45)
+    assert (entry["hits"], entry["swr_s"], entry["route"]) == (1, 30, "/<path>")
+    site.clock.advance(60)
+    assert explain(site, "/")["would"] == "stale hit, refreshed in the background"
+    site.clock.advance(60)
+    assert explain(site, "/")["would"] != "hit"
+
+
+def test_request_decides_what_it_would_get(site: Site) -> None:
+    site.view("/", lambda request: page(request.headers.get("X-Kind", ""), Vary="X-Kind"))
+    site.get("/", X_Kind="a")
+    assert explain(site, "/", **{"X-Kind": "a"})["would"] == "hit"
+    told = explain(site, "/", **{"X-Kind": "b"})
+    assert (told["stored"], told["varies_by"], len(told["variants"])) == (False, [["x-kind"]], 1)
+    told = explain(site, "/", Cookie="messages=x", **{"X-Kind": "a"})
+    assert told["request"] == {"may_use_stored": False, "may_be_stored": False, "reason": "bypass-cookie"}
+    assert told["would"] == "forward"
+
+
+def test_purged_page_and_page_that_could_not_be_shared(site: Site) -> None:
+    site.view("/", lambda request: page())
+    site.view("/private", lambda request: page(cache_control="private"))
+    site.get("/"), site.get("/private")
+    site.engine.tags.purge(everything=True)
+    assert explain(site, "/")["freshness"]["purged"] == "gone"
+    assert explain(site, "/")["would"] == "forward"
+    assert explain(site, "/private")["last_answer_could_not_be_shared"] is True
+
+
+def test_cookies_of_a_variant_are_not_told(site: Site) -> None:
+    site.view("/", lambda request: page(Vary="Cookie"))
+    site.get("/", Cookie="token=secret")
+    assert "secret" not in json.dumps(explain(site, "/", Cookie="token=secret"))
+    assert "secret" not in json.dumps(site.engine.largest(10))
+
+
+def test_largest_pages_come_first(site: Site) -> None:
+    for size in (10, 5000, 300):
+        site.view(f"/{size}", "x" * size)
+        site.get(f"/{size}")
+    assert [told["body_bytes"] for told in site.engine.largest(2)] == [5000, 300]
+
+
+def test_codings_count_among_the_memory_of_a_page(site: Site) -> None:
+    site.view("/", lambda request: page(os.urandom(3000).hex()))
+    site.get("/")
+    before = site.engine.memory.numbers().bytes
+    site.get("/", Accept_Encoding="gzip")
+    (told,) = site.engine.largest(1)
+    assert told["codings"]["gzip"] > 1000
+    assert site.engine.memory.numbers().bytes >= before + told["codings"]["gzip"]
+
+
+def test_hits_are_reported_under_the_route_of_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
+    reported: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(pipeline, "page_cache_hit", lambda *told: reported.append(told))
+    metrics = {"STORE": "memory"}
+    with doors.site("wsgi", WSGIPERF={"METRICS": metrics, "CACHE": {"JITTER": 0.0, "EARLY_REFRESH": 0.0}}) as site:
+        site.view("/", lambda request: page("12345", "max-age=60, stale-while-revalidate=60"))
+        site.get("/")
+        assert reported == []
+        asked = environ("/") | {"wsgiperf.queue_ns": 17}
+        list(site.application(asked, lambda status, headers, exc_info=None: None))
+        site.get("/", "HEAD")
+        site.clock.advance(61)
+        site.get("/")
+    assert [(*told[:4], told[5], told[6]) for told in reported] == [
+        ("/<path>", "GET", 200, 5, "hit", 17),
+        ("/<path>", "HEAD", 200, 0, "hit", -1),
+        ("/<path>", "GET", 200, 5, "stale", -1),
+    ]
+    assert all(told[4] > 0 for told in reported)
+    assert asked["wsgiperf.report"]() == {"route": "/<path>", "page_cache": "hit"}
+
+
+@pytest.mark.parametrize("door", ["wsgi", "middleware"])
+def test_requests_that_reach_django_tell_what_the_cache_did(door: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    records: list[Any] = []
+    monkeypatch.setattr(pipeline, "submit", records.append)
+    options = {"JITTER": 0.0, "EARLY_REFRESH": 0.0}
+    timing = "django_wsgiperf.middleware.RequestTimingMiddleware"
+    cache = ["django_wsgiperf.middleware.ResponseCacheMiddleware"] if door == "middleware" else []
+    with doors.site(
+        "wsgi" if door == "wsgi" else "plain",
+        MIDDLEWARE=[timing, *cache],
+        WSGIPERF={"METRICS": {"STORE": "memory"}, "CACHE": options},
+    ) as site:
+        site.view("/", lambda request: page())
+        site.get("/"), site.get("/"), site.post("/")
+    told = [(record.page_cache, record.route) for record in records]
+    expected = [("miss", "/<path>"), ("bypass", "/<path>")]
+    if door == "middleware":
+        expected.insert(1, ("hit", "/<path>"))
+    assert told == expected
+
+
+def test_metrics_can_ask_for_the_numbers(site: Site) -> None:
+    site.view("/", lambda request: page())
+    site.get("/")
+    assert providers.ask(providers.PAGE_CACHE)["stored"] == 1
+    assert runtime.numbers()["misses"] == 1
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
+def test_forked_child_goes_on_with_what_was_stored_and_counts_anew(site: Site) -> None:
+    site.view("/", lambda request: page("text"))
+    site.get("/"), site.get("/")
+    child = os.fork()
+    if child == 0:
+        ok = site.get("/").is_hit and site.engine.counters.hits == 1 and site.engine.counters.misses == 0
+        ok = ok and not site.get("/else").is_hit
+        os._exit(0 if ok else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert site.engine.counters.hits == 1
