@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from django.contrib.auth import views as auth_views
+from django.contrib.sitemaps.views import sitemap
 from django.contrib.staticfiles.storage import staticfiles_storage
 from django.http import HttpRequest, HttpResponseRedirect
 from django.urls import path
 from django.views.decorators.http import require_safe
 
+from .sitemaps import SITEMAPS
 from .views import accounts, api, baskets, files, live, pages
 
 
@@ -26,6 +28,7 @@ urlpatterns = [
     path("categories/<slug:slug>/", pages.category, name="category"),
     path("search/", pages.search, name="search"),
     path("robots.txt", pages.robots, name="robots"),
+    path("sitemap.xml", sitemap, {"sitemaps": SITEMAPS}, name="sitemap"),
     path("favicon.ico", favicon),
     path("me/", baskets.me, name="me"),
     path("me/token/", baskets.token, name="token"),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import html
 import http.client
+import json
 import re
 import time
 import urllib.parse
@@ -145,6 +146,18 @@ def test_a_sale_is_seen_on_the_books_page_at_once(base: str) -> None:
     assert visitor.order(slug, 1).startswith("/account/orders/")
     assert "hit" not in cache_status(base, book)
     assert "hit" in cache_status(base, book)
+
+
+def test_the_sitemap_warms_every_public_page(base: str, tmp_path: Path) -> None:
+    addresses = re.findall(r"<loc>(.+?)</loc>", fetch(base, "/sitemap.xml")[1])
+    kinds = ("/books/", "/authors/", "/categories/")
+    assert all(any(f"{base}{kind}" in address for address in addresses) for kind in kinds)
+    assert len([address for address in addresses if re.search(r"/books/.+/", address)]) == BOOKS
+    done = manage(tmp_path, "wsgiperf", "warm", f"{base}/sitemap.xml", "--json", "--strict", "--concurrency", "2")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["warmed"] + told["already"] == len(addresses)
+    assert all("hit" in cache_status(base, address.removeprefix(base)) for address in addresses[::20])
 
 
 @pytest.fixture

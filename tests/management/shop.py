@@ -33,6 +33,7 @@ ROOT_URLCONF = "shop_urls"
 WSGI_APPLICATION = "shop_wsgi.application"
 INSTALLED_APPS = ["django_wsgiperf"]
 MIDDLEWARE = ["django.middleware.common.CommonMiddleware"]
+LANGUAGES = [("en", "English"), ("de", "German"), ("cy", "Welsh")]
 CACHES = {"default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"}}
 STORE = os.environ.get("SHOP_REDIS", "")
 if STORE:

@@ -22,6 +22,7 @@ from tests.cache.warming.test_crew import HIT, REFUSED, STORED
 from tests.cache.warming.test_sources import sitemap
 
 from .running import ROOT, shell, wsgiperf
+from .shop import Shop
 
 
 @pytest.fixture
@@ -210,3 +211,39 @@ def test_progress_is_shown_on_a_terminal_only(listed: Callable[..., str]) -> Non
     assert "100 %  2/2" in on_a_terminal(file)
     assert on_a_terminal(file, "-v", "0") == ""
     assert shell("warm", file).err == ""
+
+
+class TestServedProject:
+    """On a real server with the response cache."""
+
+    def test_what_was_warmed_is_a_hit_for_the_next_visitor(self, running: Shop, tmp_path: Path) -> None:
+        file = tmp_path / "pages.txt"
+        file.write_text("/books/91/\n/books/92/\n/basket/\n/plain/\n")
+        arguments = ("warm", str(file), "--base", running.origin, "--json")
+        first = json.loads(running.wsgiperf(*arguments).out)
+        assert (first["warmed"], first["already"], first["refused"], first["failed"]) == (2, 0, 2, 0)
+        assert first["refusals"] == {"set-cookie": 1, "no-freshness": 1}
+        assert running.is_hit("/books/91/")
+        again = json.loads(running.wsgiperf(*arguments).out)
+        assert (again["warmed"], again["already"]) == (0, 2)
+
+    def test_each_encoding_and_language_is_made_once(self, running: Shop, tmp_path: Path) -> None:
+        file = tmp_path / "pages.txt"
+        file.write_text("/books/93/\n/greeting/\n")
+        variants = ("--variants", "encodings,languages")
+        # One after the other: of several at once, some would wait for another, and be warmed by it.
+        arguments = ("warm", str(file), "--base", running.origin, *variants, "--concurrency", "1", "--json")
+        summary = json.loads(running.wsgiperf(*arguments).out)
+        # The book is one page for all; the greeting is one for each language.
+        assert summary["requests"] == 2 * 3 * (len(available()) + 1)
+        assert summary["warmed"] == 1 + 3
+        assert summary["failed"] == summary["refused"] == 0
+        (found,) = running.json("cache", f"{running.origin}/books/93/")["processes"].values()
+        assert set(found["entry"]["codings"]) == set(available())
+
+    def test_a_public_name_is_warmed_at_the_server_itself(self, running: Shop, tmp_path: Path) -> None:
+        file = tmp_path / "pages.txt"
+        file.write_text("http://shop.example/books/94/\n")
+        assert running.wsgiperf("warm", str(file), "--base", running.origin).code == 0
+        assert "hit" in running.get("/books/94/", Host="shop.example")[1]["cache-status"]
+        assert not running.is_hit("/books/94/"), "another host, another page"
