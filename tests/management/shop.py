@@ -69,6 +69,7 @@ def account(request):
 urlpatterns = [
     path("books/<int:pk>/", cache_response(600, swr=60, tags=["books"])(book), name="book"),
     path("greeting/", cache_response(60)(greeting), name="greeting"),
+    path("bücher/", cache_response(60)(lambda request: HttpResponse(request.GET.get("q", "none"))), name="umlaut"),
     path("basket/", basket, name="basket"),
     path("account/", account, name="account"),
     path("plain/", lambda request: HttpResponse("plain")),

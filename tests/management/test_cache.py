@@ -153,6 +153,15 @@ class TestMaking:
         assert f"would not be kept: {why}" in outcome.out
         assert "swordfish" not in outcome.out
 
+    def test_an_address_in_another_alphabet(self, running: Shop) -> None:
+        written, sent = "/bücher/?q=%C3%A4%3F", "/b%C3%BCcher/?q=%C3%A4%3F"
+        running.get(sent)
+        outcome = running.wsgiperf("cache", f"{running.origin}{written}", "--make")
+        assert outcome.out.startswith(f"{running.origin}{sent}\n")
+        assert "kept: in the memory of 1 of 1 process" in outcome.out
+        assert "answer     200, 3 B, in" in outcome.out
+        assert "would be kept, fresh for 1 min" in outcome.out
+
     def test_as_json(self, running: Shop) -> None:
         made = running.json("cache", f"{running.origin}/basket/", "--make")["made"]
         assert made.pop("took_ms") > 0

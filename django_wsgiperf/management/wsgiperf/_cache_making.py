@@ -6,8 +6,8 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
-from urllib.parse import urlsplit
 
+from django_wsgiperf.cache.policy import Target
 from django_wsgiperf.cache.warming.client import Answer
 from django_wsgiperf.cache.warming.outcome import read
 
@@ -41,8 +41,8 @@ class Made:
 _SHOWN = ("cache-control", "expires", "vary", "age", "etag", "last-modified", "content-type", "cache-groups")
 
 
-def make(url: str, headers: Mapping[str, str]) -> Made:
-    """Call the project's application for a GET of the address."""
+def make(target: Target, headers: Mapping[str, str]) -> Made:
+    """Call the project's application for a GET of the address, which has a host."""
     from django.core.wsgi import get_wsgi_application
     from django.db import connections
     from django.test.client import RequestFactory
@@ -55,13 +55,9 @@ def make(url: str, headers: Mapping[str, str]) -> Made:
 
     values = replace(conf.current("CACHE").values, store="", cache_status="brief", compress=(), jitter=0.0)
     engine = Engine(values, Site(values))
-    parts = urlsplit(url)
-    environ = (
-        RequestFactory(SERVER_NAME=parts.hostname or "", headers=dict(headers))
-        .generic("GET", parts.path or "/", secure=parts.scheme == "https", QUERY_STRING=parts.query)
-        .environ
-    )
-    environ["HTTP_HOST"] = parts.netloc
+    is_secure = target.scheme == "https"
+    environ = RequestFactory(headers=dict(headers)).get("/", secure=is_secure).environ
+    environ |= {"HTTP_HOST": target.host, "PATH_INFO": target.path, "QUERY_STRING": target.query}
     said: list[tuple[str, str]] = []
     lines: list[str] = []
 
@@ -70,6 +66,9 @@ def make(url: str, headers: Mapping[str, str]) -> Made:
         said[:] = fields
         return lambda data: None
 
+    # A request that no client made is none to be measured.
+    metrics = conf.current("METRICS")
+    conf.adopt(replace(metrics, values=replace(metrics.values, enabled=False)))
     began_s = time.perf_counter()
     try:
         result = CachedApplication(get_wsgi_application(), engine)(environ, start_response)
@@ -78,6 +77,7 @@ def make(url: str, headers: Mapping[str, str]) -> Made:
         finally:
             getattr(result, "close", lambda: None)()
     finally:
+        conf.adopt(metrics)
         engine.stop()
         connections.close_all()
     took_s = time.perf_counter() - began_s

@@ -16,6 +16,7 @@ Explained = Mapping[str, Any]
 
 def show(
     command: BaseCommand,
+    url: str,
     own: Explained,
     processes: Mapping[str, Explained],
     failures: Mapping[str, str],
@@ -25,7 +26,7 @@ def show(
     style, out = command.style, command.stdout.write
     for name, why in failures.items():
         command.stderr.write(style.ERROR(f"{name}: {printable(why)}"))
-    out(style.MIGRATE_HEADING(printable(own["url"])))
+    out(style.MIGRATE_HEADING(printable(url)))
     keeping = {name: found for name, found in processes.items() if found["stored"]}
     best = next(iter(keeping.values()), own)
     if best["stored"]:

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 from argparse import ArgumentParser, ArgumentTypeError
-from typing import Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+from urllib.parse import quote, urlsplit
 
 from django.core.management.base import BaseCommand, CommandError
 
 from . import FINDINGS, UsageError
 from ._processes import ask_caches
+
+if TYPE_CHECKING:
+    from django_wsgiperf.cache.policy import Target
 
 help = "Show what the response cache holds and does, or explain it for one address."
 examples = """\
@@ -88,6 +93,14 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> int | None:
     return _explain(command, own, headers, options)
 
 
+def _whole(explained: str, given: str) -> Target:
+    """The address that was explained; where it was given without a host, that is the site's usual one."""
+    from django_wsgiperf.cache.addresses import target_of
+
+    parts, target = urlsplit(explained), target_of(given)
+    return replace(target, scheme=parts.scheme, host=parts.netloc)
+
+
 def _show_all(command: BaseCommand, options: dict[str, Any]) -> int | None:
     from . import _cache_overview
 
@@ -103,12 +116,15 @@ def _show_all(command: BaseCommand, options: dict[str, Any]) -> int | None:
 def _explain(command: BaseCommand, own: dict[str, Any], headers: dict[str, str], options: dict[str, Any]) -> int | None:
     from . import _cache_making, _cache_page
 
-    asked = ask_caches({"explain": {"url": options["url"], "headers": headers}})
-    made = _cache_making.make(own["url"], headers) if options["make"] else None
+    target = _whole(own["url"], options["url"])
+    url = f"{target.scheme}://{target.host}{quote(target.path.encode('latin-1'))}"
+    url += f"?{target.query}" if target.query else ""
+    asked = ask_caches({"explain": {"url": url, "headers": headers}})
+    made = _cache_making.make(target, headers) if options["make"] else None
     processes = {name: reply["explain"] for name, reply in asked.replies.items()}
     if options["json"]:
         facts = {
-            "url": own["url"],
+            "url": url,
             "processes": processes,
             "failures": asked.failures,
             # Of this process only what does not depend on its memory, unless there is a shared store.
@@ -117,7 +133,7 @@ def _explain(command: BaseCommand, own: dict[str, Any], headers: dict[str, str],
         }
         command.stdout.write(json.dumps(facts, indent=2, ensure_ascii=False))
     else:
-        _cache_page.show(command, own, processes, asked.failures, made)
+        _cache_page.show(command, url, own, processes, asked.failures, made)
     if made is not None and not made.kept:
         return FINDINGS
     return FINDINGS if asked.failures else None
