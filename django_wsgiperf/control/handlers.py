@@ -1,7 +1,7 @@
 """What this process answers, by topic: handlers, and the threads that they run in, a few at a time.
 
-A handler runs in a thread of its own, so that one that hangs holds up nobody: after a few of those its topic is
-refused, and the others go on. No sockets here.
+A handler runs in a thread of its own, so that one that hangs holds up nobody: some questions of its topic then wait,
+further ones are refused, and the other topics go on. No sockets here.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ import logging
 import os
 import sys
 import threading
-from collections import Counter
+import time
+from collections import Counter, deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
@@ -27,6 +28,12 @@ RUNNING_MAX: Final = 12
 """Handlers that run at the same time, of all topics."""
 TOPIC_MAX: Final = 4
 """The same, of one topic."""
+WAITING_MAX: Final = 16
+"""Questions about one topic that wait for a handler to end."""
+WAITING_S: Final = 5.0
+"""Who has waited so long has left."""
+
+Done = Callable[[bytes], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,8 +49,10 @@ class Answer:
 _handlers: dict[str, Handler] = {}
 """By topic; each change is one assignment."""
 _lock = threading.Lock()
-"""Guards _running."""
+"""Guards _running and _waiting."""
 _running: Counter[str] = Counter()
+_waiting: dict[str, deque[tuple[float, dict[str, Any], Done]]] = {}
+"""By topic: until when, message, and whom to tell. Of topics that have a handler running, which sees to them."""
 
 
 def handle(topic: str, handler: Handler) -> None:
@@ -54,7 +63,7 @@ def handle(topic: str, handler: Handler) -> None:
     _handlers[topic] = handler
 
 
-def begin(topic: str, message: dict[str, Any], done: Callable[[bytes], None]) -> None:
+def begin(topic: str, message: dict[str, Any], done: Done) -> None:
     """Run the topic's handler in a thread, and give its encoded answer to `done`, in that thread; refusals at once."""
     handler = _handlers.get(topic)
     if handler is None:
@@ -62,10 +71,14 @@ def begin(topic: str, message: dict[str, Any], done: Callable[[bytes], None]) ->
         return
     with _lock:
         has_room = _running[topic] < TOPIC_MAX and _running.total() < RUNNING_MAX
+        may_wait = not has_room and _running[topic] > 0 and len(_waiting.get(topic, ())) < WAITING_MAX
         if has_room:
             _running[topic] += 1
+        elif may_wait:
+            _waiting.setdefault(topic, deque()).append((time.monotonic() + WAITING_S, message, done))
     if not has_room:
-        done(_encoded(error=f"too many questions about {topic!r} are unanswered"))
+        if not may_wait:
+            done(_encoded(error=f"too many questions about {topic!r} are unanswered"))
         return
     thread = threading.Thread(
         target=_run, args=(topic, handler, message, done), name=f"wsgiperf-control-{topic}", daemon=True
@@ -77,28 +90,67 @@ def begin(topic: str, message: dict[str, Any], done: Callable[[bytes], None]) ->
         done(_encoded(error="no thread could be started"))
 
 
-def _run(topic: str, handler: Handler, message: dict[str, Any], done: Callable[[bytes], None]) -> None:
+def _run(topic: str, handler: Handler, message: dict[str, Any], done: Done) -> None:
+    """In a thread: this question, and then those that have come to wait for it."""
+    has_ended = False
     try:
-        try:
-            encoded = _encoded(reply=handler(message))
-        except WireError as error:
-            logger.warning("What the handler of %r gave cannot be sent: %s", topic, error)
-            encoded = _encoded(error=f"the answer cannot be sent: {error}")
-        except Exception as error:
-            logger.warning("The handler of %r failed", topic, exc_info=True)
-            # The message may hold what is nobody's business.
-            encoded = _encoded(error=type(error).__name__)
-        done(encoded)
+        while True:
+            _answer(topic, handler, message, done)
+            following = _next(topic)
+            if following is None:
+                has_ended = True
+                return
+            message, done = following
     finally:
-        _end(topic)
+        if not has_ended:
+            _end(topic)
         _close_connections()
+
+
+def _answer(topic: str, handler: Handler, message: dict[str, Any], done: Done) -> None:
+    try:
+        encoded = _encoded(reply=handler(message))
+    except WireError as error:
+        logger.warning("What the handler of %r gave cannot be sent: %s", topic, error)
+        encoded = _encoded(error=f"the answer cannot be sent: {error}")
+    except Exception as error:
+        logger.warning("The handler of %r failed", topic, exc_info=True)
+        # The message may hold what is nobody's business.
+        encoded = _encoded(error=type(error).__name__)
+    done(encoded)
+
+
+def _next(topic: str) -> tuple[dict[str, Any], Done] | None:
+    """The next question that somebody still waits for; when there is none, None, and the thread counts no longer."""
+    late: list[Done] = []
+    found: tuple[dict[str, Any], Done] | None = None
+    with _lock:
+        waiting = _waiting.get(topic)
+        while waiting:
+            until, message, done = waiting.popleft()
+            if time.monotonic() < until:
+                found = (message, done)
+                break
+            late.append(done)
+        if not waiting:
+            _waiting.pop(topic, None)
+        if found is None:
+            _forget(topic)
+    for done in late:
+        done(_encoded(error="it took too long"))
+    return found
 
 
 def _end(topic: str) -> None:
     with _lock:
-        _running[topic] -= 1
-        if _running[topic] <= 0:
-            del _running[topic]
+        _forget(topic)
+
+
+def _forget(topic: str) -> None:
+    """With the lock held."""
+    _running[topic] -= 1
+    if _running[topic] <= 0:
+        del _running[topic]
 
 
 def _encoded(reply: dict[str, Any] | None = None, error: str = "") -> bytes:
@@ -118,6 +170,7 @@ def _after_fork_in_child() -> None:
     global _lock
     _lock = threading.Lock()
     _running.clear()
+    _waiting.clear()
 
 
 if hasattr(os, "register_at_fork"):

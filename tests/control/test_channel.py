@@ -144,13 +144,62 @@ class TestHandlers:
         control.handle("hang", hang)
         control.handle("echo", lambda message: {"well": True})
         control.start()
-        for _ in range(handlers.TOPIC_MAX):
+        for _ in range(handlers.TOPIC_MAX + handlers.WAITING_MAX):
             assert control.ask("hang", timeout_s=0.01) == own(None, "no answer in time")
         assert control.ask("hang") == own(None, "too many questions about 'hang' are unanswered")
         assert control.ask("echo", timeout_s=DEADLINE_S) == own({"well": True})
         assert over_the_socket("echo")["reply"] == {"well": True}
         gate.set()
         eventually(lambda: control.ask("hang", timeout_s=DEADLINE_S) == own({}), "the topic is free again")
+
+    def test_questions_past_the_handlers_at_work_wait_for_their_turn(self, base: Path) -> None:
+        at_work: list[int] = []
+        most: list[int] = []
+
+        def slow(message: dict[str, Any]) -> dict[str, Any]:
+            at_work.append(1)
+            most.append(len(at_work))
+            threading.Event().wait(0.01)
+            at_work.pop()
+            return message
+
+        control.handle("slow", slow)
+        control.start()
+        answers: list[list[Answer]] = []
+        threads = [
+            threading.Thread(target=lambda n=n: answers.append(control.ask("slow", {"n": n}, timeout_s=DEADLINE_S)))  # type: ignore[misc]
+            for n in range(handlers.TOPIC_MAX + handlers.WAITING_MAX)
+        ]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        replies = [answer.reply for [answer] in answers]
+        assert sorted(reply["n"] for reply in replies if reply) == list(range(len(threads)))
+        assert max(most) <= handlers.TOPIC_MAX
+        assert handlers._running == {}
+        assert handlers._waiting == {}
+
+    def test_who_has_waited_for_too_long_is_not_answered_any_more(
+        self, base: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        gate = threading.Event()
+        heard: list[int] = []
+
+        def hang(message: dict[str, Any]) -> dict[str, Any]:
+            heard.append(message["n"])
+            gate.wait(DEADLINE_S)
+            return {}
+
+        control.handle("hang", hang)
+        control.start()
+        monkeypatch.setattr(handlers, "WAITING_S", 0.0)
+        for n in range(handlers.TOPIC_MAX + 3):
+            control.ask("hang", {"n": n}, timeout_s=0.01)
+        eventually(lambda: len(heard) == handlers.TOPIC_MAX, "all that there is room for run")
+        gate.set()
+        eventually(lambda: not handlers._running, "all are over")
+        assert sorted(heard) == list(range(handlers.TOPIC_MAX))
 
     def test_all_handlers_together_are_bounded(self, base: Path) -> None:
         gate = threading.Event()
