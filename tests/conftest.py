@@ -7,10 +7,13 @@ the services come from is in services.py.
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.db.backends.signals import connection_created
 from hypothesis import HealthCheck, settings
 
 from tests import services
@@ -33,6 +36,9 @@ EXAMPLE_PROJECT = Path(__file__).parent / "example_project"
 # A busy machine makes examples slow, and that is no failure. What else the profile says, also that of a CI, stays.
 settings.register_profile("wsgiperf", settings(), deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("wsgiperf")
+
+#: SQLite databases in memory that other threads have opened in the present test.
+_in_memory: list[Any] = []
 
 _not_tested = pytest.StashKey[dict[str, int]]()
 
@@ -75,6 +81,22 @@ def chromium_path() -> str:
 def wrk_path() -> str:
     """The path of the load generator wrk."""
     return str(services.wrk())
+
+
+def _note_connection(connection: Any, **_: Any) -> None:
+    elsewhere = threading.current_thread() is not threading.main_thread()
+    if elsewhere and connection.vendor == "sqlite" and connection.is_in_memory_db():
+        _in_memory.append(connection.connection)
+
+
+connection_created.connect(_note_connection)
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown() -> None:
+    """Django never closes a database in memory; when its thread has ended, it would be found unclosed much later."""
+    while _in_memory:
+        _in_memory.pop().close()
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
