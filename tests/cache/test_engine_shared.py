@@ -26,7 +26,7 @@ def pair(redis_url: str) -> Iterator[tuple[Site, Site]]:
     """Two processes that share an empty Redis."""
     with redis.Redis.from_url(redis_url, protocol=2) as client:
         client.flushdb()
-    options = {"STORE": "pages", "STORE_TIMEOUT_S": 30.0, "MAX_WAITERS": 50, "WAIT_S": 60.0}
+    options = {"STORE": "pages", "STORE_TIMEOUT_S": 10.0, "MAX_WAITERS": 50, "WAIT_S": 60.0}
     with doors.site("wsgi", options, CACHES=redis_caches(redis_url)) as one:
         yield one, one.another_process()
 
