@@ -11,8 +11,10 @@ import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db import Error, IntegrityError, connections, transaction
 from django.db.models import F, Q, QuerySet
+from django.utils.connection import ConnectionDoesNotExist
 
 from django_wsgiperf.models import Bucket, Lease, Process
 
@@ -195,6 +197,11 @@ class DatabaseStore:
             if conflicts and isinstance(error, IntegrityError):
                 raise
             raise StoreError(f"the database {self._alias!r}: {_reason(error)}") from error
+        except (ImproperlyConfigured, ConnectionDoesNotExist) as error:
+            raise StoreError(
+                f"the database {self._alias!r}: {error} Set DATABASES, or METRICS[DATABASE] to an alias in it, or "
+                "METRICS[STORE] to 'redis' or 'memory'"
+            ) from error
 
 
 @contextlib.contextmanager
