@@ -55,6 +55,15 @@ class TestOverview:
         shared = next(line for line in lines if line.startswith("Shared store: "))
         assert shared.endswith("; 1 page came from it")
 
+    def test_copies_of_a_page_are_shown_as_one(self, shop: Start) -> None:
+        started = shop(workers=2)
+        started.visit_every_process("/books/1/", 2)
+        started.get("/books/1/", Accept_Encoding="gzip")
+        lines = squeezed(started.wsgiperf("cache").out)
+        pages = [line for line in lines if line.endswith("book:1")]
+        assert len(pages) == 1
+        assert re.search(r" 1 (10 min|9 min \d+ s) 200 gzip /books/", pages[0])
+
     def test_nobody_there_is_said(self) -> None:
         with override_settings(WSGIPERF={}):
             outcome = wsgiperf("cache")

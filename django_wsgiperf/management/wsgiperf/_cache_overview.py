@@ -124,6 +124,8 @@ def _show_largest(command: BaseCommand, asked: Asked, largest: int, columns: int
             else:
                 known["hits"] += page["hits"]
                 known["bytes"] = max(known["bytes"], page["bytes"])
+                known["ttl_s"] = max(known["ttl_s"], page["ttl_s"])
+                known["codings"] = {**known["codings"], **page["codings"]}
     chosen = sorted(pages.values(), key=lambda page: page["bytes"], reverse=True)[: max(0, largest)]
     if not chosen:
         return

@@ -28,7 +28,7 @@ def show(
         command.stderr.write(style.ERROR(f"{name}: {printable(why)}"))
     out(style.MIGRATE_HEADING(printable(url)))
     keeping = {name: found for name, found in processes.items() if found["stored"]}
-    best = next(iter(keeping.values()), own)
+    best = max(keeping.values(), key=lambda found: int(found["entry"]["hits"]), default=own)
     if best["stored"]:
         where = f"{len(keeping)} of {count(len(processes), 'process', 'processes')} on this host"
         out(f"  {style.SUCCESS('kept')}: in the memory of {where}" if keeping else f"  {style.SUCCESS('kept')}: shared")
