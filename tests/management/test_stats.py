@@ -123,6 +123,24 @@ class TestText:
         assert any("p95" in line for line in lines)
         assert any(line.startswith("  /search/") for line in lines)
 
+    @pytest.mark.parametrize("width", [50, 80, 100, 120])
+    def test_parts_of_the_time_that_do_not_fit_are_left_out_whole(
+        self, width: int, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        columns(monkeypatch, width)
+        record = Record("GET")
+        record.route, record.status = HOME, 200
+        record.ttfb_ns, record.queue_ns, record.write_ns = 50_000_000, 30_000_000, 20_000_000
+        record.template_ns, record.gc_ns = 12_000_000, 9_000_000
+        record.accounted_ns = record.template_ns + record.gc_ns
+        record.total_ns = record.ttfb_ns
+        pipeline.submit(record)
+        assert pipeline.flush(30)
+        [line] = [line for line in shown_on(Terminal()).splitlines() if line.startswith("  time ")]
+        assert len(line) <= width
+        assert "\u2026" not in line
+        assert re.fullmatch(r"  time +(\w+ [\d.]+ % [\u2588\u00b7]+(  |$))+", line)
+
     def test_colours_are_for_terminals(self, shop: None) -> None:
         assert "\x1b" not in wsgiperf("stats").out
         assert "\x1b[" in shown_on(Terminal(), "--force-color")

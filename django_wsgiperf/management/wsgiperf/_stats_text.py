@@ -113,12 +113,17 @@ def _breakdown(totals: Totals, look: Look) -> str:
     """`db 34 % ███······`: the parts that count, the largest first."""
     whole = sum(totals.parts_s.values())
     parts = sorted(((totals.parts_s.get(part, 0.0), part) for part in BREAKDOWN), reverse=True)
-    shown = [
-        f"{part} {share(seconds, whole)} {look.bar(seconds / whole, 10 if look.columns >= 100 else 5)}"
-        for seconds, part in parts
-        if whole and seconds / whole >= 0.01
-    ]
-    return "  ".join(shown[:5]) or "-"
+    shown: list[str] = []
+    room = look.columns - len(_MARGIN) - 12
+    for seconds, part in parts:
+        if not whole or seconds / whole < 0.01:
+            break
+        told = f"{part} {share(seconds, whole)} {look.bar(seconds / whole, 10 if look.columns >= 100 else 5)}"
+        room -= len(told) + 2
+        if shown and room < -2:
+            break
+        shown.append(told)
+    return "  ".join(shown) or "-"
 
 
 # -- routes
