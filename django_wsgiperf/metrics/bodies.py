@@ -165,33 +165,31 @@ class TimedAsyncBody(Body):
             await close()
 
 
-def watch(response: HttpResponseBase, record: Record, ending: Ending) -> None:
-    """Have `ending` called at the response's end, and its body's pieces timed on the way."""
-    if not response.streaming:
-        record.body_bytes = len(response.content)  # type: ignore[attr-defined]
-    else:
-        record.streaming = True
-        record.first_byte_parts = record.accounts()
-        # A file's bytes may be sent by the server without anybody looking at them.
-        if isinstance(response, FileResponse) and response.file_to_stream is not None:
-            length = response.headers.get("Content-Length", "")
-            record.body_bytes = int(length) if length.isascii() and length.isdigit() else -1
-        elif isinstance(response, StreamingHttpResponse):
-            _watch_stream(response, record, ending)
+def end_with(response: HttpResponseBase, ending: Ending) -> None:
+    """Have `ending` called when the response is closed."""
     try:
         response._resource_closers.append(ending)  # type: ignore[attr-defined]
     except AttributeError:
         _watch_close(response, ending)
 
 
-def _watch_stream(response: StreamingHttpResponse, record: Record, ending: Ending) -> None:
-    if response.is_async:
-        body: Body = TimedAsyncBody(record, response.streaming_content)  # type: ignore[arg-type]
-    else:
-        body = TimedBody(record, response.streaming_content)  # type: ignore[arg-type]
-    # It has no close(), so that the iterator's own is called once, by whom it was called before.
-    response.streaming_content = body  # type: ignore[assignment]
-    ending.body = body
+def watch_stream(response: HttpResponseBase, record: Record, ending: Ending) -> None:
+    """Have the pieces of a stream's body timed on their way."""
+    record.streaming = True
+    record.first_byte_parts = record.accounts()
+    # A file's bytes may be sent by the server without anybody looking at them.
+    if isinstance(response, FileResponse) and response.file_to_stream is not None:
+        length = response.headers.get("Content-Length", "")
+        record.body_bytes = int(length) if length.isascii() and length.isdigit() else -1
+    elif isinstance(response, StreamingHttpResponse):
+        body: Body
+        if response.is_async:
+            body = TimedAsyncBody(record, response.streaming_content)  # type: ignore[arg-type]
+        else:
+            body = TimedBody(record, response.streaming_content)  # type: ignore[arg-type]
+        # It has no close(), so that the iterator's own is called once, by whom it was called before.
+        response.streaming_content = body
+        ending.body = body
 
 
 def _watch_close(response: Any, ending: Ending) -> None:

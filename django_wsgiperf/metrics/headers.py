@@ -9,7 +9,6 @@ import itertools
 import os
 import random
 import re
-from collections.abc import Iterator
 from typing import Any, Final
 
 from django.http import HttpRequest
@@ -28,7 +27,7 @@ _NO_TRACE: Final = "0" * 32
 _NO_SPAN: Final = "0" * 16
 
 
-def _ids() -> Iterator[str]:
+def _ids() -> map[str]:
     """Without end: 16 random digits of this process, and 16 that count. Which, others need not be able to tell."""
     prefix = f"{_random.getrandbits(64):016x}"
     # next() of either is atomic, and cheaper than a random number for each.
@@ -37,25 +36,13 @@ def _ids() -> Iterator[str]:
 
 # Not the module's own generator, which a project may seed; and not the system's, for a name need not be a secret.
 _random = random.Random()
-_new_ids = _ids()
-
-
-def new_request_id() -> str:
-    """32 hex digits that no other request has."""
-    return next(_new_ids)
+next_request_id = _ids().__next__
+"""32 hex digits that no other request has. Of the process: look it up each time."""
 
 
 def request_id_of(given: str) -> str:
     """The client's X-Request-ID if it is well-formed, else a new one."""
-    return given if _REQUEST_ID.fullmatch(given) else new_request_id()
-
-
-def set_request_id(response: HttpResponseBase, request_id: str) -> None:
-    """Echo it. What is here is known to be a header's value, and need not be looked at letter by letter."""
-    try:
-        response.headers._store["x-request-id"] = ("X-Request-ID", request_id)
-    except AttributeError:
-        response.headers["X-Request-ID"] = request_id
+    return given if _REQUEST_ID.fullmatch(given) else next_request_id()
 
 
 def trace_id_of(traceparent: str) -> str:
@@ -129,9 +116,9 @@ def server_timing(record: Record) -> str:
 
 
 def _after_fork_in_child() -> None:
-    global _new_ids
+    global next_request_id
     _random.seed()
-    _new_ids = _ids()
+    next_request_id = _ids().__next__
 
 
 if hasattr(os, "register_at_fork"):

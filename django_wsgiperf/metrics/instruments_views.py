@@ -20,6 +20,7 @@ from django.core.handlers.base import BaseHandler
 from django.core.signals import got_request_exception
 from django.http import Http404, HttpRequest
 from django.http.multipartparser import MultiPartParserError
+from django.http.response import HttpResponseBase
 
 from .record import Record, current
 
@@ -68,7 +69,9 @@ def install() -> Callable[[], None]:
             record.view_ended_ns = perf_counter_ns()
             if getattr(response, "is_rendered", True) is False:
                 response.add_post_render_callback(partial(_rendered, record))
-        check(self, response, callback, name)
+        # It complains of None and of coroutines, which it takes long to find out.
+        if not isinstance(response, HttpResponseBase):
+            check(self, response, callback, name)
 
     def process_exception_by_middleware(self: BaseHandler, exception: Exception, request: HttpRequest) -> Any:
         record = current.get()

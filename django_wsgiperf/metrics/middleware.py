@@ -24,7 +24,6 @@ from django.utils.module_loading import import_string
 from django_wsgiperf import conf, request_state
 
 from . import access, bodies, headers, instruments, pipeline, routes, sampling
-from .headers import new_request_id
 from .instruments_views import note_exception
 from .record import Limits, Record, current
 
@@ -114,19 +113,25 @@ class RequestTimingMiddleware:
         record.request = request
         if request_state.NAME in attributes:
             attributes[request_state.NAME].record = record
-        meta = request.META
-        if self._gives_ids:
-            given = meta.get("HTTP_X_REQUEST_ID")
-            record.request_id = new_request_id() if given is None else headers.request_id_of(given)
-        if "HTTP_TRACEPARENT" in meta:
-            record.trace_id = headers.trace_id_of(meta["HTTP_TRACEPARENT"])
-        if "wsgiperf.queue_ns" in meta:
-            record.queue_ns = meta["wsgiperf.queue_ns"]
-        elif self._trusts_start and "HTTP_X_REQUEST_START" in meta:
-            record.queue_ns = headers.queued_ns_since(meta["HTTP_X_REQUEST_START"], record.began_s)
-        pipeline.running[id(record)] = record
-        if not sampling.sampler.alive:
-            sampling.sampler.start()
+        try:
+            meta = request.META
+            if self._gives_ids:
+                given = meta.get("HTTP_X_REQUEST_ID")
+                record.request_id = headers.next_request_id() if given is None else headers.request_id_of(given)
+            if "HTTP_TRACEPARENT" in meta:
+                record.trace_id = headers.trace_id_of(meta["HTTP_TRACEPARENT"])
+            if "wsgiperf.queue_ns" in meta:
+                record.queue_ns = meta["wsgiperf.queue_ns"]
+            elif self._trusts_start and "HTTP_X_REQUEST_START" in meta:
+                record.queue_ns = headers.queued_ns_since(meta["HTTP_X_REQUEST_START"], record.began_s)
+            pipeline.running[id(record)] = record
+            sampler = sampling.sampler
+            if not sampler.alive and sampler.threshold_ns:
+                sampler.start()
+        except Exception:
+            logger.exception("A request is not measured")
+            pipeline.forget(record)
+            return None
         return record
 
     # -- the end
@@ -150,7 +155,8 @@ class RequestTimingMiddleware:
             if not record.page_cache and "wsgiperf.page_cache" in meta:
                 record.page_cache = meta["wsgiperf.page_cache"]
             if record.request_id:
-                headers.set_request_id(response, record.request_id)
+                # What is here is known to be a header's value, and need not be looked at letter by letter.
+                response.headers._store["x-request-id"] = ("X-Request-ID", record.request_id)
             if self._timing_for_all or (
                 self._timing_for_staff and "user" in attributes and headers.is_known_as_staff(request)
             ):
@@ -161,7 +167,11 @@ class RequestTimingMiddleware:
             ending = bodies.Ending(record, self._done)
             if before is not None:
                 ending.error_before = before
-            bodies.watch(response, record, ending)
+            if response.streaming:
+                bodies.watch_stream(response, record, ending)
+            else:
+                record.body_bytes = len(response.content)  # type: ignore[attr-defined]
+            bodies.end_with(response, ending)
         except Exception:
             logger.exception("A request could not be measured to its end")
             pipeline.forget(record)

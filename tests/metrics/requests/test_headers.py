@@ -59,14 +59,14 @@ class TestRequestId:
         read, write = os.pipe()
         pid = os.fork()
         if not pid:
-            os.write(write, headers.new_request_id().encode())
+            os.write(write, headers.next_request_id().encode())
             os._exit(0)
         os.waitpid(pid, 0)
         theirs = os.read(read, 100).decode()
         os.close(read)
         os.close(write)
         assert len(theirs) == 32
-        assert theirs[:16] != headers.new_request_id()[:16]
+        assert theirs[:16] != headers.next_request_id()[:16]
 
 
 class TestTraceparent:

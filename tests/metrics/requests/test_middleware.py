@@ -196,9 +196,18 @@ class TestHowItEnds:
     def test_nothing_of_ours_is_an_error_of_the_request(
         self, measured: Measured, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("django_wsgiperf.metrics.bodies.watch", lambda *_: 1 / 0)
+        monkeypatch.setattr("django_wsgiperf.metrics.bodies.end_with", lambda *_: 1 / 0)
         assert measured.ask("/plain/").status == 200
         assert "could not be measured" in caplog.text
+        assert not pipeline.running
+
+    def test_nor_at_its_beginning(
+        self, measured: Measured, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("django_wsgiperf.metrics.headers.trace_id_of", lambda _: 1 / 0)
+        assert measured.ask("/plain/", HTTP_TRACEPARENT="x").status == 200
+        assert "is not measured" in caplog.text
+        assert measured.records == []
         assert not pipeline.running
 
 
