@@ -92,7 +92,7 @@ class _Calls:
     def _failed(self, peer: folder.Peer, error: OSError) -> None:
         if isinstance(error, ConnectionRefusedError | FileNotFoundError):
             # Linux refuses where nobody listens, and says EAGAIN to a full backlog; others refuse then, too.
-            if sys.platform == "linux" or not _is_alive(peer.pid):
+            if sys.platform == "linux" or not folder.is_alive(peer.pid):
                 folder.sweep(peer.path)
             else:
                 self.answers.append(Answer(peer.instance, peer.pid, None, _NO_ANSWER))
@@ -161,13 +161,3 @@ def _answer(name: str, pid: int, reply: dict[str, Any]) -> Answer:
 
 def _whole(encoded: bytes) -> dict[str, Any]:
     return Reader(REPLY_MAX).feed(encoded) or {}
-
-
-def _is_alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True

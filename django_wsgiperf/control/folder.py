@@ -1,7 +1,7 @@
 """Where the sockets of a project's processes are: a folder of this user alone, and names that tell whose each one is.
 
 `<base>/wsgiperf-<uid>/<project>-<pid>-<boot>`. `project` is a digest of the settings' module, its file and the secret
-key, from which none of them can be learnt, so that two projects of one user never meet. Knows no sockets.
+key, from which none of them can be learnt, so that two projects of one user never meet. What is said is others' affair.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import importlib.util
 import logging
 import os
 import re
+import socket
 import stat
 import sys
 import tempfile
@@ -30,6 +31,8 @@ logger = logging.getLogger("django_wsgiperf.control")
 
 PATH_MAX: Final = 107 if sys.platform == "linux" else 103
 """Bytes of a socket's path that the system's sun_path holds."""
+TIDY_MAX: Final = 200
+"""So many left-over sockets are looked at by one process that starts."""
 PEERS_MAX: Final = 512
 """More processes than this are not asked: the newest are."""
 
@@ -136,6 +139,40 @@ def say_once(text: str) -> None:
     if text not in _said and len(_said) < 100:
         _said.add(text)
         logger.warning("The project's processes on this host cannot reach each other: %s", text)
+
+
+def tidy() -> None:
+    """Remove what killed processes of any of this user's projects left behind. Raises Unavailable.
+
+    A process may be alive that has no number here, as in another container: it is asked by its socket, too."""
+    looked_at = 0
+    with os.scandir(folder()) as entries:
+        for entry in entries:
+            match = _NAME.fullmatch(entry.name.removeprefix("."))
+            if match is None or is_alive(int(match["pid"])):
+                continue
+            looked_at += 1
+            if looked_at > TIDY_MAX:
+                return
+            with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as client:
+                client.setblocking(False)
+                try:
+                    client.connect(entry.path)
+                except ConnectionRefusedError:
+                    sweep(entry.path)
+                except OSError:
+                    continue
+
+
+def is_alive(pid: int) -> bool:
+    """Whether there is such a process."""
+    try:
+        os.kill(pid, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
 
 
 def sweep(path: str) -> None:

@@ -44,6 +44,7 @@ def start() -> bool:
         if _server is not None and _server.is_alive:
             return True
         try:
+            folder.tidy()
             server = ControlServer()
             server.start()
         except folder.Unavailable as error:

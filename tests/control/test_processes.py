@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
@@ -117,6 +118,27 @@ def test_what_a_killed_process_left_is_swept_by_who_asks(member: Begin, private:
     assert len(list(private.iterdir())) == 2
     assert asked() == {well.pid: {"pid": well.pid, "heard": {}}}
     assert len(list(private.iterdir())) == 1
+
+
+def test_what_killed_processes_of_other_projects_left_is_swept_by_who_starts(member: Begin, private: Path) -> None:
+    killed, well = member(TESTS_SECRET_KEY="killed" * 9), member(TESTS_SECRET_KEY="well" * 9)
+    killed.kill()
+    assert len(list(private.iterdir())) == 2
+    assert control.start()
+    assert {int(path.name.split("-")[1]) for path in private.iterdir()} == {well.pid, os.getpid()}
+
+
+def test_socket_of_a_process_that_has_no_number_here_is_left_alone(private: Path) -> None:
+    """As one of another container has, which shares the folder and not the process table."""
+    path = private / f"{folder.project()}-{2**22 + 7}-0123abcd"
+    with socket.socket(socket.AF_UNIX) as elsewhere:
+        elsewhere.bind(str(path))
+        elsewhere.listen(1)
+        assert control.start()
+        assert path.exists()
+    control.stop()
+    assert control.start()
+    assert not path.exists(), "nobody listens any more"
 
 
 def test_another_project_of_the_same_user_is_not_met(member: Begin, private: Path) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from django_wsgiperf import control
+from django_wsgiperf.control import folder
 from django_wsgiperf.instance import instance
 from django_wsgiperf.metrics import cumulative, exports, pipeline
 from django_wsgiperf.metrics.exports import gather, own, seats
@@ -109,6 +112,35 @@ def test_number_of_a_process_that_was_killed_is_taken_again(member: Callable[...
 
 def numbers() -> dict[int, int]:
     return {each.get("pid"): each.number for each in gather.gather(timeout_s=30).processes}
+
+
+def test_seats_of_projects_that_are_not_served_any_more_are_removed(base: Path) -> None:
+    here = Path(folder.folder())
+    old, young, held = (here / f"{name * 12}-seat-0" for name in "abc")
+    for path in (old, young, held):
+        path.touch(mode=0o600)
+    for path in (old, held):
+        os.utime(path, (1, 1))
+    with held.open() as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        assert seats.number() == 0
+    assert [path.exists() for path in (old, young, held)] == [False, True, True]
+
+
+def test_seat_whose_file_was_removed_is_no_seat(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between opening and locking: the next one that comes would lock another file of the same name."""
+    real, removed = fcntl.flock, []
+
+    def flock(descriptor: int, how: int) -> None:
+        real(descriptor, how)
+        if not removed:
+            path = Path(folder.folder()) / f"{folder.project()}-seat-0"
+            path.unlink()
+            removed.append(path)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    assert seats.number() == 0
+    assert removed[0].exists(), "it was made anew"
 
 
 def test_frozen_process_is_counted_as_such_and_missing(member: Callable[..., Member]) -> None:
