@@ -16,4 +16,5 @@ def csp_nonce(request: HttpRequest | None) -> str:
         except ImportError:
             return ""
         nonce = get_nonce(request)
-    return str(nonce) if nonce else ""
+    # A lazy nonce is false until it is asked for its text.
+    return "" if nonce is None else str(nonce)

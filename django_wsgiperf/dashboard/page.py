@@ -68,6 +68,16 @@ class Page:
         return address + self.state.query(changes)
 
     @property
+    def is_fragment(self) -> bool:
+        """Whether only the screen itself is asked for, by a refresh."""
+        return "fragment" in self.request.GET
+
+    @property
+    def has_pictures(self) -> bool:
+        """Whether charts are wanted as pictures: not where the script has replaced them already."""
+        return not self.is_fragment or "pictures" in self.request.GET
+
+    @property
     def may_manage(self) -> bool:
         return bool(self.request.user.has_perm(MANAGE))
 

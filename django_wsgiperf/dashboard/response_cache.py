@@ -17,20 +17,7 @@ from django_wsgiperf.metrics.results import ProcessRow, Totals
 from . import formats
 from .charts import Part
 from .numbers import integer, mapping, number
-
-OUTCOMES = ("hit", "stale", "collapsed", "revalidated", "miss", "bypass")
-
-
-def outcome_label(outcome: str) -> str:
-    """An outcome in words; one that is not known as it is called."""
-    return {
-        "hit": _("Hit"),
-        "stale": _("Hit, stale"),
-        "collapsed": _("Waited for another"),
-        "revalidated": _("Not modified"),
-        "miss": _("Miss"),
-        "bypass": _("Passed by"),
-    }.get(outcome, outcome)
+from .outcomes import OUTCOMES, outcome_label
 
 
 def outcomes(totals: Totals) -> list[Part]:

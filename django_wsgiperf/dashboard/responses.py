@@ -54,11 +54,11 @@ def show(site: AdminSite, request: HttpRequest, screen: Screen) -> HttpResponse:
         return export(page, request.GET["export"])
     try:
         context = screen.build(page)
+        context["hosts"] = known_hosts(context, page)
         problem = ""
     except (DatabaseError, query.StoreError) as error:
         # Most often the tables are not there yet. What the page is for is to say so.
-        context, problem = {}, str(error) or type(error).__name__
-    is_fragment = "fragment" in request.GET
+        context, problem = {"hosts": []}, str(error) or type(error).__name__
     context |= {
         "page": page,
         "screen": screen,
@@ -68,12 +68,11 @@ def show(site: AdminSite, request: HttpRequest, screen: Screen) -> HttpResponse:
         "menu": [each for each in screens.SCREENS if each.in_menu],
         "parent": screens.BY_NAME.get(screen.parent),
         "content_template": f"django_wsgiperf/{screen.name}.html",
-        "hosts": known_hosts(context, page),
         "breadcrumbs_template": BREADCRUMBS,
         "texts": texts(),
     }
     status = 404 if not problem and screens.not_found(page, context) else 503 if problem else 200
-    if is_fragment:
+    if page.is_fragment:
         response = TemplateResponse(request, "django_wsgiperf/fragment.html", context, status=status)
         response[FRAGMENT_HEADER] = screen.name
         return response
@@ -81,8 +80,13 @@ def show(site: AdminSite, request: HttpRequest, screen: Screen) -> HttpResponse:
 
 
 def known_hosts(context: dict[str, Any], page: Page) -> list[str]:
-    """The hosts to choose from, the chosen one always among them."""
-    return sorted({*context.get("hosts", ()), *([page.state.host] if page.state.host else [])})
+    """The hosts to choose from, the chosen one always among them. A refresh shows no choices."""
+    if page.is_fragment:
+        return []
+    found = context.get("hosts")
+    if found is None:
+        found = query.hosts(page.state.period) if page.screen.of_period else ()
+    return sorted({*found, *([page.state.host] if page.state.host else [])})
 
 
 def texts() -> dict[str, str]:

@@ -5,6 +5,7 @@ Plain data, drawn twice: as SVG by charts.py, and by the browser from to_json().
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -15,6 +16,7 @@ from django.utils.translation import gettext_lazy
 from django_wsgiperf.metrics.results import BREAKDOWN, Mark, Point, Totals
 
 from . import formats
+from .outcomes import OUTCOMES, outcome_label
 
 PART_LABELS: Final = {
     "queue": gettext_lazy("Queue"),
@@ -91,9 +93,17 @@ class Chart:
             "stacked": self.stacked,
             "ceiling": self.ceiling,
             "x": self.times,
-            "lines": [{"key": line.key, "label": str(line.label), "values": line.values} for line in self.lines],
+            "lines": [
+                {"key": line.key, "label": str(line.label), "values": [_rounded(value) for value in line.values]}
+                for line in self.lines
+            ],
             "marks": [{"at": mark.at_s, "kind": mark.kind, "text": mark.text} for mark in self.marks],
         }
+
+
+def _rounded(value: float | None) -> float | None:
+    """To what can be seen, and NaN to nothing, which JSON does not know."""
+    return float(f"{value:.5g}") if value is not None and math.isfinite(value) else None
 
 
 def _per(value: float, count: float) -> float | None:
@@ -200,3 +210,18 @@ def _part_line(part: str, points: Sequence[Point]) -> Line:
 
 def _has_part(part: str, points: Sequence[Point]) -> bool:
     return part in ("python", "db") or any(point.totals.parts_s.get(part) for point in points)
+
+
+def cache_charts(points: Sequence[Point], step_s: int, end_s: float, marks: Sequence[Mark] = ()) -> list[Chart]:
+    """What became of the requests that the response cache saw; nothing where it saw none."""
+    seen = [name for name in OUTCOMES if any(point.totals.page_cache.get(name) for point in points)]
+    if not seen:
+        return []
+
+    def each_second(point: Point, outcome: str) -> float:
+        return point.totals.page_cache.get(outcome, 0) / max(1.0, min(step_s, end_s - point.start_s))
+
+    lines = tuple(Line(name, outcome_label(name), tuple(each_second(point, name) for point in points)) for name in seen)
+    times = tuple(point.start_s for point in points)
+    hint = _("Per second, by what the response cache did.")
+    return [Chart("outcomes", _("Requests"), hint, "rate", times, lines, tuple(marks), stacked=True, wide=True)]

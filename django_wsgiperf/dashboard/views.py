@@ -25,6 +25,7 @@ from . import (
     findings,
     formats,
     heat,
+    outcomes,
     pools,
     processes,
     response_cache,
@@ -38,7 +39,7 @@ from .waterfall import waterfall
 
 TOP_COLUMNS: Final = ("requests", "p50_s", "p95_s", "errors", "queries")
 """Of the routes on the overview."""
-TABLE_ROWS: Final = 60
+TABLE_ROWS: Final = 30
 """Steps in the table behind a chart: the newest."""
 SAMPLES: Final = 100
 LARGEST: Final = 20
@@ -70,14 +71,18 @@ def build_overview(page: Page) -> dict[str, Any]:
         "tiles": tiles.tiles(overview),
         "marks": sorted(overview.marks, key=lambda mark: -mark.at_s),
         "top": [(row, columns.cells(row, TOP_COLUMNS)) for row in overview.top],
-        **charts_context(series.charts(overview.series, overview.step_s, overview.end_s, overview.marks)),
+        **charts_context(page, series.charts(overview.series, overview.step_s, overview.end_s, overview.marks)),
     }
 
 
-def charts_context(shown: list[Chart]) -> dict[str, Any]:
-    """Charts, each with its picture and the table behind it; and all of them for the script."""
+def charts_context(page: Page, shown: list[Chart]) -> dict[str, Any]:
+    """Charts, each with its picture and the table behind it; and all of them for the script, which draws its own."""
+    plots = [charts.plot(chart) if page.has_pictures else None for chart in shown]
     return {
-        "charts": [{"chart": chart, "plot": charts.plot(chart), "rows": chart.rows(TABLE_ROWS)} for chart in shown],
+        "charts": [
+            {"chart": chart, "plot": plot, "rows": chart.rows(TABLE_ROWS)}
+            for chart, plot in zip(shown, plots, strict=True)
+        ],
         "chart_data": {chart.key: chart.to_json() for chart in shown},
         "time_zone": timezone.get_current_timezone_name(),
         "table_rows": TABLE_ROWS,
@@ -126,7 +131,7 @@ def build_route(page: Page) -> dict[str, Any]:
         ],
         "exceptions": counted(detail.exceptions, totals.requests),
         "samples": detail.samples,
-        **charts_context(series.charts(detail.series, step, time.time(), busy=False)),
+        **charts_context(page, series.charts(detail.series, step, time.time(), busy=False)),
     }
 
 
@@ -199,7 +204,7 @@ def sample_facts(sample: Sample) -> list[tuple[str, str]]:
         (_("Queries"), formats.number(sample.queries)),
         (
             _("Response cache"),
-            response_cache.outcome_label(sample.page_cache) if sample.page_cache else formats.NOTHING,
+            outcomes.outcome_label(sample.page_cache) if sample.page_cache else formats.NOTHING,
         ),
         (_("Exception"), sample.exception or formats.NOTHING),
         (_("Host"), sample.host or formats.NOTHING),
@@ -268,6 +273,7 @@ def build_cache(page: Page) -> dict[str, Any]:
     shown = [process for process in live.processes if page.state.host in ("", process.host)]
     return {
         "hosts": overview.hosts,
+        **charts_context(page, series.cache_charts(overview.series, overview.step_s, overview.end_s, overview.marks)),
         "answered": formats.share(tiles.cached_share(overview.totals)),
         "outcomes": response_cache.outcomes(overview.totals),
         "outcome_bar": charts.bar(response_cache.outcomes(overview.totals), _("What became of the requests")),

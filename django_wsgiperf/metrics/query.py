@@ -23,6 +23,7 @@ from .tally import PARTS, Cell, Tally
 
 __all__ = [
     "StoreError",
+    "hosts",
     "interrupt",
     "live",
     "overview",
@@ -95,6 +96,11 @@ def route(name: str, period: str, host: str = "", now: float | None = None) -> R
         samples=tuple(_samples(reader, window, host, name, 20)),
         exceptions=dict(sorted(total.exceptions.items(), key=lambda item: -item[1])),
     )
+
+
+def hosts(period: str, now: float | None = None) -> list[str]:
+    """The hosts that requests of a period ran on."""
+    return _hosts(_reader(), _window(period, now))
 
 
 def samples(period: str, host: str = "", route: str = "", limit: int = 50, now: float | None = None) -> list[Sample]:

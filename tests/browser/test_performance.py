@@ -242,7 +242,7 @@ def test_everything_is_there_without_scripts(open_page: Open) -> None:
     page = open_page(java_script_enabled=False)
     expect(page.locator("[data-chart=times] svg")).to_be_visible()
     page.locator("#wsgiperf-data-times summary").click()
-    expect(page.locator("#wsgiperf-data-times tbody tr")).to_have_count(60)
+    expect(page.locator("#wsgiperf-data-times tbody tr")).to_have_count(30)
     page.get_by_label("Host").select_option("web-1")
     page.get_by_role("button", name="Show").click()
     expect(page).to_have_url(re.compile(r"\?host=web-1$"))

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
+from typing import Any
+
 import django
 import pytest
 from django.contrib.admin import AdminSite
 from django.contrib.auth.models import User
 from django.db import DatabaseError
+from django.http import HttpRequest
+from django.http.response import HttpResponseBase
 from django.test import Client
 from django.urls import reverse
 
@@ -117,3 +122,58 @@ def test_requests_for_the_pages_are_not_counted(viewer: Client) -> None:
     viewer.get("/works/")
     pipeline.flush()
     assert [row.route for row in query.routes("1h")] == ["/works/"]
+
+
+class CspNonce:
+    """What django-csp does for its nonces."""
+
+    def __init__(self, get_response: Any) -> None:
+        self.get_response = get_response
+
+    def __call__(self, request: HttpRequest) -> HttpResponseBase:
+        request.csp_nonce = "n0nce"  # type: ignore[attr-defined]
+        response: HttpResponseBase = self.get_response(request)
+        return response
+
+
+def nonces(text: str) -> list[str]:
+    """Of our own scripts and style sheets."""
+    found = re.findall(r'<(?:script|link)[^>]*/django_wsgiperf/[^>]*?(?:nonce="([^"]*)")?>', text)
+    assert len(found) == 5
+    return found
+
+
+def test_scripts_and_styles_carry_the_nonce_of_django_csp(viewer: Client, settings: Any) -> None:
+    settings.MIDDLEWARE = ["tests.dashboard.test_admin.CspNonce", *settings.MIDDLEWARE]
+    assert set(nonces(viewer.get(PREFIX).text)) == {"n0nce"}
+
+
+def test_without_nonces_there_is_no_such_attribute(viewer: Client) -> None:
+    assert "nonce" not in "".join(re.findall(r"<(?:script|link)[^>]*/django_wsgiperf/[^>]*>", viewer.get(PREFIX).text))
+
+
+def test_scripts_and_styles_carry_the_nonce_of_django(viewer: Client, settings: Any) -> None:
+    """From 6.0 on it has a middleware; before, nothing gives a nonce, and nothing is written."""
+    if django.VERSION >= (6, 0):
+        settings.MIDDLEWARE = ["django.middleware.csp.ContentSecurityPolicyMiddleware", *settings.MIDDLEWARE]
+        settings.SECURE_CSP = {"script-src": ["<CSP_NONCE_SENTINEL>"], "style-src": ["<CSP_NONCE_SENTINEL>"]}
+    response = viewer.get(PREFIX)
+    (nonce,) = set(nonces(response.text))
+    policy = response.headers.get("Content-Security-Policy", "")
+    assert bool(nonce) is (django.VERSION >= (6, 0))
+    assert nonce in policy
+
+
+def test_fragment_leaves_out_what_the_script_draws_itself(busy: Store, viewer: Client) -> None:
+    fragment = viewer.get(PREFIX, {"fragment": "1"}).text
+    assert "wsgiperf-plot-picture" not in fragment
+    assert fragment.count("data-plot") == 5
+    assert "wsgiperf-series" in fragment
+    assert "wsgiperf-plot-picture" in viewer.get(PREFIX, {"fragment": "1", "pictures": "1"}).text
+
+
+@pytest.mark.parametrize("path", ["", "routes/", "samples/", "cache/"])
+def test_hosts_of_the_period_can_be_chosen_on_its_screens(busy: Store, viewer: Client, path: str) -> None:
+    text = viewer.get(PREFIX + path).text
+    assert 'value="web-1"' in text
+    assert 'value="web-2"' in text

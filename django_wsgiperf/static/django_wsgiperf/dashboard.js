@@ -62,7 +62,8 @@
     const stop = new AbortController();
     const timer = setTimeout(() => stop.abort(), TIMEOUT_MS);
     try {
-      const response = await fetch(page.dataset.fragment, { credentials: "same-origin", redirect: "manual", cache: "no-store", signal: stop.signal });
+      const pictures = typeof uPlot === "undefined" ? "&pictures=1" : "";
+      const response = await fetch(page.dataset.fragment + pictures, { credentials: "same-origin", redirect: "manual", cache: "no-store", signal: stop.signal });
       if (response.type === "opaqueredirect" || response.status === 403) isSignedOut = true;
       else if (!response.headers.has("X-Wsgiperf-Fragment")) throw new Error(`status ${response.status}`);
       else {
