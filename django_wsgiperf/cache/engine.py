@@ -126,9 +126,11 @@ class Engine:
                 self._started = True
 
     def stop(self, timeout_s: float = 1.0) -> None:
-        """End the threads."""
+        """End the threads, and give back the store's connections."""
         self.refresher.stop(timeout_s)
         self.tags.stop(timeout_s)
+        if self.store is not None:
+            self.store.close()
 
     def after_fork_in_child(self) -> None:
         self._starting = threading.Lock()

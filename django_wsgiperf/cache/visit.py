@@ -125,17 +125,17 @@ class Visit(Making):
         engine, leases = self.engine, self.engine.leases
         assert leases is not None
         key = engine.shelf.vary_key(self.primary, self.request).hex()
-        lease = yield Call(lambda: leases.take(key))
-        if lease is not None:
-            return lease  # type: ignore[no-any-return]
-        if self.replaces is not None:
-            raise Elsewhere
+        # What makes a page anew in the background does not wait for another process that does the same.
+        limit_s = engine.flights.wait_s if self.replaces is None else 0.0
 
         def find() -> Reply | None:
             held = engine.shelf.fetch(self.request)
             return None if held is None or held is self.candidate else self._from(held)
 
-        return (yield Call(lambda: leases.take_or_find(key, find, limit_s=engine.flights.wait_s)))  # type: ignore[no-any-return]
+        found: Lease | Reply | None = yield Call(lambda: leases.take_or_find(key, find, limit_s=limit_s))
+        if found is None and self.replaces is not None:
+            raise Elsewhere
+        return found
 
 
 class Elsewhere(Exception):
