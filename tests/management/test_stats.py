@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
+import pty
 import re
+import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -24,7 +29,7 @@ from django_wsgiperf.metrics.query import StoreError
 from django_wsgiperf.metrics.record import Record
 from django_wsgiperf.metrics.results import PERIODS, Quantiles, RouteRow, Totals
 
-from .running import shell, wsgiperf
+from .running import ROOT, shell, wsgiperf
 
 BOOK, HOME, SEARCH = "/books/<int:pk>/", "/", "/search/"
 
@@ -307,6 +312,42 @@ class TestWatch:
         shown = wsgiperf("stats", "--watch").out
         assert len(re.findall(r"requests +38", shown)) == 2
         assert "the numbers cannot be read: the database is away" in shown
+
+
+def test_ctrl_c_ends_watching_in_a_real_terminal_and_leaves_it_as_it_was() -> None:
+    """The tests' database has no tables, which is told, and tried again."""
+    master, slave = pty.openpty()
+    shown = b""
+    try:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "django", "wsgiperf", "stats", "--watch", "0.2"],
+            cwd=ROOT,
+            env={
+                **{key: value for key, value in os.environ.items() if not key.startswith(("WSGIPERF_", "COLUMNS"))},
+                "DJANGO_SETTINGS_MODULE": "tests.settings",
+                "PYTHONPATH": str(ROOT),
+                "TERM": "xterm",
+            },
+            stdin=slave,
+            stdout=slave,
+            stderr=slave,
+        )
+        os.close(slave)
+        while shown.count(b"cannot be read") < 3:
+            piece = os.read(master, 65536)
+            assert piece, shown
+            shown += piece
+        process.send_signal(signal.SIGINT)
+        with contextlib.suppress(OSError):  # How a terminal says that nobody is left at its other end.
+            while piece := os.read(master, 65536):
+                shown += piece
+        assert process.wait(40) == 0
+    finally:
+        os.close(master)
+    text = shown.decode()
+    assert text.startswith("\x1b[?1049h\x1b[?25l")
+    assert text.endswith("\x1b[?25h\x1b[?1049l")
+    assert "Traceback" not in text
 
 
 class TestErrors:
