@@ -19,12 +19,14 @@ from .policy import (
     PLAIN,
     Forward,
     Reason,
+    Verdict,
     answer,
     conditions,
     confirmed_by,
     covers_errors,
     freshen,
     head_confirms,
+    judge,
 )
 from .storage import Kept, jittered, keep, search_in
 from .tags import Verdict as Purged
@@ -75,8 +77,7 @@ class Making(Looking):
             return (yield from self._head(made))
         kept = keep(engine, self, made, render_s)
         if kept.held is not None:
-            if ticket.is_leading:
-                ticket.land(Landing(kept.held))
+            self._hand_over(kept.held, ticket)
             if self.request.query:
                 engine.hit_for_miss.unmark(self._path_key())
             held = kept.held
@@ -120,8 +121,7 @@ class Making(Looking):
         if freshened.decision.store:
             held = engine.shelf.put(jittered(freshened.entry, engine.jitter), self.request, search_in(made))
             engine.counters.stored += 1
-            if ticket.is_leading:
-                ticket.land(Landing(held))
+            self._hand_over(held, ticket)
             if engine.shelf.store is not None:
                 yield Call(lambda: engine.shelf.store_entry(held, self.request))
         else:
@@ -140,6 +140,16 @@ class Making(Looking):
             self.forward, None, status=304, stored=held if freshened.decision.store else None, now=now
         )
         return self._reply(held, now, status, "revalidated", rendered=True)
+
+    def _hand_over(self, held: Held, ticket: Ticket[Landing]) -> None:
+        """Those who wait for it get it, if they may use it: what is asked about each time is worth no waiting."""
+        if not ticket.is_leading:
+            return
+        verdict, _ = judge(held.entry, self.engine.now())
+        if verdict is Verdict.FRESH:
+            ticket.land(Landing(held))
+        else:
+            ticket.release(self.engine.hit_for_miss_s)
 
     def _cover(self, made: Made | None, ticket: Ticket[Landing]) -> Reply | None:
         """A stale response in place of an error (RFC 5861, 4), if there is one that may."""

@@ -209,3 +209,19 @@ def test_who_waits_longer_than_they_may_make_it_themselves(door: str) -> None:
         eventually(lambda: site.renders("/") == 1)
         assert site.get("/").text == "own"
         assert first.result() == "slow"
+
+
+@pytest.mark.parametrize("door", ["wsgi", "middleware"])
+def test_nobody_waits_for_a_page_that_is_asked_about_each_time(door: str) -> None:
+    with doors.site(door, PATIENT) as site:
+
+        def view(request: HttpRequest) -> HttpResponse:
+            if site.renders("/") > 1:
+                # All of them at once.
+                eventually(lambda: site.renders("/") == 11)
+            return page("text", "max-age=0, must-revalidate", ETag='"1"')
+
+        site.view("/", view)
+        site.get("/")
+        assert {answer.text for answer in ask_at_once(site, ["/"] * 10)} == {"text"}
+        assert site.renders("/") == 11
