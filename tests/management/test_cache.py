@@ -17,7 +17,8 @@ from .shop import Shop, squeezed
 
 
 class TestOverview:
-    def test_shows_numbers_reasons_and_the_largest_pages(self, running: Shop) -> None:
+    def test_shows_numbers_reasons_and_the_largest_pages(self, shop: Start) -> None:
+        running = shop()
         for path in ("/books/11/", "/books/11/", "/books/12/", "/basket/", "/plain/", "/plain/", "/account/"):
             running.get(path)
         outcome = running.wsgiperf("cache")
