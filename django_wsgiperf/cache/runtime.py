@@ -68,7 +68,9 @@ def _make() -> Engine | None:
         from .stores import UnsuitableStore, open_store
 
         try:
-            store = open_store(values.store, timeout_s=values.store_timeout_s, max_tags=values.max_tags)
+            store = open_store(
+                values.store, timeout_s=values.store_timeout_s, max_tags=values.max_tags, site=values.prefix
+            )
         except UnsuitableStore as error:
             raise ImproperlyConfigured(f"WSGIPERF['CACHE']['STORE'] is {values.store!r}: {error}") from None
     from . import answering

@@ -183,6 +183,20 @@ def test_searches_that_cannot_be_shared_ask_the_store_no_more(pair: tuple[Site, 
     assert one.another_process().get("/search?q=top").is_hit
 
 
+def test_sites_with_a_prefix_of_their_own_have_pages_and_purges_of_their_own(redis_url: str) -> None:
+    with redis.Redis.from_url(redis_url, protocol=2) as client:
+        client.flushdb()
+    found = []
+    for prefix in ("one", "two words", "one"):
+        options = {"STORE": "pages", "STORE_TIMEOUT_S": 10.0, "PREFIX": prefix}
+        with doors.site("wsgi", options, CACHES=redis_caches(redis_url)) as site:
+            site.view("/", lambda request: page())
+            found.append(site.get("/").is_hit)
+            if prefix == "two words":
+                purge_all()
+    assert found == [False, False, True]
+
+
 @pytest.mark.parametrize("backend", BACKENDS)
 def test_either_redis_backend_will_do(redis_url: str, backend: str) -> None:
     with redis.Redis.from_url(redis_url, protocol=2) as client:

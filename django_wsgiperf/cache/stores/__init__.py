@@ -6,6 +6,7 @@ Everything that depends on which backend is behind an alias is decided here.
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 from django.conf import settings
 from django.core.cache import InvalidCacheBackendError, caches
@@ -48,9 +49,10 @@ class UnsuitableStore(Exception):
     """The alias cannot serve as shared store. The message says why, and what to write instead."""
 
 
-def open_store(alias: str, *, timeout_s: float = 0.1, max_tags: int = 20_000) -> Store:
+def open_store(alias: str, *, timeout_s: float = 0.1, max_tags: int = 20_000, site: str = "") -> Store:
     """The store for `CACHES[alias]`. Nothing is connected yet. Raises UnsuitableStore.
 
+    `site` is in all keys, so that what one site purges another keeps.
     `timeout_s` bounds each wait for Redis, to connect, to send and to receive; for others those in CACHES hold."""
     try:
         cache = caches[alias]
@@ -64,11 +66,13 @@ def open_store(alias: str, *, timeout_s: float = 0.1, max_tags: int = 20_000) ->
                 f"CACHES[{alias!r}] is a {type(cache).__name__}: it {why}. "
                 "Name an alias in Redis, Memcached or the database, or none"
             )
+    # Memcached takes no blanks in keys.
+    own = f"{quote(site, safe='')}:" if site else ""
     pool = _redis_pool(cache)
     if pool is None:
         from .alias import AliasStore
 
-        return AliasStore(alias)
+        return AliasStore(alias, f"wsgiperf:{own}")
     from .redis import RedisStore
 
     kwargs = {name: value for name, value in pool.connection_kwargs.items() if name not in _NOT_TAKEN}
@@ -78,7 +82,7 @@ def open_store(alias: str, *, timeout_s: float = 0.1, max_tags: int = 20_000) ->
     except TypeError:  # Connections by Unix socket do not know it in older versions.
         del kwargs["socket_connect_timeout"]
     # As the alias writes its own keys, so that two sites in one Redis stay apart.
-    prefix = f"{cache.make_key('wsgiperf')}:"
+    prefix = f"{cache.make_key('wsgiperf')}:{own}"
     title = f"CACHES[{alias!r}]"
     return RedisStore(title, lambda: pool.connection_class(**kwargs), prefix, max_tags=max_tags)
 
