@@ -57,7 +57,7 @@ class Engine:
         site: Site,
         store: Store | None = None,
         *,
-        threads: int | None = None,
+        threads: Callable[[], int | None] = lambda: None,
         on_start: Callable[[], None] = lambda: None,
         on_thread_end: Callable[[], None] = lambda: None,
         now: Callable[[], float] = time.time,
@@ -81,10 +81,13 @@ class Engine:
             memory, self.tags, site.keys, self.sending, store=self.store, max_variants=values.max_variants
         )
         self.hit_for_miss_s = values.hit_for_miss_s
-        waiters = values.max_waiters or (_ELSEWHERE_WAITERS if threads is None else max(1, threads - 2))
         self.hit_for_miss = HitForMiss(clock=monotonic)
         self.flights: Flights[Landing] = Flights(
-            max_waiters=waiters, wait_s=values.wait_s, brief_s=_BRIEF_S, hit_for_miss=self.hit_for_miss, clock=monotonic
+            max_waiters=values.max_waiters or _ELSEWHERE_WAITERS,
+            wait_s=values.wait_s,
+            brief_s=_BRIEF_S,
+            hit_for_miss=self.hit_for_miss,
+            clock=monotonic,
         )
         self.leases = None if self.store is None else Leases(self.store, ttl_s=values.lease_s, clock=monotonic)
         self.counters = Counters()
@@ -103,6 +106,8 @@ class Engine:
         self._special = SPECIAL - {"HTTP_COOKIE"} if values.request_directives else SPECIAL - {"HTTP_COOKIE"} - _WISHES
         self._is_plain = self._special.isdisjoint
         self._bypass_cookies = site.rules.bypass_cookies
+        self._threads = threads
+        """Of the server, once it is known; asked in the process that serves."""
         self._on_start = on_start
         self._started = False
         self._starting = threading.Lock()
@@ -122,6 +127,9 @@ class Engine:
         with self._starting:
             if not self._started:
                 self.tags.start()
+                threads = self._threads()
+                if threads is not None and not self.values.max_waiters:
+                    self.flights.bound(max(1, threads - 2))
                 self._on_start()
                 self._started = True
 

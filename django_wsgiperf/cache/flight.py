@@ -67,6 +67,11 @@ class Flights(Generic[T]):
         self._numbers = FlightNumbers()
         forking.watch(self)
 
+    def bound(self, max_waiters: int) -> None:
+        """How many threads may wait, from now on."""
+        with self._lock:
+            self._most[False] = max_waiters
+
     def board(self, key: str, *, parks: bool = False) -> Ticket[T]:
         """The request's role. Returns at once. A leader must land(), release() or fail(); leaving the ticket's `with`
         block without is to fail. It first looks once more whether the page is there: the one before it may have landed

@@ -81,7 +81,7 @@ def _make() -> Engine | None:
         values,
         Site(values),
         store,
-        threads=conf.serving_threads(),
+        threads=conf.serving_threads,
         on_start=answering.start,
         on_thread_end=_close_connections,
     )
