@@ -87,7 +87,6 @@ def _purge_shared(command: BaseCommand, engine: Engine, order: dict[str, Any], o
     from django_wsgiperf.cache.purging import purge, purge_all
 
     assert engine.store is not None
-    engine.start()
     soft = order["soft"]
     done = (
         purge_all(soft=soft, on_commit=False)
