@@ -213,6 +213,13 @@ def test_a_cache_that_is_off_says_so() -> None:
         wsgiperf("cache")
 
 
+def test_a_store_that_cannot_be_used_says_so() -> None:
+    with override_settings(WSGIPERF={"CACHE": {"STORE": "default"}}), pytest.raises(CommandError) as caught:
+        wsgiperf("cache")
+    assert caught.value.returncode == 2
+    assert "WSGIPERF['CACHE']['STORE'] is 'default'" in str(caught.value)
+
+
 def test_every_reason_has_its_meaning() -> None:
     assert set(MEANINGS) == set(Reason)
     for reason in Reason:

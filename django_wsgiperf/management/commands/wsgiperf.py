@@ -11,10 +11,10 @@ import sys
 from argparse import SUPPRESS, ArgumentParser, RawDescriptionHelpFormatter
 from typing import Any
 
+from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import BaseCommand, CommandParser, DjangoHelpFormatter
 from django.core.management.color import no_style
 
-from django_wsgiperf.conf import ConfigurationError
 from django_wsgiperf.management.wsgiperf import USAGE, UsageError, subcommands
 
 EXIT_CODES = "exit codes: 0 done, nothing found; 1 something was found wrong, or failed; 2 not understood"
@@ -84,7 +84,7 @@ class Command(BaseCommand):
         try:
             code = self._subcommands[options["subcommand"]].handle(self, options)
             self.stdout.flush()
-        except ConfigurationError as error:
+        except ImproperlyConfigured as error:  # Wrong settings (ConfigurationError), or a store that cannot be used.
             raise UsageError(str(error)) from None
         except KeyboardInterrupt:
             sys.exit(130)
