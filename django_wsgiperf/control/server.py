@@ -51,7 +51,8 @@ def start() -> bool:
             folder.say_once(str(error))
             return False
         except (OSError, RuntimeError) as error:  # No descriptors, no threads, or the interpreter ends.
-            folder.say_once(f"{type(error).__name__}: {error}")
+            if threading.main_thread().is_alive():
+                folder.say_once(f"{type(error).__name__}: {error}")
             return False
         _server = server
     return True

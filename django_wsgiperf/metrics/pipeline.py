@@ -122,8 +122,9 @@ def _listen() -> None:
     """Answer the project's other processes from now on, and send numbers where that is wanted."""
     from . import exports, query_live
 
-    query_live.listen()
-    exports.begin()
+    if threading.main_thread().is_alive():  # Else the process is ending, and has no more threads to start.
+        query_live.listen()
+        exports.begin()
 
 
 def start() -> None:
