@@ -139,9 +139,7 @@ class Looking:
         representation = held.representation(accepted)
         sent = answer(request, entry.status, representation.headers, len(representation.body), entry.stored_at)
         end = len(representation.body) if sent.end is None else sent.end
-        body = representation.body if (sent.first, end) == (0, len(representation.body)) else b""
-        if not body and end > sent.first:
-            body = representation.body[sent.first : end]
+        body = representation.body[sent.first : end]
         headers = [*sent.headers, ("Age", str(int(current_age(entry, now)))), *status]
         reason = entry.reason if sent.status == entry.status else REASONS[sent.status]
         held.hits += 1

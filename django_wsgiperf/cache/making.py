@@ -16,7 +16,6 @@ from .looking import REASONS, Looking
 from .messages import Request
 from .policy import (
     ERROR_STATUSES,
-    PLAIN,
     Forward,
     Reason,
     Verdict,
@@ -33,6 +32,14 @@ from .tags import Verdict as Purged
 from .ticket import Ticket
 
 _CONDITIONS: Final = ("if-none-match", "if-modified-since")
+_NO_LONGER: Final = frozenset(
+    {
+        *(Reason.NEVER, Reason.EXCLUDED, Reason.STREAMING, Reason.STATUS, Reason.NOT_UNDERSTOOD, Reason.MALFORMED),
+        *(Reason.NO_STORE, Reason.PRIVATE, Reason.NO_CACHE, Reason.NO_FRESHNESS, Reason.EXPIRED),
+        *(Reason.VARY_STAR, Reason.VARY_TOO_WIDE, Reason.BODY_TOO_LARGE, Reason.HEAD_TOO_LARGE),
+    }
+)
+"""With these the page itself has become one that is not shared; the others are about this one visitor or request."""
 
 
 class Making(Looking):
@@ -208,7 +215,7 @@ class Making(Looking):
                 ticket.release(engine.hit_for_miss_s)
                 if self.request.query and engine.hit_for_miss_s:
                     engine.hit_for_miss.mark(self._path_key(), engine.hit_for_miss_s)
-        if candidate is not None and not failed and not self.private and self.ask is PLAIN:
+        if candidate is not None and not failed and kept.reason in _NO_LONGER and not self.private:
             yield Call(lambda: engine.shelf.drop(candidate))
 
     def _pass(self, made: Made, kept: Kept) -> Reply | Pass:

@@ -90,6 +90,27 @@ def test_page_that_may_no_longer_be_shared_is_not_used_again(site: Site) -> None
     assert site.get("/").text == "3"
 
 
+def test_answer_to_one_visitor_alone_ends_nothing(site: Site) -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        number = site.renders("/")
+        if number == 1:
+            return page("1", "max-age=60, stale-if-error=600")
+        if number == 2:
+            return page("part", status=206)
+        response = page(number, status=200 if number == 3 else 503)
+        if number == 3:
+            response.set_cookie("visitor", "3")
+        return response
+
+    site.view("/", view)
+    site.get("/")
+    site.clock.advance(61)
+    assert site.get("/", Range="bytes=0-0").status == 206
+    assert site.get("/").text == "3"
+    # What was stored is still there for those who would get an error.
+    assert (site.get("/").status, site.get("/").text) == (200, "1")
+
+
 def test_head_renews_or_ends_what_is_stored(site: Site) -> None:
     tag = ["1"]
     site.view("/", lambda request: page(TEXT, ETag=f'"{tag[0]}"'))
