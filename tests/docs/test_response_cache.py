@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from django.http import HttpRequest, HttpResponse
+from django.test import override_settings
+from django.urls import path
+from django.views.decorators.cache import cache_control
 
 from django_wsgiperf import conf
-from django_wsgiperf.cache import compression, decorators, purging
+from django_wsgiperf.cache import compression, decorators, purging, runtime
 from django_wsgiperf.cache.policy import Forward, Reason
 from django_wsgiperf.cache.warming.client import Answer
 from django_wsgiperf.cache.warming.outcome import Outcome, read
 from django_wsgiperf.management.wsgiperf._reasons import MEANINGS
+from django_wsgiperf.wsgi import get_wsgi_application
+from tests.benchmarks.serving.environ import ready_made
 
 PAGE = (Path(__file__).parents[2] / "docs" / "response-cache.md").read_text(encoding="utf-8")
 STATUSES = re.findall(r"^\| `(wsgiperf; .+?)` \|", PAGE, re.M)
@@ -56,3 +64,58 @@ def test_the_order_of_codings_is_that_of_the_setting_and_of_what_is_installed() 
     default = conf.load("CACHE", environ={}, settings={}).values.compress
     assert default == ("br", "zstd", "gzip")
     assert compression.available() == default
+
+
+def catalogue(request: HttpRequest) -> HttpResponse:
+    """As in `Our lifetime and the browser's`."""
+    view = cache_control(public=True, max_age=0)(lambda request: HttpResponse("catalogue"))
+    return decorators.cache_response(ttl=3600, tags=["books"])(view)(request)
+
+
+def book(request: HttpRequest) -> HttpResponse:
+    """As in `Say what may be kept`: noted by the view itself."""
+    request.wsgiperf.cache.ttl = 600  # type: ignore[attr-defined]
+    request.wsgiperf.cache.tag("books", "book:7")  # type: ignore[attr-defined]
+    return HttpResponse("book")
+
+
+urlpatterns = [path("catalogue/", catalogue), path("book/", book)]
+
+
+@pytest.fixture
+def get() -> Iterator[Callable[..., tuple[str, dict[str, str]]]]:
+    """Asks the site of the examples: status and fields."""
+    with override_settings(ROOT_URLCONF=__name__, WSGIPERF={"METRICS": {"ENABLED": False}}):
+        runtime.reset()
+        application = get_wsgi_application()
+
+        def ask(target: str, **environ: str) -> tuple[str, dict[str, str]]:
+            said: list[Any] = []
+
+            def start_response(status: str, fields: list[tuple[str, str]], exc_info: Any = None) -> None:
+                said.extend((status, fields))
+
+            b"".join(application({**ready_made(target), **environ}, start_response))
+            return said[0], {name.lower(): value for name, value in said[1]}
+
+        yield ask
+        runtime.reset()
+
+
+def test_browsers_ask_each_time_and_get_304_while_the_page_is_kept_here(get: Callable[..., Any]) -> None:
+    assert "stored" in get("/catalogue/")[1]["cache-status"]
+    status, fields = get("/catalogue/")
+    assert fields["cache-status"] == "wsgiperf; hit"
+    assert "max-age=0" in fields["cache-control"]
+    again, fields = get("/catalogue/", HTTP_IF_NONE_MATCH=fields["etag"])
+    assert (status, again) == ("200 OK", "304 Not Modified")
+    assert "hit" in fields["cache-status"]
+
+
+def test_a_view_may_say_it_without_a_decorator(get: Callable[..., Any]) -> None:
+    get("/book/")
+    assert get("/book/")[1]["cache-status"] == "wsgiperf; hit"
+    purging.purge(tags=["book:7"])
+    _, fields = get("/book/")
+    assert "stored" in fields["cache-status"]
+    assert "cache-control" not in fields, "browsers are told nothing that the view did not say"
