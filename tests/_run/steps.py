@@ -73,7 +73,7 @@ def all_steps(root: Path, main_minor: str, newest: Iterable[str]) -> list[Step]:
         Step("format", "ruff format --check", ("-m", "ruff", "format", "--check", "."), 60, is_fast=True),
         Step("mypy", "mypy, strict, on the package", ("-m", "mypy"), 300, is_fast=True),
         pytest_step(
-            f"pytest-{main_minor}", f"the suite, Django 5.2, Python {main_minor}", *suite, limit_s=1200, is_fast=True
+            f"pytest-{main_minor}", f"the suite, Django 5.2, Python {main_minor}", *suite, limit_s=1500, is_fast=True
         ),
     ]
     if (tests / "example_project").is_dir():
@@ -108,7 +108,7 @@ def all_steps(root: Path, main_minor: str, newest: Iterable[str]) -> list[Step]:
     steps.append(Step("wheel", "build the wheel and use it", ("-m", "tests._run.wheel"), 300))
     steps += [
         pytest_step(
-            f"pytest-{minor}", f"the suite, newest Django, Python {minor}", *suite, limit_s=1200, environment=minor
+            f"pytest-{minor}", f"the suite, newest Django, Python {minor}", *suite, limit_s=1500, environment=minor
         )
         for minor in newest
     ]
