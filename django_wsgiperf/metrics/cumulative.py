@@ -8,14 +8,16 @@ place next goes on from there, so that the sums of the server never fall, also w
 from __future__ import annotations
 
 import logging
+import os
 import threading
 from typing import Protocol
 
-from . import payload
+from . import payload, pipeline
 from .tally import Tally
 
 logger = logging.getLogger("django_wsgiperf.metrics")
 
+_PATIENCE_S = 0.3
 MAX_ROUTES = 10_000
 """The largest METRICS["MAX_ROUTES"]: what an aggregator has let in is not bounded a second time here."""
 
@@ -34,16 +36,18 @@ class Ledger(Protocol):
 
 
 _lock = threading.Lock()
-"""Guards _inherited, _seat and _published."""
+"""Guards _inherited, _known, _seat and _published."""
 _inherited = Tally()
 """Of workers that had this one's place before it."""
+_known = Tally()
+"""What own() gave last."""
 _seat: tuple[Ledger, int] | None = None
 _published = b""
 
 
 def take_seat(ledger: Ledger, place: int) -> None:
     """From now on this process is the worker at `place`; it goes on from what was counted there."""
-    global _inherited, _seat, _published
+    global _inherited, _known, _seat, _published
     before = ledger.read(place)
     inherited = Tally()
     if before:
@@ -52,7 +56,7 @@ def take_seat(ledger: Ledger, place: int) -> None:
         except payload.Unreadable as error:
             logger.warning("What was counted at place %d of the server cannot be read: %s", place, error)
     with _lock:
-        _inherited, _seat, _published = inherited, (ledger, place), before
+        _inherited, _known, _seat, _published = inherited, inherited, (ledger, place), before
 
 
 def seat() -> int | None:
@@ -68,12 +72,18 @@ def server_id() -> str:
 
 
 def own() -> Tally:
-    """The sums of this process since it began, and of those whose place it has taken."""
-    from . import pipeline
+    """The sums of this process since it began, and of those whose place it has taken. Not to be changed.
 
-    counted = pipeline.cumulative()
+    While the store keeps the metrics' thread waiting, what was known before: nobody waits here for a database."""
+    global _known
+    try:
+        counted = pipeline.worker().cumulative(_PATIENCE_S)
+    except TimeoutError:
+        with _lock:
+            return _known
     with _lock:
         counted.merge(_inherited, MAX_ROUTES)
+        _known = counted
     return counted
 
 
@@ -133,6 +143,11 @@ def _complain(size: int) -> None:
 
 
 def _after_fork_in_child() -> None:
-    global _lock, _publishing, _inherited, _seat, _published
+    """The place is the parent's, and so is what it has counted."""
+    global _lock, _publishing, _inherited, _known, _seat, _published
     _lock, _publishing = threading.Lock(), threading.Lock()
-    _inherited, _seat, _published = Tally(), None, b""
+    _inherited, _known, _seat, _published = Tally(), Tally(), None, b""
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

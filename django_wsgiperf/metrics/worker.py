@@ -371,13 +371,19 @@ class Worker:
 
     # -- numbers
 
-    def cumulative(self) -> Tally:
-        """All that was counted since the start, without samples."""
+    def cumulative(self, timeout_s: float = -1) -> Tally:
+        """All that was counted since the start, without samples.
+
+        Raises TimeoutError when the store takes longer than `timeout_s` with what is being written; -1 waits for it."""
         total = Tally()
-        with self._lock:
+        if not self._lock.acquire(timeout=timeout_s):
+            raise TimeoutError
+        try:
             total.merge(self._past, self.settings.max_routes + 1)
             for minute in self._writer.pending():
                 total.merge(minute.tally, self.settings.max_routes + 1)
+        finally:
+            self._lock.release()
         return total
 
     @property
@@ -392,7 +398,7 @@ class Worker:
             "pending": len(self._records) + len(self._hits),
             "dropped": self._dropped,
             "given_up": self._writer.given_up,
-            "minutes": sum(1 for _ in self._writer.pending()),
+            "minutes": self._writer.waiting,
             "records": self._aggregator.records,
             "routes": len(self._aggregator.routes),
             "routes_other": len(self._aggregator.overflow),

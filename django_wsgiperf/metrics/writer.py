@@ -84,6 +84,11 @@ class Writer:
             yield from kept.minutes.values()
         yield from self._aggregator.minutes.values()
 
+    @property
+    def waiting(self) -> int:
+        """How many there are. Any thread: what is counted may change meanwhile."""
+        return len(self._aggregator.minutes) + sum([len(kept.minutes) for kept in tuple(self._stranded)])
+
     def write(self, store: Store, now_s: float, *, last: bool = False) -> None:
         """Write what is new. `last`: nothing more will come. Raises StoreError, after which all is kept."""
         self.watch_clock(now_s)

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from typing import Any, Final
 
-from . import exposition
+from . import exposition, process
 from .scoreboard import Scoreboard
 
 logger = logging.getLogger("django_wsgiperf.server")
@@ -40,7 +40,7 @@ class Answer:
 
 
 class Numbers:
-    """Of one worker. All methods but on_done are the leader's."""
+    """Of one worker. answer() is the leader's; on_done is called in the thread."""
 
     def __init__(self, board: Scoreboard, *, gather: Callable[[float], Any] | None = None) -> None:
         self._board = board
@@ -52,7 +52,10 @@ class Numbers:
         self._answers: dict[str, Answer] = {}
         self._wake = threading.Event()
         self._thread: threading.Thread | None = None
+        self._starting = threading.Lock()
+        """Held by the one that starts the thread: the leader, or the worker's main thread."""
         self._is_stopping = False
+        self._is_to_write_down = False
 
     def answer(self, kind: str, asked_at: float) -> Answer | None:
         """The numbers as `kind` wants them; None where asking again soon will tell more. `asked_at`: since when
@@ -71,6 +74,12 @@ class Numbers:
             self._start()
         return None
 
+    def write_down(self) -> None:
+        """Have the ledger up to date, should this process be killed. At once for the caller, whichever thread it is."""
+        self._is_to_write_down = True
+        self._wake.set()
+        self._start()
+
     def servers_own(self, kind: str) -> Answer:
         """Without the project's: what is on the scoreboard, at once."""
         return self._made(kind, None)
@@ -82,9 +91,10 @@ class Numbers:
         self._wake.set()
 
     def _start(self) -> None:
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._run, name="wsgiperf-numbers", daemon=True)
-            self._thread.start()
+        with self._starting:
+            if self._thread is None and not self._is_stopping:
+                self._thread = threading.Thread(target=self._run, name="wsgiperf-numbers", daemon=True)
+                self._thread.start()
 
     # -- in the thread
 
@@ -94,7 +104,15 @@ class Numbers:
             self._wake.clear()
             if self._is_stopping:
                 return
+            if self._is_to_write_down:
+                self._is_to_write_down = False
+                try:
+                    process.write_down_counts()
+                except Exception:
+                    logger.warning("What was counted could not be written down", exc_info=True)
             kinds = list(self._wanted)
+            if not kinds:
+                continue
             try:
                 gathered = self._gather(_GATHER_S)
             except Exception:

@@ -68,6 +68,10 @@ class ReservedPages:
         }
         return {path.encode(): responder for path, responder in pages.items() if path}
 
+    def write_down(self) -> None:
+        """Have what was counted written into the server's ledger, in the thread that puts numbers together."""
+        self._numbers.write_down()
+
     def stop(self) -> None:
         """Ask nobody any more."""
         self._readiness.stop()

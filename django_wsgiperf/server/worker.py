@@ -188,7 +188,7 @@ class PooledWorker(Worker):  # type: ignore[misc]
         self.reporter.report_modules()
         if time.monotonic() >= self._write_down_at:
             self._write_down_at = time.monotonic() + _WRITE_DOWN_S
-            process.write_down_counts()
+            self.pages.write_down()
         self._sleep(self.supervisor.tick_s)
 
     def _beat(self) -> None:

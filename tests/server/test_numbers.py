@@ -134,6 +134,28 @@ def test_formats_that_are_remembered_are_few(made: Made, clock: Clock) -> None:
     assert len(made.numbers._answers) <= 16
 
 
+def test_what_was_counted_is_written_down_without_making_anybody_wait(
+    made: Made, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gate, written = threading.Event(), threading.Semaphore(0)
+
+    def write_down() -> None:
+        assert gate.wait(20)
+        written.release()
+        raise RuntimeError("a ledger that fails harms nobody")
+
+    monkeypatch.setattr(numbers_module.process, "write_down_counts", write_down)
+    made.numbers.write_down()
+    made.numbers.write_down()
+    assert not written.acquire(blocking=False), "it is under way"
+    gate.set()
+    assert written.acquire(timeout=20)
+    assert made.numbers.answer(TEXT, clock.now) is None
+    made.wait()
+    assert made.numbers.answer(TEXT, clock.now) is not None
+    assert made.gathered == 1, "nothing is gathered for a writing"
+
+
 def test_after_its_end_nothing_is_begun(made: Made, clock: Clock) -> None:
     made.numbers.stop()
     with pytest.raises(TimeoutError):

@@ -24,6 +24,7 @@ class Site:
         self.ledger = Ledger(4, 100_000)
         self.counted: dict[str, Tally] = {}
         self.now = ""
+        self.is_stuck = False
 
     def worker(self, name: str, place: int) -> None:
         """A new worker at a place; from now on it is the one that does things."""
@@ -36,6 +37,12 @@ class Site:
         counted = self.counted[self.now]
         counted.merge(tally(**{ROUTE: cell(requests)}), 10)
 
+    def cumulative(self, timeout_s: float) -> Tally:
+        """What pipeline.worker() of the present worker has counted."""
+        if self.is_stuck:
+            raise TimeoutError
+        return _copy(self.counted[self.now])
+
     def requests(self) -> int:
         return cumulative.of_server().total()["requests"]
 
@@ -44,7 +51,7 @@ class Site:
 def site(monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
     made = Site()
 
-    monkeypatch.setattr(pipeline, "cumulative", lambda: _copy(made.counted[made.now]))
+    monkeypatch.setattr(pipeline, "worker", lambda: made)
     yield made
     cumulative._after_fork_in_child()
 
@@ -97,7 +104,7 @@ def test_sums_never_fall_and_lose_only_what_was_not_written(steps: list[tuple[st
     patch = pytest.MonkeyPatch()
     try:
         made = Site()
-        patch.setattr(pipeline, "cumulative", lambda: _copy(made.counted[made.now]))
+        patch.setattr(pipeline, "worker", lambda: made)
         told = written = 0
         made.worker("w0", 0)
         for number, (step, value) in enumerate(steps):
@@ -120,6 +127,37 @@ def _copy(tally: Tally) -> Tally:
     copy = Tally()
     copy.merge(tally, 1000)
     return copy
+
+
+def test_while_the_store_keeps_the_metrics_waiting_what_was_known_is_told(site: Site) -> None:
+    site.counted[""] = tally(**{ROUTE: cell(3)})
+    assert site.requests() == 3
+    site.count(2)
+    site.is_stuck = True
+    assert site.requests() == 3
+    site.is_stuck = False
+    assert site.requests() == 5
+    site.worker("a", 0)
+    site.is_stuck = True
+    assert site.requests() == 0, "it has counted nothing yet that could be known"
+    site.worker("b", 0)
+    site.is_stuck = False
+    site.count(4)
+    assert site.requests() == 4
+    site.worker("c", 0)
+    site.is_stuck = True
+    assert site.requests() == 4, "what it goes on from is known"
+
+
+def test_forked_child_has_nobodys_place(site: Site) -> None:
+    site.worker("a", 0)
+    site.count(5)
+    cumulative.publish()
+    cumulative._after_fork_in_child()
+    site.counted["a"] = Tally()
+    cumulative.publish()
+    assert payload.Detail(site.ledger.read(0)).tally().total()["requests"] == 5
+    assert cumulative.seat() is None
 
 
 def test_what_cannot_be_read_is_passed_over_and_logged(site: Site, caplog: pytest.LogCaptureFixture) -> None:
