@@ -1,9 +1,9 @@
 """The numbered system checks: what is wrong or unwise in a project's settings, and what to write instead.
 
 `CHECKS` at the end is the table of all of them, from which docs/checks.md is made; the rules are in `project`,
-`cache`, `database`, `deployment`, `exports` and `capacity`. `register` hands them to Django, under the tag `wsgiperf`.
-Checks read settings only: none imports the project's application, and none opens a connection but those of `capacity`,
-which have Django's tag `database` and run when it is told which databases to check.
+`cache`, `database`, `deployment`, `exports`, `timing` and `capacity`. `register` hands them to Django, under the tag
+`wsgiperf`. Checks read settings only: none imports the project's application, and none opens a connection but those of
+`capacity`, which have Django's tag `database` and run when it is told which databases to check.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from inspect import cleandoc
 from django.core import checks
 
 from django_wsgiperf import conf
-from django_wsgiperf.checks import cache, capacity, database, deployment, exports, project
+from django_wsgiperf.checks import cache, capacity, database, deployment, exports, project, timing
 from django_wsgiperf.checks.facts import Finding, can_pool, databases
 from django_wsgiperf.conf import ConfigurationError, ProblemKind, ServerSettings
 from django_wsgiperf.db.settings import pool_settings
@@ -161,6 +161,7 @@ CHECKS: dict[str, Check] = {
     "wsgiperf.E008": Check(checks.Error, "two pools", database.one_pool_is_enough),
     "wsgiperf.E009": Check(checks.Error, "validator not found", database.validators_are_found),
     "wsgiperf.E010": Check(checks.Error, "store that cannot be shared", cache.store_can_be_shared),
+    "wsgiperf.E011": Check(checks.Error, "route namer not found", timing.route_namer_is_found),
     "wsgiperf.W001": Check(checks.Warning, "no application named", project.wsgi_application_is_named),
     "wsgiperf.W002": Check(
         checks.Warning, "fewer pooled connections than threads", project.native_pool_is_large_enough
@@ -211,6 +212,10 @@ CHECKS: dict[str, Check] = {
     "wsgiperf.W023": Check(checks.Warning, "store that unpickles", cache.store_is_not_unpickled, deploy=True),
     "wsgiperf.W024": Check(checks.Warning, "pages not shared by workers", cache.workers_share_pages, deploy=True),
     "wsgiperf.W025": Check(checks.Warning, "OTLP without its exporter", exports.otlp_exporter_is_installed),
+    "wsgiperf.W026": Check(checks.Warning, "timing middleware not first", timing.middleware_is_first),
+    "wsgiperf.W027": Check(
+        checks.Warning, "Server-Timing for everybody", timing.timing_is_not_for_everybody, deploy=True
+    ),
     "wsgiperf.I001": Check(checks.Info, "no pool for a database in memory", database.memory_is_left_alone),
     "wsgiperf.I002": Check(checks.Info, "metrics without prometheus-client", exports.prometheus_client_is_installed),
 }

@@ -1,0 +1,55 @@
+"""Checks of the request timing: that it stands where it sees everything, and tells nobody what they need not know.
+
+Each takes the server's settings and yields (message, hint); its docstring explains it in docs/checks.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from django.conf import settings
+
+from django_wsgiperf import conf
+from django_wsgiperf.checks.facts import Finding, cannot_be_imported
+from django_wsgiperf.conf import ServerSettings
+from django_wsgiperf.metrics.instruments import MIDDLEWARE
+
+
+def _is_used() -> bool:
+    return any(name in settings.MIDDLEWARE for name in MIDDLEWARE)
+
+
+def middleware_is_first(values: ServerSettings) -> Iterator[Finding]:
+    """`RequestTimingMiddleware` measures what comes after it in `MIDDLEWARE`.
+
+    What stands before it takes time that nobody sees, and requests that are answered there are not counted.
+    """
+    for name in MIDDLEWARE:
+        if name in settings.MIDDLEWARE and settings.MIDDLEWARE[0] not in MIDDLEWARE:
+            yield (
+                f"{name!r} comes after {settings.MIDDLEWARE[0]!r} in MIDDLEWARE, and does not measure it.",
+                "Put it first.",
+            )
+            return
+
+
+def route_namer_is_found(values: ServerSettings) -> Iterator[Finding]:
+    """`METRICS["ROUTE_NAMER"]` is imported when the first request comes, which then fails."""
+    dotted = conf.current("METRICS").values.route_namer
+    if dotted and _is_used() and (why := cannot_be_imported(dotted)):
+        yield (
+            f"METRICS['ROUTE_NAMER'] is {dotted!r}, but {why}.",
+            "Write the dotted name of a function, for example 'shop.metrics.name_of'.",
+        )
+
+
+def timing_is_not_for_everybody(values: ServerSettings) -> Iterator[Finding]:
+    """`METRICS["SERVER_TIMING"] = "all"` tells every client how long the database and the cache took.
+
+    How long things take tells a stranger what exists: whether a user does, whether a page is cached.
+    """
+    if conf.current("METRICS").values.server_timing == "all" and _is_used():
+        yield (
+            "METRICS['SERVER_TIMING'] is 'all': every client is told what its request spent time on.",
+            "Set it to 'staff', which is the default, or to 'off'.",
+        )

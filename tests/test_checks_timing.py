@@ -1,0 +1,52 @@
+"""The checks of the request timing: what provokes each, and what settles it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from django.core import checks
+from django.test import override_settings
+
+from tests.checking import sound_project
+
+TIMING = "django_wsgiperf.middleware.RequestTimingMiddleware"
+COMMON = "django.middleware.common.CommonMiddleware"
+
+
+@pytest.fixture(autouse=True)
+def _a_sound_project(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    yield from sound_project(monkeypatch)
+
+
+def found() -> set[str]:
+    """The numbers of what the checks say, without their prefix."""
+    messages = checks.run_checks(tags=["wsgiperf"], include_deployment_checks=True)
+    return {str(message.id).removeprefix("wsgiperf.") for message in messages}
+
+
+@pytest.mark.parametrize("name", [TIMING, "django_wsgiperf.metrics.middleware.RequestTimingMiddleware"])
+def test_the_middleware_is_first(name: str) -> None:
+    with override_settings(MIDDLEWARE=[COMMON, name]):
+        assert found() == {"W026"}
+    with override_settings(MIDDLEWARE=[name, COMMON]):
+        assert found() == set()
+    with override_settings(MIDDLEWARE=[COMMON]):
+        assert found() == set(), "it is not used"
+
+
+@pytest.mark.parametrize("dotted", ["no.such.module.name", "tests.checking.no_such_name"])
+def test_the_namer_can_be_imported(dotted: str) -> None:
+    with override_settings(MIDDLEWARE=[TIMING], WSGIPERF={"METRICS": {"ROUTE_NAMER": dotted}}):
+        assert found() == {"E011"}
+    with override_settings(MIDDLEWARE=[TIMING], WSGIPERF={"METRICS": {"ROUTE_NAMER": "tests.checking.sound_project"}}):
+        assert found() == set()
+    with override_settings(MIDDLEWARE=[], WSGIPERF={"METRICS": {"ROUTE_NAMER": dotted}}):
+        assert found() == set(), "nobody asks it"
+
+
+def test_not_everybody_is_told_where_the_time_went() -> None:
+    with override_settings(MIDDLEWARE=[TIMING], WSGIPERF={"METRICS": {"SERVER_TIMING": "all"}}):
+        assert found() == {"W027"}
+    with override_settings(MIDDLEWARE=[TIMING], WSGIPERF={"METRICS": {"SERVER_TIMING": "staff"}}):
+        assert found() == set()
