@@ -22,13 +22,15 @@ from .svg import element, path, picture
 
 WIDTH: Final = 1000.0
 HEIGHT: Final = 260.0
+LEAST: Final = 1e-15
+"""What is less than this is nothing, for an axis."""
 SPARK_WIDTH: Final = 120.0
 SPARK_HEIGHT: Final = 32.0
 
 
 def round_up(value: float) -> float:
     """The next of 1, 2, 2.5 and 5, times a power of ten: where an axis may end."""
-    if value <= 0 or not math.isfinite(value):
+    if value < LEAST or not math.isfinite(value):
         return 1.0
     power = 10.0 ** math.floor(math.log10(value))
     return next((step * power for step in (1, 2, 2.5, 5) if value <= step * power), 10 * power)

@@ -46,7 +46,10 @@ class Overhead:
 def lines(live: Live, interval_s: float) -> list[ProcessLine]:
     """In the order of hosts, then of ages."""
     silent = {process.instance for process in capacity.stale(live.processes, live.at_s, interval_s)}
-    releases = [process.release for process in live.processes if process.instance not in silent]
+    told = [process for process in live.processes if process.release]
+    releases = [process.release for process in told if process.instance not in silent] or [
+        process.release for process in told
+    ]
     usual = max(set(releases), key=lambda release: (releases.count(release), release), default="")
     return [
         ProcessLine(

@@ -70,7 +70,7 @@ window.wsgiperfCharts = (() => {
   /* -- one chart -- */
 
   function roundUp(value) {
-    if (!(value > 0)) return 1;
+    if (!(value >= 1e-15)) return 1;
     const power = 10 ** Math.floor(Math.log10(value));
     return ([1, 2, 2.5, 5].find((step) => value <= step * power * 1.000001) ?? 10) * power;
   }
