@@ -179,6 +179,8 @@ class RequestTimingMiddleware:
     def _end_without_response(self, record: Record, request: HttpRequest, error: BaseException) -> None:
         """What no middleware turns into a response: the client of an asynchronous request left, the server interrupts
         this one, or the process ends."""
+        # From here on the collector is not the request's.
+        current.set(None)
         now_ns = perf_counter_ns()
         if isinstance(error, asyncio.CancelledError):
             record.status, record.aborted = CLIENT_LEFT, True

@@ -189,6 +189,10 @@ class Record:
         self.cpu_began_ns = -1
         self.began_ns = time.perf_counter_ns()
 
+    def __reduce__(self) -> tuple[type[None], tuple[()]]:
+        """A request that somebody pickles or copies has its record with it, which there is none of elsewhere: None."""
+        return type(None), ()
+
     # -- for instruments
 
     def enter(self) -> bool:

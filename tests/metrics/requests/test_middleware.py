@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import contextvars
+import copy
+import pickle
 from typing import Any
 
 import pytest
@@ -209,6 +211,26 @@ class TestHowItEnds:
         assert "is not measured" in caplog.text
         assert measured.records == []
         assert not pipeline.running
+
+    def test_requests_can_be_pickled_and_copied_as_ever(self, db: None) -> None:
+        copies: list[HttpRequest] = []
+
+        def copies_requests(get_response: Any) -> Any:
+            def middleware(request: Any) -> Any:
+                request.META = {"PATH_INFO": "/plain/"}
+                request.wsgiperf.route = "mine"
+                copies.extend([pickle.loads(pickle.dumps(request)), copy.deepcopy(request)])
+                return get_response(request)
+
+            return middleware
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setitem(globals(), "copies_requests", copies_requests)
+            with measuring(middleware=(TIMING, HERE + "copies_requests")) as measured:
+                assert measured.record("/plain/").status == 200
+        for each in copies:
+            state: Any = each.wsgiperf  # type: ignore[attr-defined]
+            assert (state.route, state.record, state.request_id) == ("mine", None, "")
 
 
 class TestRequestsInRequests:
