@@ -195,7 +195,7 @@ class Aggregator:
 
     def _add_databases(self, cell: Cell, record: Record) -> None:
         sums = cell.sums
-        execute_ns = wait_ns = 0
+        execute_ns = wait_ns = queries = 0
         for alias, use in record.db.items():
             numbers = cell.databases.get(alias)
             if numbers is None:
@@ -204,7 +204,7 @@ class Aggregator:
                 numbers = cell.databases.setdefault(alias, [0, 0, 0, 0, 0])
             execute_ns += use.execute_ns
             wait_ns += use.wait_ns
-            sums[_QUERIES] += use.queries
+            queries += use.queries
             sums[_ROWS] += use.rows
             numbers[0] += use.queries
             numbers[1] += use.rows
@@ -214,12 +214,13 @@ class Aggregator:
         if record.first_byte_parts is None:
             sums[_DB] += execute_ns
             sums[_POOL] += wait_ns
+        sums[_QUERIES] += queries
         cell.database.record(execute_ns)
-        if record.queries and self._repeats(record):
+        if queries >= self._n_plus_one and self._repeats(record):
             sums[_N_PLUS_ONE] += 1
 
     def _repeats(self, record: Record) -> bool:
-        return any(int(numbers[0]) >= self._n_plus_one for numbers in record.queries.values())
+        return any(numbers[0] >= self._n_plus_one for numbers in record.queries.values())
 
     def _add_caches(self, cell: Cell, record: Record) -> None:
         sums = cell.sums

@@ -33,7 +33,7 @@ Mode = Literal["thread", "requests", "tests", "off"]
 """Who does the work: a thread, requests when they are over, whoever calls flush(), or nobody."""
 
 TICK_S: Final = 1.0
-CHUNK: Final = 200
+CHUNK: Final = 500
 """Records that are summed in one go; between two of them other threads come round."""
 _HITS_FACTOR: Final = 4
 _INLINE: Final = 256
