@@ -152,7 +152,7 @@ class Held:
             return ()
         if len(entry.body) < sending.min_bytes:
             return ()
-        return sending.codings if compression.worthwhile(entry.headers, entry.body, sending.min_bytes) else ()
+        return sending.codings if is_worthwhile(entry.headers) else ()
 
     @property
     def expires_at(self) -> float:
@@ -218,6 +218,23 @@ class Held:
             ]
             representation.ready = (int(now), headers)
         return headers.copy()
+
+
+def is_worthwhile(headers: Headers) -> bool:
+    """Whether a body with this head gains by a content coding: compression.worthwhile(), for what is in memory."""
+    content_type = ""
+    for name, value in headers:
+        # Most fields are none of these by their lengths alone.
+        length = len(name)
+        if length == 12:
+            if name.lower() == "content-type":
+                content_type = value
+        elif length == 16:
+            if name.lower() == "content-encoding" and value.strip(" \t").lower() not in ("", "identity"):
+                return False
+        elif length == 13 and name.lower() == "content-range":
+            return False
+    return compression.is_compressible(content_type)
 
 
 def varying_by_coding(headers: Headers) -> tuple[tuple[str, str], ...]:

@@ -31,7 +31,6 @@ from .storage import Kept, jittered, keep, search_in
 from .tags import Verdict as Purged
 from .ticket import Ticket
 
-_CONDITIONS: Final = ("if-none-match", "if-modified-since")
 _NO_LONGER: Final = frozenset(
     {
         *(Reason.NEVER, Reason.EXCLUDED, Reason.STREAMING, Reason.STATUS, Reason.NOT_UNDERSTOOD, Reason.MALFORMED),
@@ -85,7 +84,7 @@ class Making(Looking):
         kept = keep(engine, self, made, render_s)
         if kept.held is not None:
             self._hand_over(kept.held, ticket)
-            if self.request.query:
+            if self.request.query and len(engine.hit_for_miss):
                 engine.hit_for_miss.unmark(self._path_key())
             held = kept.held
             if engine.shelf.store is not None:
@@ -104,7 +103,8 @@ class Making(Looking):
             wanted = {}
         else:
             return None
-        self.stripped = any(name in self.request.fields for name in _CONDITIONS)
+        fields = self.request.fields
+        self.stripped = "if-none-match" in fields or "if-modified-since" in fields
         return wanted if wanted or self.stripped else None
 
     def _confirmed(self, made: Made, ticket: Ticket[Landing]) -> Generator[Any, Any, Reply]:
@@ -213,7 +213,7 @@ class Making(Looking):
                 ticket.fail()
             else:
                 ticket.release(engine.hit_for_miss_s)
-                if self.request.query and engine.hit_for_miss_s:
+                if self.request.query and engine.hit_for_miss_s and engine.store is not None:
                     engine.hit_for_miss.mark(self._path_key(), engine.hit_for_miss_s)
         if candidate is not None and not failed and kept.reason in _NO_LONGER and not self.private:
             yield Call(lambda: engine.shelf.drop(candidate))

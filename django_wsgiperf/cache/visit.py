@@ -67,7 +67,13 @@ class Visit(Making):
             or engine.site.is_excluded(request.path)
         ):
             return engine.flights.alone()
-        if request.query and self.candidate is None and engine.hit_for_miss.is_marked(self._path_key()):
+        if (
+            engine.store is not None
+            and request.query
+            and self.candidate is None
+            and len(engine.hit_for_miss)
+            and engine.hit_for_miss.is_marked(self._path_key())
+        ):
             # As the last answers of this path: searches, filters, whatever has a query that never comes again.
             return engine.flights.alone(Why.UNSHARED)
         key = engine.shelf.vary_key(self.primary, request).hex()
