@@ -71,6 +71,20 @@ def redis_url() -> Iterator[str]:
         yield database.url
 
 
+@pytest.fixture
+def connections_left_alone() -> Iterator[None]:
+    """For tests that call a handler themselves. As Django's test client does: a request that begins or ends closes no
+    database connection, which may be one that an earlier test has opened, and that this one may not use."""
+    from django.core.signals import request_finished, request_started
+    from django.db import close_old_connections
+
+    for signal in (request_started, request_finished):
+        signal.disconnect(close_old_connections)
+    yield
+    for signal in (request_started, request_finished):
+        signal.connect(close_old_connections)
+
+
 @pytest.fixture(scope="session")
 def chromium_path() -> str:
     """The path of a Chromium that runs headless."""

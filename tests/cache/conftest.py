@@ -5,20 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from django.core.signals import request_finished, request_started
-from django.db import close_old_connections
 
 from . import doors
 
 
 @pytest.fixture(autouse=True)
-def connections_of_the_test() -> Iterator[None]:
-    """As Django's test client does: the test's own database connections are not the requests' to close."""
-    for signal in (request_started, request_finished):
-        signal.disconnect(close_old_connections)
-    yield
-    for signal in (request_started, request_finished):
-        signal.connect(close_old_connections)
+def _connections_of_the_test(connections_left_alone: None) -> None:
+    """Handlers are called all the time here."""
 
 
 @pytest.fixture(params=doors.DOORS)

@@ -22,6 +22,8 @@ from django_wsgiperf.management.wsgiperf._reasons import MEANINGS
 from django_wsgiperf.wsgi import get_wsgi_application
 from tests.benchmarks.serving.environ import ready_made
 
+pytestmark = pytest.mark.usefixtures("connections_left_alone")
+
 PAGE = (Path(__file__).parents[2] / "docs" / "response-cache.md").read_text(encoding="utf-8")
 STATUSES = re.findall(r"^\| `(wsgiperf; .+?)` \|", PAGE, re.M)
 
