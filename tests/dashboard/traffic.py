@@ -58,7 +58,7 @@ KINDS = (
     Kind("/checkout/", 1.4, 12, 14, 1.8, 6, method="POST", failing=0.02),
     Kind("/supplier/<int:pk>/", 1.2, 640, 1, 0.8),
     Kind("/account/login/", 1, 95, 3, 0.9, 4, method="POST", missing=0.1),
-    Kind("/stock/export/", 0.3, 180, 40, 4),
+    Kind("/stock/export/", 1, 60, 40, 2),
     Kind("(not found)", 3, 1.5, 0, missing=1.0),
     Kind("(redirect)", 2, 0.6),
 )
@@ -161,7 +161,7 @@ class Traffic:
             record.page_cache = "miss" if chance.random() < 0.8 else "stale"
         elif kind.route.startswith("/"):
             record.page_cache = "bypass"
-        if record.total_ns > 900 * MS:
+        if record.total_ns > 700 * MS:
             record.stacks = [STACK.format(line=line) for line in (88, 91)]
         return record
 
