@@ -23,6 +23,13 @@ from .conftest import CACHES, Measured
 LOCMEM = CACHES["default"]["BACKEND"]
 
 
+class OwnGetOrSet(LocMemCache):
+    """A backend with a get_or_set() of its own."""
+
+    def get_or_set(self, key: Any, default: Any, timeout: Any = 300, version: Any = None) -> Any:
+        return super().get_or_set(key, default, timeout, version)
+
+
 class OwnAsync(LocMemCache):
     """A backend with asynchronous methods of its own: one that goes by the synchronous one, and one that does not."""
 
@@ -157,6 +164,15 @@ class TestAsynchronousMethods:
         asyncio.run(ask())
         assert use_of(record) == (3, 1, 2)
 
+    def test_the_function_for_aget_or_set_runs_where_it_would_without_us(self, record: Record) -> None:
+        threads: list[int] = []
+
+        async def ask() -> None:
+            await cache.aget_or_set("key", lambda: threads.append(threading.get_ident()))
+            assert threads == [threading.get_ident()]
+
+        asyncio.run(ask())
+
     def test_at_once_they_take_no_more_than_the_time_that_passes(self, record: Record) -> None:
         async def ask() -> None:
             await asyncio.gather(*(cache.aget_many(["a", "b"]) for _ in range(20)))
@@ -195,6 +211,22 @@ class TestOwnAsynchronousMethods:
 
     def test_outside_of_requests_they_are_as_ever(self) -> None:
         assert asyncio.run(cache.aget("key", "default")) == "default"
+
+
+def test_a_backends_own_get_or_set_counts_once_both_ways(record: Record) -> None:
+    async def ask() -> None:
+        assert await cache.aget_or_set("key", 6) == 5
+        assert await cache.aget_or_set("other", lambda: 7) == 7
+
+    with override_settings(CACHES={"default": {"BACKEND": f"{__name__}.OwnGetOrSet", "LOCATION": "get-or-set"}}):
+        instruments.install()
+        try:
+            cache.clear()
+            assert cache.get_or_set("key", 5) == 5
+            asyncio.run(ask())
+        finally:
+            instruments.uninstall()
+    assert use_of(record) == (4, 1, 2)
 
 
 class TestHooks:
