@@ -215,17 +215,17 @@ def _database(numbers: list[int]) -> Totals:
 
 
 def _heat(steps: dict[int, Cell]) -> Iterable[HeatCell]:
-    """By doublings, whose bounds are exact."""
+    """By half doublings: two rows of the map from one exact bound to the next."""
     for start in sorted(steps):
         response = steps[start].response
         counts: dict[int, int] = {}
         if response.zeros:
-            counts[-30] = response.zeros
+            counts[-60] = response.zeros
         for index, count in response:
-            doubling = index // 8
-            counts[doubling] = counts.get(doubling, 0) + count
-        for doubling, count in sorted(counts.items()):
-            yield HeatCell(start, upper_s(doubling * 8 + 7), count)
+            half = index // 4
+            counts[half] = counts.get(half, 0) + count
+        for half, count in sorted(counts.items()):
+            yield HeatCell(start, upper_s(half * 4 + 3), count)
 
 
 def _samples(reader: Reader, window: Window, host: str, route: str, limit: int) -> list[Sample]:

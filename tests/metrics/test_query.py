@@ -218,7 +218,7 @@ def test_route_has_its_series_heat_databases_exceptions_and_samples(site: Site) 
     assert detail.row.share == pytest.approx(706 / 853)
     assert [(cell.start_s, cell.upper_s, cell.count) for cell in detail.heat] == [
         (NOON, 2**-8, 2),
-        (NOON, 1.0, 1),
+        (NOON, 2**-0.5, 1),
     ]
     assert {alias: (totals.queries, totals.rows) for alias, totals in detail.databases.items()} == {
         "archive": (2, 0),
