@@ -16,6 +16,7 @@ from itertools import pairwise
 from typing import TYPE_CHECKING, Final
 
 from . import payload, samples
+from .histogram import Histogram
 from .stores.base import LEVELS, Row, Store
 from .tally import OTHER, SampleData, Tally
 
@@ -164,6 +165,10 @@ class _RollUp:
             except payload.Unreadable as error:
                 logger.warning("Metrics of %s at %d cannot be read and are lost: %s", row.owner, row.start, error)
         both.tally.merge(delta.tally, self._max_routes)
+        if row.level > 60:
+            for cell in both.tally.routes.values():
+                # A sixth of the room, and nobody asks for it of a time that is past: the sums by alias are kept.
+                cell.database = Histogram()
         keeps_samples = not (row.rolled and row.level == 60)
         slow = samples.pick([*both.samples, *delta.samples], self._settings.slow_samples, SAMPLES[row.level])
         return Row(

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from django_wsgiperf.metrics import payload, rollup, samples
+from django_wsgiperf.metrics.histogram import Histogram
 from django_wsgiperf.metrics.record import Record
 from django_wsgiperf.metrics.stores.base import LEVELS, Row
 from django_wsgiperf.metrics.tally import Tally
@@ -86,6 +87,8 @@ def merged(tallies: list[Tally], level: int) -> Tally:
     for each in tallies:
         whole.merge(each, ROUTES + 1)
         whole.samples += each.samples
+    for cell in whole.routes.values():
+        cell.database = Histogram()
     whole.samples = samples.pick(whole.samples, 3, rollup.SAMPLES[level])
     return whole
 
@@ -100,6 +103,22 @@ def rows(now_s: int, *, seed: int = 1, requests: int = 6000, variants: int = 6) 
             yield _row(level, start, chance.choice(finer), coarser=coarser, now_s=now_s)
         if coarser:
             finer = [merged(chance.choices(finer, k=coarser // level), coarser) for _ in range(variants)]
+
+
+def kinds_of_rows(now_s: int, *, seed: int = 1, requests: int = 6000) -> dict[int, list[Row]]:
+    """Some rows of each level, as rows() has them: each with and without slow requests, by how many are."""
+    chance = random.Random(seed)
+    found = kinds(chance)
+    finer = [minute_of(chance, found, requests) for _ in range(2)]
+    made: dict[int, list[Row]] = {}
+    for level, coarser in zip(LEVELS[1:], (*LEVELS[2:], 0), strict=True):
+        starts = range((now_s - KEPT_S[level]) // level * level, now_s // level * level, level)
+        # As many of the youngest, which have most, as of the others in the same proportion.
+        chosen = starts[:: max(1, len(starts) // 15)]
+        made[level] = [_row(level, start, chance.choice(finer), coarser=coarser, now_s=now_s) for start in chosen]
+        if coarser:
+            finer = [merged(chance.choices(finer, k=coarser // level), coarser) for _ in range(2)]
+    return made
 
 
 def _row(level: int, start: int, tally: Tally, *, coarser: int, now_s: int) -> Row:
