@@ -116,7 +116,10 @@ class CacheSettings(Section):
         5.0, "longest wait for a page that another request is making", group="Many requests for one page", min=0.01
     )
     max_waiters: int = option(
-        0, "threads that may wait so; 0 is all but two of `serve`, and 32 elsewhere", min=0, max=10_000
+        0,
+        "threads that may wait so long, others a quarter of a second; 0 is all but two of `serve`, and 32 elsewhere",
+        min=0,
+        max=10_000,
     )
     lease_s: float = option(10.0, "time one process has for a page before another tries too", min=0.1, max=600)
     hit_for_miss_s: float = option(

@@ -15,7 +15,7 @@ from typing import Final
 
 from . import compression
 from .entry import MUST_VALIDATE, NO_TRANSFORM, Entry
-from .headers import cache_status, parse_vary
+from .headers import ANY_TAG, cache_status, parse_etag, parse_etags, parse_vary, weak_match
 from .headers.lists import EVERYTHING
 from .messages import Headers
 from .normalise import choose_coding
@@ -175,6 +175,21 @@ class Held:
         coding = choose_coding(accepted, self.offered)
         return self._representations.get(coding) or self._encoded(coding)
 
+    def known_to(self, tags: str) -> Representation | None:
+        """The one that an If-None-Match names, so that a client that has one of them keeps it, though it would get
+        another today: what was made for it was not compressed yet. None where it has none of them."""
+        wanted = parse_etags(tags)
+        if not self.offered or wanted == ANY_TAG:
+            return None
+        own = next((parse_etag(value) for name, value in self.entry.headers if name.lower() == "etag"), None)
+        if own is None:
+            return None
+        for coding in ("identity", *self.offered):
+            tag = own if coding == "identity" else encoded_etag(own, coding)
+            if any(weak_match(each, tag) for each in wanted):
+                return self._representations.get(coding) or self._encoded(coding)
+        return None
+
     def _encoded(self, coding: str) -> Representation:
         if coding in self.refused_codings or coding in self._busy:
             return self._representations["identity"]
@@ -250,14 +265,19 @@ def varying_by_coding(headers: Headers) -> tuple[tuple[str, str], ...]:
     return (*kept, ("Vary", f"{value}, Accept-Encoding"))
 
 
+def encoded_etag(etag: str, coding: str) -> str:
+    """The ETag of a representation in a content coding. A weak one is for all of them."""
+    return etag if etag.startswith("W/") or not etag.endswith('"') else f'{etag[:-1]}-{coding}"'
+
+
 def encoded_headers(headers: Headers, coding: str, length: int) -> tuple[tuple[str, str], ...]:
     """The head of a representation in a content coding. It is another one, so its strong ETag is another, too
     (RFC 9110, 8.8.3.3)."""
     changed: HeaderList = []
     for name, value in varying_by_coding(headers):
         lower = name.lower()
-        if lower == "etag" and not value.startswith("W/") and value.endswith('"'):
-            changed.append((name, f'{value[:-1]}-{coding}"'))
+        if lower == "etag":
+            changed.append((name, encoded_etag(value, coding)))
         elif lower not in ("content-length", "content-encoding", "accept-ranges"):
             changed.append((name, value))
     return (*changed, ("Content-Encoding", coding), ("Content-Length", str(length)))

@@ -136,7 +136,8 @@ class Looking:
         request, entry = self.request, held.entry
         whole = "range" in request.fields and request.method == "GET"
         accepted = None if whole else request.fields.get("accept-encoding")
-        representation = held.representation(accepted)
+        known = request.fields.get("if-none-match")
+        representation = (known and held.known_to(known)) or held.representation(accepted)
         sent = answer(request, entry.status, representation.headers, len(representation.body), entry.stored_at)
         end = len(representation.body) if sent.end is None else sent.end
         body = representation.body[sent.first : end]

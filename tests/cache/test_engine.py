@@ -269,8 +269,27 @@ def test_compressed_once_with_an_etag_of_its_own(site: Site) -> None:
     assert (plain.text, plain.fields["vary"]) == (text, "Accept-Encoding")
     assert plain.fields["etag"] != packed.fields["etag"]
     assert site.get("/", Accept_Encoding="gzip", If_None_Match=packed.fields["etag"]).status == 304
-    assert site.get("/", If_None_Match=packed.fields["etag"]).status == 200
     assert site.renders("/") == 1
+
+
+def test_client_keeps_the_representation_that_it_has(site: Site) -> None:
+    site.view("/", lambda request: page("<p>words</p>" * 200))
+    # Made for this one, and not compressed yet.
+    first = site.get("/", Accept_Encoding="gzip")
+    assert "content-encoding" not in first.fields
+    unchanged = site.get("/", Accept_Encoding="gzip", If_None_Match=f'"other", {first.fields["etag"]}')
+    assert (unchanged.status, unchanged.fields["etag"]) == (304, first.fields["etag"])
+    packed = site.get("/", Accept_Encoding="gzip")
+    unchanged = site.get("/", Accept_Encoding="br, gzip", If_None_Match=f"W/{packed.fields['etag']}")
+    assert (unchanged.status, unchanged.fields["etag"]) == (304, packed.fields["etag"])
+    assert site.get("/", Accept_Encoding="gzip", If_None_Match='"other"').fields["content-encoding"] == "gzip"
+
+
+def test_weak_etag_is_that_of_all_codings(site: Site) -> None:
+    site.view("/", lambda request: page("<p>words</p>" * 200, ETag='W/"1"'))
+    site.get("/")
+    assert site.get("/", Accept_Encoding="gzip").fields["etag"] == 'W/"1"'
+    assert site.get("/", Accept_Encoding="gzip", If_None_Match='W/"1"').status == 304
 
 
 def test_no_transform_is_not_compressed(site: Site) -> None:
