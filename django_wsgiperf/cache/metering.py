@@ -26,18 +26,22 @@ class Meter:
 
     def __init__(self) -> None:
         self._report: Report | None = None
+        self._excluded: tuple[str, ...] = ()
+        """Beginnings of paths that are not measured."""
 
     def hit(self, entry: Entry, environ: Mapping[str, Any], body_bytes: int, began_ns: int) -> None:
         """A fresh page was sent for a GET."""
         report = self._report or self._find()
-        if report is not _nothing:
+        if report is not _nothing and not (self._excluded and environ["PATH_INFO"].startswith(self._excluded)):
             took_ns = perf_counter_ns() - began_ns
             report(entry.route, "GET", entry.status, body_bytes, took_ns, "hit", environ.get("wsgiperf.queue_ns", -1))
 
     def reply(self, reply: Reply, environ: Mapping[str, Any], body_bytes: int, began_ns: int) -> None:
         """Something stored was sent."""
         report = self._report or self._find()
-        if report is not _nothing and reply.held is not None:
+        if report is _nothing or (self._excluded and environ["PATH_INFO"].startswith(self._excluded)):
+            return
+        if reply.held is not None:
             took_ns = perf_counter_ns() - began_ns
             report(
                 reply.held.entry.route,
@@ -51,7 +55,9 @@ class Meter:
 
     def _find(self) -> Report:
         report: Report = _nothing
-        if conf.current("METRICS").values.enabled:
+        values = conf.current("METRICS").values
+        if values.enabled:
+            self._excluded = values.exclude
             from django_wsgiperf.metrics import pipeline
 
             report = getattr(pipeline, "page_cache_hit", _nothing)

@@ -99,10 +99,11 @@ def test_codings_count_among_the_memory_of_a_page(site: Site) -> None:
 def test_hits_are_reported_under_the_route_of_the_page(monkeypatch: pytest.MonkeyPatch) -> None:
     reported: list[tuple[Any, ...]] = []
     monkeypatch.setattr(pipeline, "page_cache_hit", lambda *told: reported.append(told))
-    metrics = {"STORE": "memory"}
+    metrics = {"STORE": "memory", "EXCLUDE": ["/ping"]}
     with doors.site("wsgi", WSGIPERF={"METRICS": metrics, "CACHE": {"JITTER": 0.0, "EARLY_REFRESH": 0.0}}) as site:
         site.view("/", lambda request: page("12345", "max-age=60, stale-while-revalidate=60"))
-        site.get("/")
+        site.view("/ping", lambda request: page())
+        site.get("/"), site.get("/ping"), site.get("/ping"), site.get("/ping", "HEAD")
         assert reported == []
         asked = environ("/") | {"wsgiperf.queue_ns": 17}
         list(site.application(asked, lambda status, headers, exc_info=None: None))
