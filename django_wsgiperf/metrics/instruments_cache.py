@@ -8,14 +8,14 @@ and add(), get_many() by many get(). Keys may hold what is nobody's business, an
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from contextvars import ContextVar
 from time import perf_counter_ns
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from django.core.cache import CacheHandler, caches
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 
-from .record import CacheUse, Record, current
+from .instruments_cache_async import MISSING, async_call, asynchronous, count, of_answer, of_value
+from .record import Record, current
 
 if TYPE_CHECKING:
     _Base = BaseCache
@@ -25,25 +25,9 @@ else:
 Outcome = Callable[[Any], tuple[int, int]]
 """The hits and misses in a result."""
 
-_MISSING: Final = object()
 _SIMPLE: Final = ("set", "add", "delete", "touch", "set_many", "delete_many", "incr", "decr", "clear",
                   "incr_version", "decr_version")  # fmt: skip
 _LOOKUPS: Final = ("get", "get_many", "has_key", "get_or_set")
-
-
-class _AsyncCall:
-    """An asynchronous call that is under way. Those of BaseCache use the synchronous ones, in another thread."""
-
-    __slots__ = ("found", "looks", "outside_ns")
-
-    def __init__(self, looks: bool) -> None:
-        self.looks = looks
-        """It is an aget_or_set() that has not looked yet."""
-        self.found = False
-        self.outside_ns = 0
-
-
-_async_call: ContextVar[_AsyncCall | None] = ContextVar("wsgiperf_async_call", default=None)
 
 
 class TimedCache(_Base):
@@ -65,14 +49,14 @@ class TimedCache(_Base):
             if not self._wsgiperf_looks:
                 return call(key, default, version=version, **more)
             self._wsgiperf_looks = False
-            value = call(key, _MISSING, version=version, **more)
-            self._wsgiperf_found = value is not _MISSING
+            value = call(key, MISSING, version=version, **more)
+            self._wsgiperf_found = value is not MISSING
         else:
             # Not by comparing with the default: what is cached may be None, or equal to it.
-            value = self._wsgiperf_time(record, "get", _of_value, call, key, _MISSING, version=version, **more)
-            if (outer := _async_call.get()) is not None and outer.looks:
-                outer.looks, outer.found = False, value is not _MISSING
-        return default if value is _MISSING else value
+            value = self._wsgiperf_time(record, "get", of_value, call, key, MISSING, version=version, **more)
+            if (outer := async_call.get()) is not None and outer.looks:
+                outer.looks, outer.found = False, value is not MISSING
+        return default if value is MISSING else value
 
     def get_many(self, keys: Iterable[Any], *args: Any, **kwargs: Any) -> Any:
         call = super().get_many
@@ -91,7 +75,7 @@ class TimedCache(_Base):
         record = self._wsgiperf_record()
         if record is None:
             return call(*args, **kwargs)
-        return self._wsgiperf_time(record, "has_key", _of_answer, call, *args, **kwargs)
+        return self._wsgiperf_time(record, "has_key", of_answer, call, *args, **kwargs)
 
     def get_or_set(
         self, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None, **more: Any
@@ -110,7 +94,7 @@ class TimedCache(_Base):
             )
         finally:
             self._wsgiperf_looks = False
-            if (outer := _async_call.get()) is not None:
+            if (outer := async_call.get()) is not None:
                 outer.looks, outer.found = False, self._wsgiperf_found
             # It was taken out of the call, but for what is around the call it is Python code like any other.
             record.accounted_ns -= sum(outside_ns)
@@ -137,7 +121,7 @@ class TimedCache(_Base):
             whole_ns = perf_counter_ns() - began_ns
             self._wsgiperf_inside = False
             alias = self._wsgiperf_alias
-            counts = _async_call.get() is None
+            counts = async_call.get() is None
             if seated:
                 own_ns = whole_ns - (record.accounted_ns - accounted_ns)
                 record.accounted_ns += own_ns
@@ -152,7 +136,7 @@ class TimedCache(_Base):
                 record.add_span("cache", began_ns, whole_ns, f"{name} {alias}")
                 record.seat.release()
             elif counts:
-                record.add_beside(lambda: _count(record.cached(alias), hits, misses))
+                record.add_beside(lambda: count(record.cached(alias), hits, misses))
 
     def _wsgiperf_outcome(self, _: Any) -> tuple[int, int]:
         """Of get_or_set(), whose result tells nothing."""
@@ -182,22 +166,8 @@ class TimedCache(_Base):
         return computed
 
 
-def _of_value(value: Any) -> tuple[int, int]:
-    return (0, 1) if value is _MISSING else (1, 0)
-
-
-def _of_answer(found: Any) -> tuple[int, int]:
-    return (1, 0) if found else (0, 1)
-
-
 def _of_nothing(_: Any) -> tuple[int, int]:
     return 0, 0
-
-
-def _count(use: CacheUse, hits: int, misses: int) -> None:
-    use.calls += 1
-    use.hits += hits
-    use.misses += misses
 
 
 def _simple(name: str) -> Callable[..., Any]:
@@ -218,92 +188,6 @@ for _name in _SIMPLE:
     setattr(TimedCache, _name, _simple(_name))
 
 
-# -- asynchronous methods: a backend's own, or BaseCache's, which may call each other
-
-
-def _asynchronous(name: str, base: type[BaseCache]) -> Callable[..., Any]:
-    """Counts an asynchronous method as one call. What the synchronous ones inside of it take is added there."""
-    call = getattr(base, "a" + name)
-    if name == "get_or_set" and base.get_or_set is BaseCache.get_or_set and base.aget_or_set is BaseCache.aget_or_set:
-        call = _get_or_set
-
-    async def method(self: TimedCache, *args: Any, **kwargs: Any) -> Any:
-        record = current.get()
-        if record is None or _async_call.get() is not None:
-            return await call(self, *args, **kwargs)
-        asked, given, outer = 0, None, _AsyncCall(name == "get_or_set")
-        if name == "get":
-            given = kwargs.pop("default", args[1] if len(args) > 1 else None)
-            args = (*args[:1], _MISSING, *args[2:])
-        elif name == "get_many" and args:
-            args = (list(args[0]), *args[1:])
-            asked = len(args[0])
-        elif name == "get_or_set" and len(args) > 1 and callable(args[1]):
-            args = (args[0], _outside_of(outer, args[1]), *args[2:])
-        hits = misses = 0
-        accounted_ns = record.accounted_ns
-        began_ns = perf_counter_ns()
-        token = _async_call.set(outer)
-        try:
-            result = await call(self, *args, **kwargs)
-            if name == "get":
-                hits, misses = _of_value(result)
-                result = given if result is _MISSING else result
-            elif name == "get_many":
-                hits, misses = len(result), max(0, asked - len(result))
-            elif name == "has_key":
-                hits, misses = _of_answer(result)
-            elif name == "get_or_set":
-                hits, misses = _of_answer(outer.found)
-            return result
-        finally:
-            _async_call.reset(token)
-            alias = self._wsgiperf_alias
-            if record.enter():
-                # What has been accounted for meanwhile may be other tasks' of the request: at no time is it more.
-                whole_ns = perf_counter_ns() - began_ns
-                own_ns = max(0, whole_ns - (record.accounted_ns - accounted_ns) - outer.outside_ns)
-                record.accounted_ns += own_ns
-                use = record.cached(alias)
-                use.call_ns += own_ns
-                _count(use, hits, misses)
-                record.leave()
-            else:
-                record.add_beside(lambda: _count(record.cached(alias), hits, misses))
-
-    method.__name__ = "a" + name
-    return method
-
-
-async def _get_or_set(
-    cache: BaseCache, key: Any, default: Any, timeout: Any = DEFAULT_TIMEOUT, version: int | None = None
-) -> Any:
-    """BaseCache's, which Django 6.1 does otherwise where get_or_set() is not BaseCache's: by that, in a thread. The
-    project's function is to run where it would run without us, in the event loop's thread."""
-    value = await cache.aget(key, _MISSING, version=version)
-    if value is not _MISSING:
-        return value
-    made = default() if callable(default) else default
-    await cache.aadd(key, made, timeout=timeout, version=version)
-    # Somebody else may have been faster.
-    return await cache.aget(key, made, version=version)
-
-
-def _outside_of(outer: _AsyncCall, default: Callable[[], Any]) -> Callable[[], Any]:
-    """The project's function for aget_or_set(), which the event loop's thread calls."""
-
-    def computed() -> Any:
-        token = _async_call.set(None)
-        began_ns = perf_counter_ns()
-        try:
-            return default()
-        finally:
-            outer.outside_ns += perf_counter_ns() - began_ns
-            _async_call.reset(token)
-
-    return computed
-
-
 _classes: dict[type[BaseCache], type[BaseCache]] = {}
 """The timed subclass of each class seen. Racing threads make the same one twice, and either will do."""
 
@@ -318,7 +202,7 @@ def _timed_class(base: type[BaseCache]) -> type[BaseCache]:
             "_wsgiperf_base": base,
         }
         for name in (*_LOOKUPS, *_SIMPLE):
-            attributes["a" + name] = _asynchronous(name, base)
+            attributes["a" + name] = asynchronous(name, base)
         made = _classes[base] = cast("type[BaseCache]", type(base.__name__, (TimedCache, base), attributes))
     return made
 
