@@ -55,7 +55,11 @@ class Meter:
 
     def _find(self) -> Report:
         report: Report = _nothing
-        values = conf.current("METRICS").values
+        try:
+            values = conf.current("METRICS").values
+        except conf.ConfigurationError:  # The system checks say so; pages are answered all the same.
+            self._report = _nothing
+            return _nothing
         if values.enabled:
             self._excluded = values.exclude
             from django_wsgiperf.metrics import pipeline
