@@ -59,14 +59,23 @@ def asynchronous(name: str, base: type[BaseCache]) -> Callable[..., Any]:
         if record is None or async_call.get() is not None:
             return await call(self, *args, **kwargs)
         asked, given, outer = 0, None, AsyncCall(name == "get_or_set")
+        # By position or by name, as of the synchronous ones: (key, default, ...) and (keys, ...).
         if name == "get":
-            given = kwargs.pop("default", args[1] if len(args) > 1 else None)
-            args = (*args[:1], MISSING, *args[2:])
-        elif name == "get_many" and args:
-            args = (list(args[0]), *args[1:])
-            asked = len(args[0])
-        elif name == "get_or_set" and len(args) > 1 and callable(args[1]):
-            args = (args[0], _outside_of(outer, args[1]), *args[2:])
+            if len(args) > 1:
+                given, args = args[1], (args[0], MISSING, *args[2:])
+            else:
+                given, kwargs["default"] = kwargs.get("default"), MISSING
+        elif name == "get_many":
+            keys = list(args[0] if args else kwargs.pop("keys"))
+            args, asked = (keys, *args[1:]), len(keys)
+        elif name == "get_or_set":
+            default = args[1] if len(args) > 1 else kwargs.get("default")
+            if callable(default):
+                default = _outside_of(outer, default)
+                if len(args) > 1:
+                    args = (args[0], default, *args[2:])
+                else:
+                    kwargs["default"] = default
         hits = misses = 0
         accounted_ns = record.accounted_ns
         began_ns = perf_counter_ns()

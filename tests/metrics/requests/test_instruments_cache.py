@@ -156,6 +156,19 @@ class TestAsynchronousMethods:
         asyncio.run(ask())
         assert use_of(record) == (6, 3, 2)
 
+    def test_arguments_by_name(self, record: Record) -> None:
+        async def ask() -> None:
+            assert await cache.aget(key="key", default=3) == 3
+            assert await cache.aget(default=3, key="key", version=1) == 3
+            assert await cache.aget_or_set(key="key", default=lambda: 4) == 4
+            assert await cache.aget_many(keys=["key", "other"]) == {"key": 4}
+
+        asyncio.run(ask())
+        assert cache.get(key="key", default=1) == 4
+        assert cache.get_many(keys=["key"]) == {"key": 4}
+        assert cache.get_or_set(key="third", default=lambda: 5) == 5
+        assert use_of(record) == (7, 3, 5)
+
     def test_calls_in_the_function_for_aget_or_set_are_calls(self, record: Record) -> None:
         async def ask() -> None:
             assert await cache.aget_or_set("outer", lambda: cache.get_or_set("inner", 5)) == 5
