@@ -62,8 +62,9 @@ def _has_threads(options: dict[Any, Any]) -> bool:
 class Worker:
     """The queues of one process, and what empties them.
 
-    `_lock` guards the aggregator and the writer: whoever holds it sums or writes. Appending to the queues needs none,
-    and their lengths are looked at without: with n threads they may grow n - 1 past their bounds."""
+    `_turn` is held by the one that does the work. `_lock` guards the aggregator and the writer, and is not held while
+    the store is written: when that hangs, requests sum what they can no longer queue. Appending to the queues needs no
+    lock, and their lengths are looked at without: with n threads they may grow n - 1 past their bounds."""
 
     def __init__(
         self,
@@ -95,7 +96,8 @@ class Worker:
         self._wake_at = max(1, settings.max_pending // 4)
         self._dropped = 0
         self._dropped_told = 0
-        self._lock = threading.RLock()
+        self._turn = threading.Lock()
+        self._lock = threading.Lock()
         self._wake = threading.Event()
         self._answered = threading.Condition()
         """Guards _asked and _done."""
@@ -158,17 +160,33 @@ class Worker:
         if self.mode == "thread":
             if self._thread is None:
                 self.start()
-            elif waiting >= self._wake_at and not self._wake.is_set():
-                self._wake.set()
+            elif waiting >= self._wake_at:
+                if not self._wake.is_set():
+                    self._wake.set()
+                elif waiting >= 2 * self._wake_at:
+                    self._sum_here()  # The thread does not come: it is in the store.
         elif waiting >= _INLINE or (self.mode == "requests" and time.monotonic() - self._ticked >= TICK_S):
             self._work_here()
 
-    def _work_here(self) -> None:
+    def _sum_here(self) -> None:
+        """Sum a piece of what waits, in a request's thread, unless another does."""
         if self._lock.acquire(blocking=False):
+            token = current.set(None)
+            try:
+                now_s = self._clock()
+                self._empty(self._records, self._aggregator.add, now_s, CHUNK)
+                self._empty(self._hits, self._aggregator.add_hits, now_s, CHUNK)
+                self._writer.give_up(now_s)
+            finally:
+                current.reset(token)
+                self._lock.release()
+
+    def _work_here(self) -> None:
+        if self._turn.acquire(blocking=False):
             try:
                 self._tick()
             finally:
-                self._lock.release()
+                self._turn.release()
 
     # -- the thread
 
@@ -190,10 +208,10 @@ class Worker:
         while not self._stopping:
             self._wake.wait(TICK_S)
             self._wake.clear()
-            with self._lock:
+            with self._turn:
                 self._tick()
         if self._ended:
-            with self._lock:
+            with self._turn:
                 self._tick(last=True)
 
     def flush(self, timeout_s: float = 2.0) -> bool:
@@ -208,12 +226,12 @@ class Worker:
                 self._wake.set()
                 done = self._answered.wait_for(lambda: self._done >= wanted, timeout_s)
                 return done and self._succeeded
-        if not self._lock.acquire(timeout=timeout_s):
+        if not self._turn.acquire(timeout=timeout_s):
             return False
         try:
             return self._tick(force=True)
         finally:
-            self._lock.release()
+            self._turn.release()
 
     def shutdown(self, timeout_s: float, *, kind: str = "stop") -> None:
         """Write all there is for the last time and end the thread, within `timeout_s`."""
@@ -227,18 +245,18 @@ class Worker:
             thread.join(timeout_s)
             if thread.is_alive():
                 logger.warning("The metrics of the last minute could not be written within %g s", timeout_s)
-        elif (self._marked or self._records or self._hits) and self._lock.acquire(timeout=timeout_s):
+        elif (self._marked or self._records or self._hits) and self._turn.acquire(timeout=timeout_s):
             try:
                 self._tick(last=True)
             finally:
-                self._lock.release()
+                self._turn.release()
 
     def stop(self) -> None:
         """End the thread without another word."""
         self._stopping = True
         self._wake.set()
 
-    # -- the work; with _lock held
+    # -- the work; with _turn held
 
     def _tick(self, *, force: bool = False, last: bool = False) -> bool:
         """A turn: sum, and when it is time write. Gives whether what had to be written is. Never raises."""
@@ -248,7 +266,8 @@ class Worker:
             asked = self._asked
         succeeded = True
         try:
-            self._sum()
+            with self._lock:
+                self._sum()
             now = time.monotonic()
             if force or last or asked > self._done or now >= self._next_write:
                 self._next_write = now + self.settings.interval_s * random.uniform(0.9, 1.1)
@@ -274,8 +293,9 @@ class Worker:
             self._marked = True
             self._mark("start")
         self._gauge(now_s)
-        self._empty(self._records, self._aggregator.add, now_s)
-        self._empty(self._hits, self._aggregator.add_hits, now_s)
+        # What is there now and no more: with requests coming in, this would not end.
+        self._empty(self._records, self._aggregator.add, now_s, len(self._records))
+        self._empty(self._hits, self._aggregator.add_hits, now_s, len(self._hits))
         dropped = self._dropped
         if dropped != self._dropped_told:
             minute = self._aggregator.minute(now_s)
@@ -283,11 +303,12 @@ class Worker:
             minute.changed += 1
             self._dropped_told = dropped
 
-    def _empty(self, queue: deque[T], add: Callable[[list[T], float], None], now_s: float) -> None:
-        """Sum what is there now, and no more: with requests coming in, this would not end."""
-        left = len(queue)
+    def _empty(self, queue: deque[T], add: Callable[[list[T], float], None], now_s: float, left: int) -> None:
+        """Sum `left` of what waits, with _lock held."""
         while left > 0:
-            chunk = [queue.popleft() for _ in range(min(left, CHUNK))]
+            chunk = [queue.popleft() for _ in range(min(left, CHUNK, len(queue)))]
+            if not chunk:
+                return
             left -= len(chunk)
             add(chunk, now_s)
             if left > 0 and self.mode == "thread" and not self._stopping:
@@ -313,18 +334,24 @@ class Worker:
         minute.changed += 1
 
     def _write(self, *, last: bool) -> bool:
-        if last:
-            self._mark(self._end_kind)
+        with self._lock:
+            if last:
+                self._mark(self._end_kind)
+            prepared = self._writer.prepare(self._clock(), last=last)
         try:
             store = self.store()
-            self._writer.write(store, self._clock(), last=last)
+            if prepared:
+                store.write([each.row for each in prepared])
+            with self._lock:
+                self._writer.confirm(prepared)
             if last:
                 store.remove(self.instance)
             else:
                 store.report(report_of(self, self._clock()))
         except StoreError as error:
             self._fail(str(error))
-            self._writer.give_up(self._clock())
+            with self._lock:
+                self._writer.give_up(self._clock())
             return False
         self._last_flush_s = self._clock()
         if self._last_error:

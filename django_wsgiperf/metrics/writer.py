@@ -35,6 +35,15 @@ class _Written:
     finished: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A row on its way to the store, and which state of its minute it has."""
+
+    written: _Written
+    changed: int
+    row: Row
+
+
 @dataclass(slots=True)
 class _Kept:
     """Minutes under one owner: it has another name after the clock went back, so that no minute is written twice."""
@@ -91,9 +100,16 @@ class Writer:
 
     def write(self, store: Store, now_s: float, *, last: bool = False) -> None:
         """Write what is new. `last`: nothing more will come. Raises StoreError, after which all is kept."""
+        prepared = self.prepare(now_s, last=last)
+        if prepared:
+            store.write([each.row for each in prepared])
+        self.confirm(prepared)
+
+    def prepare(self, now_s: float, *, last: bool = False) -> list[Prepared]:
+        """What is to be written. Between this and confirm() further records may be summed."""
         self.watch_clock(now_s)
         kept = [*self._stranded, _Kept(self.owner, self._aggregator.minutes, self._written)]
-        rows: list[tuple[_Written, Minute, Row]] = []
+        prepared: list[Prepared] = []
         for each in kept:
             for start, minute in each.minutes.items():
                 written = each.written.setdefault(start, _Written())
@@ -103,11 +119,14 @@ class Writer:
                     self._aggregator.close(start)
                 if minute.changed != written.changed or is_final:
                     written.version += 1
-                    rows.append((written, minute, self._row(each.owner, minute, written, closed=is_final)))
-        if rows:
-            store.write([row for _, _, row in rows])
-        for written, minute, row in rows:
-            written.changed, written.finished = minute.changed, row.closed
+                    row = self._row(each.owner, minute, written, closed=is_final)
+                    prepared.append(Prepared(written, minute.changed, row))
+        return prepared
+
+    def confirm(self, prepared: list[Prepared]) -> None:
+        """The store has them."""
+        for each in prepared:
+            each.written.changed, each.written.finished = each.changed, each.row.closed
         self._finish()
 
     def _finish(self) -> None:

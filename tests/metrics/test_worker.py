@@ -141,11 +141,12 @@ def test_records_of_many_threads_are_all_counted(threaded: Callable[..., Worker]
 def test_queue_is_bounded_and_what_is_dropped_is_told() -> None:
     store = Watched()
     made = worker(store, max_pending=100, mode="thread")
-    made._thread = threading.current_thread()  # Nobody empties it.
-    for _ in range(150):
-        made.put(record())
-    for _ in range(500):
-        made.put_hit(HIT)
+    made._thread = threading.current_thread()  # Nobody empties it,
+    with made._lock:  # and nobody else may.
+        for _ in range(150):
+            made.put(record())
+        for _ in range(500):
+            made.put_hit(HIT)
     assert made.status()["pending"] == 100 + 400
     assert made.status()["dropped"] == 50 + 100
     assert made.flush(WAIT_S)
@@ -165,6 +166,43 @@ def test_many_records_wake_the_thread_before_its_second_is_over(
     for _ in range(40):
         made.put(record())
     assert summed.wait(WAIT_S)
+
+
+def test_store_that_hangs_loses_nothing_though_many_requests_come(threaded: Callable[..., Worker]) -> None:
+    store = Watched()
+    made = threaded(store, max_pending=2000)
+    made.put(record())
+    store.may_end.clear()
+    assert not made.flush(0.01)
+    assert store.begun.wait(WAIT_S)
+    for _ in range(20_000):
+        made.put(record())
+        made.put_hit(HIT)
+    assert made.status()["dropped"] == 0
+    assert made.status()["pending"] <= 2000 + 4 * 2000
+    store.may_end.set()
+    assert made.flush(WAIT_S)
+    assert made.flush(WAIT_S)
+    assert requests_in(store) == 40_001
+
+
+def test_store_that_hangs_for_hours_keeps_memory_bounded(threaded: Callable[..., Worker]) -> None:
+    store, clock = Watched(), Clock()
+    made = threaded(store, max_pending=100, clock=clock)
+    made.put(record())
+    store.may_end.clear()
+    assert not made.flush(0.01)
+    assert store.begun.wait(WAIT_S)
+    for _ in range(100):
+        clock.now_s += 60
+        for _ in range(200):
+            made.put(record(at_s=clock.now_s))
+    assert made.status()["minutes"] <= 18
+    assert made.status()["given_up"] > 0
+    store.may_end.set()
+    assert made.flush(WAIT_S)
+    assert made.flush(WAIT_S)
+    assert requests_in(store) + made.status()["given_up"] + made.status()["dropped"] >= 20_001
 
 
 def test_store_that_is_away_is_told_once_and_its_return_once(caplog: pytest.LogCaptureFixture) -> None:
