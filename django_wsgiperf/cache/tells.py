@@ -7,6 +7,7 @@ Reads the request and its environ after the view; changes neither. What is found
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextvars import ContextVar
 from typing import Any, Final
 
 from django.conf import settings
@@ -68,6 +69,10 @@ def signals_of(
 
 def _is_elsewhere() -> bool:
     """Whether another time zone than the site's is active."""
+    # Asking for one that was never set costs two exceptions; where it can be seen that none was, it is not asked for.
+    holder = getattr(getattr(timezone._active, "_storage", None), "_data", None)  # type: ignore[attr-defined]
+    if isinstance(holder, ContextVar) and holder.get(None) is None:
+        return False
     active, usual = timezone.get_current_timezone(), timezone.get_default_timezone()
     return active is not usual and timezone.get_current_timezone_name() != timezone.get_default_timezone_name()
 
