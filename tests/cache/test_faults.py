@@ -160,7 +160,10 @@ def test_redis_restarted_at_once_is_hardly_noticed(
     eventually(site.store._link.allows)
     site.is_well()
     eventually(lambda: not site.store._link.is_open)
-    assert len(lines()) in (0, 2)
+    # On a busy machine it takes long enough to be noticed; each line has its counterpart.
+    said = lines()
+    lost, regained = ([words in line for line in said].count(True) for words in (LOST, REGAINED))
+    assert lost == regained <= 2
     eventually(lambda: site.tags.judge(page) is Verdict.GONE)
 
 
