@@ -107,6 +107,8 @@ class Worker:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         """Held by the one that starts the thread."""
+        self._opening = threading.RLock()
+        """Held by the one that opens the store: there is one, and one reader."""
         self._stopping = False
         self._ended = False
         self._end_kind = "stop"
@@ -194,11 +196,14 @@ class Worker:
         """Start the thread if there is none, and one is wanted."""
         if self.mode != "thread" or self._thread is not None or self._ended:
             return
-        with self._starting:
-            if self._thread is None and not self._ended:
-                thread = threading.Thread(target=self._run, name="wsgiperf-metrics", daemon=True)
-                thread.start()
-                self._thread = thread
+        if self._starting.acquire(blocking=False):  # Else somebody does, who may be further down this very stack.
+            try:
+                if self._thread is None and not self._ended:
+                    thread = threading.Thread(target=self._run, name="wsgiperf-metrics", daemon=True)
+                    thread.start()
+                    self._thread = thread
+            finally:
+                self._starting.release()
 
     def _run(self) -> None:
         try:
@@ -365,15 +370,17 @@ class Worker:
 
     def store(self) -> Store:
         """The store that this process writes to and reads from. Raises StoreError."""
-        if self._store is None:
-            self._store = self._open_store(self.settings)
-        return self._store
+        with self._opening:
+            if self._store is None:
+                self._store = self._open_store(self.settings)
+            return self._store
 
     def reader(self) -> Reader:
         """What reads the store, and remembers what it has decoded. Raises StoreError."""
-        if self._reader is None:
-            self._reader = Reader(self.store())
-        return self._reader
+        with self._opening:
+            if self._reader is None:
+                self._reader = Reader(self.store())
+            return self._reader
 
     def _roll_up(self, now: float) -> None:
         if now < self._next_rollup:
