@@ -14,22 +14,25 @@ from types import FrameType
 from typing import Any, Final
 
 import django
+from django.apps import apps
 
 MAX_TEXT: Final = 2048
 """Characters of a statement that are kept."""
 MAX_KNOWN: Final = 1000
 MAX_FRAMES: Final = 200
 
-_STANDARD = r"""
-    (?P<keep>"(?:[^"]|"")*"|%\([^()]*\)s|%s|:\w+\b|\$\d+|@\w+)
+_COMMON = r"""%\([^()]*\)s|%s|:\w+\b|\$\d+|@\w+)
   | (?P<comment>/\*.*?(?:\*/|\Z)|--[^\n]*)
   | (?P<value>
         \$(?P<tag>[A-Za-z_]*)\$.*?(?:\$(?P=tag)\$|\Z)
       | \b[eE]'(?:[^'\\]|\\.|'')*(?:'|\Z)
       | (?:\b[bBxXnN])?'(?:[^']|'')*(?:'|\Z)
-      | (?<![\w.])[0-9](?:[eE][+-][0-9]|[\w.])*
+      | (?<![\w.])\.?[0-9](?:[eE][+-][0-9]|[\w.])*
     )
 """
+_STANDARD = r"""(?P<keep>"(?:[^"]|"")*"|""" + _COMMON
+# SQLite takes "text" for a string where there is no such name: which it is, _replace_of_sqlite() decides.
+_SQLITE = r"""(?P<quoted>"(?:[^"]|"")*(?:"|\Z))|(?P<keep>""" + _COMMON
 # MySQL and MariaDB: identifiers in backticks, values in double quotes too, backslashes escape, # begins a comment.
 _MYSQL = r"""
     (?P<keep>`(?:[^`]|``)*`|%\([^()]*\)s|%s|@\w+)
@@ -37,21 +40,26 @@ _MYSQL = r"""
   | (?P<value>
         (?:\b[bBxXnN])?'(?:[^'\\]|\\.|'')*(?:'|\Z)
       | "(?:[^"\\]|\\.|"")*(?:"|\Z)
-      | (?<![\w.])[0-9](?:[eE][+-][0-9]|[\w.])*
+      | (?<![\w.])\.?[0-9](?:[eE][+-][0-9]|[\w.])*
     )
 """
 _STANDARD_TOKENS = re.compile(_STANDARD, re.VERBOSE | re.DOTALL)
+_SQLITE_TOKENS = re.compile(_SQLITE, re.VERBOSE | re.DOTALL)
 _MYSQL_TOKENS = re.compile(_MYSQL, re.VERBOSE | re.DOTALL)
 _SPACES = re.compile(r"\s+")
+_BEFORE_A_NAME = re.compile(r"(?<!\w)(DISTINCT\s+)?(?:FROM|JOIN|INTO|UPDATE|TABLE|AS)\s+\Z", re.IGNORECASE)
+_NEAR: Final = 40
+"""Characters before a name that are looked at."""
 
 # Bounded by MAX_KNOWN, after which they begin anew. Racing threads compute the same.
 _known_standard: dict[str, str] = {}
 _known_mysql: dict[str, str] = {}
+_known_sqlite: dict[str, str] = {}
 
 
 def known_texts(vendor: str) -> dict[str, str]:
     """What text_of() has found out for a kind of database: a look-up there saves the call."""
-    return _known_mysql if vendor == "mysql" else _known_standard
+    return {"mysql": _known_mysql, "sqlite": _known_sqlite}.get(vendor, _known_standard)
 
 
 def text_of(sql: Any, vendor: str) -> str:
@@ -74,14 +82,51 @@ def text_of(sql: Any, vendor: str) -> str:
 
 def without_values(sql: str, vendor: str) -> str:
     """`?` for every value, nothing for comments, and one space for each blank part."""
-    tokens = _MYSQL_TOKENS if vendor == "mysql" else _STANDARD_TOKENS
-    return _SPACES.sub(" ", tokens.sub(_replace, sql)).strip()
+    if vendor == "sqlite":
+        text = _SQLITE_TOKENS.sub(_replace_of_sqlite, sql)
+    else:
+        text = (_MYSQL_TOKENS if vendor == "mysql" else _STANDARD_TOKENS).sub(_replace, sql)
+    return _SPACES.sub(" ", text).strip()
 
 
 def _replace(found: re.Match[str]) -> str:
     if found["keep"] is not None:
         return found["keep"]
     return "?" if found["value"] is not None else " "
+
+
+def _replace_of_sqlite(found: re.Match[str]) -> str:
+    """What is in double quotes stays only where it must be a name: beside a dot, after a word that a table or an alias
+    follows, or as a table or column of a model. Else it may be a string that somebody wrote into the statement."""
+    quoted = found["quoted"]
+    if quoted is None:
+        return _replace(found)
+    sql, begin, end = found.string, found.start(), found.end()
+    closed = len(quoted) > 1 and quoted.endswith('"')
+    if closed and (sql[end : end + 1] == "." or sql[begin - 1 : begin] == "." or quoted[1:-1] in _names_of_models()):
+        return quoted
+    before = _BEFORE_A_NAME.search(sql, max(0, begin - _NEAR), begin)
+    # After IS DISTINCT FROM comes a value.
+    return quoted if closed and before is not None and not before[1] else "?"
+
+
+_names: tuple[Any, frozenset[str]] = ((), frozenset())
+"""What the registry last gave, and the names in it."""
+
+
+def _names_of_models() -> frozenset[str]:
+    """Every table and column of the project's models."""
+    global _names
+    if not apps.models_ready:
+        return frozenset()
+    models: Any = apps.get_models(include_auto_created=True)  # The same object until they change.
+    known, names = _names
+    if known is not models:
+        tables = {model._meta.db_table for model in models}
+        columns = {field.column for model in models for field in model._meta.local_concrete_fields}
+        names = frozenset(tables | columns)
+        _names = models, names
+    return names
 
 
 def _as_string(sql: Any) -> str:

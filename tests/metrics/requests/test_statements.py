@@ -26,6 +26,7 @@ from django_wsgiperf.metrics.statements import text_of
         ("postgresql", "SELECT 1 -- secret\nFROM t /* secret\nsecret */", "SELECT ? FROM t"),
         ("postgresql", "SELECT 'never closed secret", "SELECT ?"),
         ("postgresql", "SELECT B'101', U&'x', \"Odd 'name'\"", "SELECT ?, U&?, \"Odd 'name'\""),
+        ("postgresql", "SELECT a FROM t WHERE b > .25 AND c = d.e", "SELECT a FROM t WHERE b > ? AND c = d.e"),
         ("mysql", "SELECT `a`.`b` FROM `a` WHERE c = 'it\\'s secret'", "SELECT `a`.`b` FROM `a` WHERE c = ?"),
         ("mysql", 'SELECT "secret", "a ""b"" c" # secret', "SELECT ?, ?"),
         ("mysql", "SELECT 1 -- secret", "SELECT ?"),
@@ -34,6 +35,42 @@ from django_wsgiperf.metrics.statements import text_of
 )  # fmt: skip
 def test_values_are_taken_out(vendor: str, given: str, shown: str) -> None:
     assert text_of(given, vendor) == shown
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        # SQLite takes these for strings, as there are no columns of such names.
+        ('SELECT 1 WHERE a = "secret" OR b IN ("secret", "sec""ret")', "SELECT ? WHERE a = ? OR b IN (?, ?)"),
+        ('SELECT "secret" FROM "t" JOIN "u" AS "v" ON "v"."x" = u."y"',
+         'SELECT ? FROM "t" JOIN "u" AS "v" ON "v"."x" = u."y"'),
+        ('SELECT 1 WHERE a IS DISTINCT FROM "secret"', "SELECT ? WHERE a IS DISTINCT FROM ?"),
+        ('SELECT a = "secret 1.5', "SELECT a = ?"),
+        ('SELECT "", \'"\', "\'", "secret"', "SELECT ?, ?, ?, ?"),
+        # What Django writes about its models has their names.
+        (
+            'INSERT INTO "auth_user" ("username", "password") VALUES (%s, %s) RETURNING "auth_user"."id"',
+            'INSERT INTO "auth_user" ("username", "password") VALUES (%s, %s) RETURNING "auth_user"."id"',
+        ),
+        (
+            'UPDATE "auth_user" SET "username" = "secret", "password" = %s',
+            'UPDATE "auth_user" SET "username" = ?, "password" = %s',
+        ),
+    ],
+)  # fmt: skip
+def test_string_in_double_quotes_is_not_taken_for_a_name_on_sqlite(given: str, shown: str) -> None:
+    assert text_of(given, "sqlite") == shown
+
+
+def test_what_the_orm_writes_on_sqlite_keeps_its_names() -> None:
+    from django.contrib.auth.models import User
+    from django.db.models import Count
+
+    users = User.objects.filter(groups__name="secret").annotate(many=Count("groups")).order_by("username")
+    text = text_of(str(users.query), "sqlite")
+    assert text.startswith('SELECT "auth_user"."id", "auth_user"."password"')
+    assert 'COUNT("auth_user_groups"."group_id") AS "many" FROM "auth_user"' in text
+    assert "?" not in text.replace("= ?", "").replace("secret", "")
 
 
 @pytest.mark.parametrize("vendor", ["sqlite", "postgresql", "mysql"])
