@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import django
@@ -20,16 +20,20 @@ _WIDEST_VALUE = 38
 
 
 def start_summary(
-    resolved: Resolved[ServerSettings], addresses: Sequence[str], style: Any, pid: int, pools: Mapping[str, int]
+    resolved: Resolved[ServerSettings],
+    addresses: Sequence[str],
+    style: Any,
+    pid: int,
+    parts: Sequence[tuple[str, str]] = (),
 ) -> str:
     """A few lines: where, with what, which project, its health pages, and how to stop and to reload.
 
-    `pools` has the most connections that a process opens, by the alias of the database.
+    `parts` are lines on what else is at work, a label and a text each; see parts.py.
     """
     settings = resolved.values
     title = style.SUCCESS(f"django-wsgiperf {__version__}")
     lines = ["", f"  {title} on Django {django.get_version()}, Python {platform.python_version()}", ""]
-    lines += [f"  {label:>9}  {text}" for label, text in _facts(resolved, settings, addresses, style, pid, pools)]
+    lines += [f"  {label:>9}  {text}" for label, text in _facts(resolved, settings, addresses, style, pid, parts)]
     return "\n".join([*lines, "", ""])
 
 
@@ -39,17 +43,14 @@ def _facts(
     addresses: Sequence[str],
     style: Any,
     pid: int,
-    pools: Mapping[str, int],
+    parts: Sequence[tuple[str, str]],
 ) -> Iterator[tuple[str, str]]:
     for number, address in enumerate(addresses):
         yield "" if number else "serving", style.MIGRATE_HEADING(address)
     processes = "1 process" if settings.workers == 1 else f"{settings.workers} processes"
     threads = "1 thread" if settings.threads == 1 else f"{settings.threads} threads"
     yield "with", f"{processes} x {threads} ({_origins(resolved)})"
-    for number, (alias, size) in enumerate(pools.items()):
-        most = "1 connection" if size == 1 else f"{size} connections"
-        all_of_them = f", {size * settings.workers} in all" if settings.workers > 1 else ""
-        yield "" if number else "database", f"{alias}: at most {most} in each process{all_of_them}"
+    yield from parts
     yield "project", os.environ.get("DJANGO_SETTINGS_MODULE", "")
     pages = [path for path in (settings.live_path, settings.ready_path) if path]
     if pages:

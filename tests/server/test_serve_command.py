@@ -35,6 +35,7 @@ class TestSummary:
             "django-wsgiperf",
             "serving",
             "with",
+            "cache",
             "project",
             "health",
             "reload",
@@ -65,6 +66,30 @@ class TestSummary:
         assert "database  default: at most 4 connections in each process, 8 in all\n" in server.text
         assert "          archive: at most 3 connections in each process, 6 in all\n" in server.text
         assert "scratch: at most" not in server.text
+
+    def test_says_what_of_the_cache_and_the_timing_is_at_work(self, serve: Start, project: Path) -> None:
+        with (project / "site_settings.py").open("a") as file:
+            file.write(
+                "CACHES = {'pages': {'BACKEND': 'django.core.cache.backends.db.DatabaseCache', 'LOCATION': 'pages'}}\n"
+                "CACHES['default'] = CACHES['pages']\n"
+                "MIDDLEWARE = ['django_wsgiperf.middleware.RequestTimingMiddleware']\n"
+                "WSGIPERF = {'CACHE': {'STORE': 'pages', 'MEMORY_BYTES': 2**24}, 'METRICS': {'STORE': 'memory'}}\n"
+            )
+        server = serve()
+        server.says("stop")
+        assert "    cache  public pages, 16 MiB in each process, shared by CACHES['pages']\n" in server.text
+        assert "   timing  every request, kept in memory, until the process ends\n" in server.text
+
+    def test_parts_that_are_turned_off_have_no_line(self, serve: Start, project: Path) -> None:
+        with (project / "site_settings.py").open("a") as file:
+            file.write(
+                "MIDDLEWARE = ['django_wsgiperf.middleware.RequestTimingMiddleware']\n"
+                "WSGIPERF = {'CACHE': {'ENABLED': False}, 'METRICS': {'ENABLED': False}}\n"
+            )
+        server = serve()
+        server.says("stop")
+        assert "public pages" not in server.text
+        assert "every request" not in server.text
 
     def test_warns_of_debug(self, serve: Start, project: Path) -> None:
         amend(project / "site_settings.py", "ROOT_URLCONF", "DEBUG = True\nROOT_URLCONF")

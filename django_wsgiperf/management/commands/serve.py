@@ -178,6 +178,7 @@ class Command(BaseCommand):
     def _ready(self, listeners: Sequence[Any]) -> None:
         from django_wsgiperf.server import reloader
         from django_wsgiperf.server.listening import url
+        from django_wsgiperf.server.parts import parts
         from django_wsgiperf.server.summary import start_summary
 
         reporter = reloader.Reporter.from_environment()
@@ -187,16 +188,10 @@ class Command(BaseCommand):
             self._say(f"process {os.getpid()} serves {', '.join(addresses)}, too; TERM to the old one ends that")
         elif not reloader.is_child() or reloader.is_first_child():
             pid = os.getppid() if reloader.is_child() else os.getpid()
-            self.stdout.write(start_summary(self.resolved, addresses, self.style, pid, self._pools()), ending="")
+            beside = parts(self.resolved.values)
+            self.stdout.write(start_summary(self.resolved, addresses, self.style, pid, beside), ending="")
             self.stdout.flush()
         reporter.report_ready()
-
-    def _pools(self) -> dict[str, int]:
-        """The most connections that each database's pool may have in a process."""
-        from django_wsgiperf.checks.facts import pooled_databases
-
-        sizes = {pooled.alias: pooled.size(self.resolved.values.threads) for pooled in pooled_databases()}
-        return {alias: size for alias, size in sizes.items() if size is not None}
 
     def _say(self, text: str) -> None:
         self.stdout.write(f"  {text}")
