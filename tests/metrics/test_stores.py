@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
+from django.db import connections
 
+from django_wsgiperf.db import registry
 from django_wsgiperf.metrics.stores.base import EMPTIED, LEVELS, Extent, Report, Row, Store
 from django_wsgiperf.metrics.stores.base import StoreError as StoreBusy
+from django_wsgiperf.metrics.stores.database import DatabaseStore
 
-from .conftest import Open
+from .conftest import ALIAS, Open, database, entry_of
 from .making import ALWAYS, NOON, key
 
 ONE = Row(0, NOON, "one:1:aa", "one", version=1, summary=b"s1", detail=b"d1", samples=b"x1")
@@ -295,3 +299,20 @@ def test_names_may_hold_anything_that_hosts_are_called(store: Store) -> None:
     store.report(Report(odd.owner, odd.host, NOON, b"r"))
     assert everything(store) == {key(odd): odd}
     assert [each.instance for each in store.reports(0)] == [odd.owner]
+
+
+@pytest.mark.parametrize("kind", ["sqlite", "postgres"])
+def test_writing_makes_no_pool_beside_the_one_of_the_project(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    entry = entry_of(kind, request, tmp_path)
+    entry["ENGINE"] = entry["ENGINE"].replace("django.db.backends", "django_wsgiperf.db.backends")
+    with request.getfixturevalue("django_db_blocker").unblock(), database(entry):
+        connections[ALIAS].close()
+        before = {pool.name for pool in registry.pools()} - {ALIAS}
+        store = DatabaseStore(ALIAS)
+        store.write([ONE])
+        assert key(ONE) in everything(store)
+        assert {pool.name for pool in registry.pools()} - before == {ALIAS}
+        connections[ALIAS].close()
+        registry.close_all(0)

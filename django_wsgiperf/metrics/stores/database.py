@@ -213,7 +213,8 @@ def _swapped(alias: str) -> Iterator[None]:
         if mine.settings_dict["OPTIONS"].get("transaction_mode") is None:
             # To read first and write then would fail when another process has written in between.
             options["transaction_mode"] = "IMMEDIATE"
-        mine.settings_dict = {**mine.settings_dict, "OPTIONS": options}
+        # With other options it would have a pool of its own beside the project's, for a file that is quickly opened.
+        mine.settings_dict = {**mine.settings_dict, "OPTIONS": options, "POOL": False}
     theirs = getattr(connections._connections, alias, None)  # type: ignore[attr-defined]
     connections[alias] = mine
     try:
