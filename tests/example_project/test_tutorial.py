@@ -81,7 +81,7 @@ def test_slow_page_comes_from_the_cache_and_is_measured(tmp_path: Path) -> None:
         first, second = get(f"{address}/slow/"), get(f"{address}/slow/")
         assert first[0] == second[0] == b"That took a while.\n"
         assert first[1] == "wsgiperf; fwd=uri-miss; stored"
-        assert re.fullmatch(r"wsgiperf; hit; ttl=\d+", second[1])
+        assert second[1] == "wsgiperf; hit"
     # The server has written its last minute before it ended.
     assert "/slow/" in manage(project, "wsgiperf", "stats", "--period", "15m")
 
