@@ -189,6 +189,7 @@ def _summary(data: bytes) -> tuple[int, tuple[Tally, Cell]]:
 
 def _detail(data: bytes) -> tuple[int, payload.Detail]:
     detail = payload.Detail(data)
+    detail.walls()  # Damage is found here, where the row is passed over, and not by whoever adds up the columns.
     return detail.size, detail
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import pytest
@@ -299,6 +300,31 @@ def test_damaged_row_costs_itself_alone_and_is_told_once(site: Site, caplog: pyt
         assert query.routes("1h", now=NOW)[0].totals.requests == 2
         assert len(query.samples("1h", now=NOW)) == 2
     assert caplog.text.count("cannot be read") == 1
+
+
+def damaged_detail(detail: bytes, **sums: str) -> bytes:
+    """The same with other sums, and what tells of damage in order."""
+    unpacked = payload.unpack(detail)
+    length = int.from_bytes(unpacked[:4], "little")
+    head = json.loads(unpacked[4 : 4 + length])
+    head["sums"].update(sums)
+    written = json.dumps(head).encode()
+    return payload.pack(len(written).to_bytes(4, "little") + written + unpacked[4 + length :])
+
+
+@pytest.mark.parametrize("column", ["1,2", "x", "1.5"])
+def test_row_whose_columns_are_damaged_costs_itself_alone(site: Site, column: str) -> None:
+    one, two = site.process("one:1:0000aaaa"), site.process("one:2:0000bbbb")
+    site.serve(one, record(), record())
+    site.serve(two, record())
+    damaged = next(row for row in site.store.at(0, NOON) if row.owner == two.instance)
+    site.store.write([replace(damaged, version=9, detail=damaged_detail(damaged.detail, python_ns=column))])
+    for _ in range(2):
+        assert query.overview("1h", now=NOW).top[0].totals.requests == 2
+        assert query.routes("1h", now=NOW)[0].totals.requests == 2
+        found = query.route("/books/", "1h", now=NOW)
+        assert found is not None
+        assert found.row.totals.requests == 2
 
 
 def test_row_of_a_newer_version_is_passed_over(site: Site) -> None:
