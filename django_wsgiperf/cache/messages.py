@@ -98,6 +98,8 @@ class Signals:
     """A nonce was handed out for this one response."""
     time_zone: bool = False
     """It was made while another time zone than the site's was active."""
+    language: bool = False
+    """It was made in another language than the one that its key has."""
     streaming: bool = False
     """The body is produced while it is sent, or is a file."""
     debug: bool = False

@@ -34,14 +34,20 @@ def _note_exception(*, request: HttpRequest | None = None, **_: object) -> None:
 
 
 def signals_of(
-    environ: Mapping[str, Any], request: HttpRequest | None, status: int, *, has_session: bool, time_zones: bool
+    environ: Mapping[str, Any],
+    request: HttpRequest | None,
+    status: int,
+    *,
+    has_session: bool,
+    time_zones: bool,
+    language: str = "",
 ) -> Signals:
     """What forbids to keep the answer. `has_session`: the request came with a cookie that makes it somebody's;
-    `time_zones`: pages do not depend on the active one."""
+    `time_zones`: pages do not depend on the active one; `language`: the one that the key has, empty if none."""
     failed = FAILED in environ
     csrf_used = "CSRF_COOKIE_NEEDS_UPDATE" in environ
     debug = settings.DEBUG and status in _DEBUG_STATUSES
-    session_used = messages_shown = csp_nonce = False
+    session_used = messages_shown = csp_nonce = elsewhere = False
     if request is not None:
         found = request.__dict__
         session = found.get("session")
@@ -53,8 +59,11 @@ def signals_of(
         nonce = found.get("_csp_nonce")
         # Made when it is first asked for; until then it is false, and nobody has it.
         csp_nonce = nonce is not None and bool(nonce)
+        # Chosen by other means than the key knows: a middleware of the project's, or a cookie that is read differently.
+        spoken = found.get("LANGUAGE_CODE", "") if language else ""
+        elsewhere = bool(spoken) and spoken != language and str(spoken).lower() != language.lower()
     time_zone = not time_zones and _is_elsewhere()
-    if not (failed or csrf_used or debug or session_used or messages_shown or csp_nonce or time_zone):
+    if not (failed or csrf_used or debug or session_used or messages_shown or csp_nonce or time_zone or elsewhere):
         return NO_SIGNALS
     return Signals(
         csrf_used=csrf_used,
@@ -62,6 +71,7 @@ def signals_of(
         messages_shown=messages_shown,
         csp_nonce=csp_nonce,
         time_zone=time_zone,
+        language=elsewhere,
         debug=debug,
         failed=failed,
     )

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest
-from django.utils import timezone
+from django.middleware.locale import LocaleMiddleware
+from django.utils import timezone, translation
 
 
 def everything_for_a_minute(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
@@ -18,6 +19,14 @@ def everything_for_a_minute(get_response: Callable[[HttpRequest], Any]) -> Calla
         return response
 
     return middleware
+
+
+class LanguageOfAHeader(LocaleMiddleware):
+    """Chooses the language by a field that no Vary names."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        translation.activate(request.headers.get("X-Language", "en"))
+        request.LANGUAGE_CODE = translation.get_language()
 
 
 def zone_of_the_visitor(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:

@@ -297,6 +297,28 @@ def test_language_is_that_of_the_cookie_or_negotiated(full: Site) -> None:
     assert full.renders("/") == 3
 
 
+def test_cookie_that_django_reads_differently_poisons_no_language(full: Site) -> None:
+    full.view("/", lambda request: page(translation.get_language()))
+    # Django takes a no-break space off the name of a cookie.
+    poisoned = full.get("/", Cookie="\u00a0".encode().decode("latin-1") + "django_language=de", Accept_Language="en")
+    if poisoned.text == "de":
+        assert poisoned.cache == "fwd=uri-miss; detail=language"
+    assert full.get("/", Accept_Language="en").text == "en"
+
+
+def test_page_in_a_language_that_the_key_does_not_know_of_is_not_kept(door: str) -> None:
+    own = "tests.cache.middlewares.LanguageOfAHeader"
+    middleware = [own if "Locale" in dotted else dotted for dotted in doors.MIDDLEWARE]
+    with doors.site(door, MIDDLEWARE=middleware, USE_I18N=True, LANGUAGES=LANGUAGES, LANGUAGE_CODE="en") as site:
+        site.view("/", lambda request: page(translation.get_language()))
+        german = site.get("/", X_Language="de")
+        assert (german.text, german.cache) == ("de", "fwd=uri-miss; detail=language")
+        english = [site.get("/") for _ in range(2)]
+        assert [answer.text for answer in english] == ["en", "en"]
+        assert english[1].is_hit
+    translation.deactivate()
+
+
 def test_stale_page_is_made_anew_in_its_own_language(full: Site) -> None:
     full.view(
         "/",

@@ -8,6 +8,9 @@ from enum import StrEnum
 class Reason(StrEnum):
     """Why a stored response was not used, or a response not stored. Each is a token, fit for Cache-Status."""
 
+    # As the text that it is: an Enum's own is a function, and they are counted at every miss.
+    __hash__ = str.__hash__
+
     OK = "ok"
     # The request.
     HOST = "host"
@@ -33,6 +36,7 @@ class Reason(StrEnum):
     MESSAGES = "messages"
     CSP_NONCE = "csp-nonce"
     TIME_ZONE = "time-zone"
+    LANGUAGE = "language"
     # The response itself.
     STATUS = "status"
     PARTIAL = "partial"
@@ -61,6 +65,8 @@ class Reason(StrEnum):
 
 class Forward(StrEnum):
     """Why a request went to the application (RFC 9211, 2.2)."""
+
+    __hash__ = str.__hash__
 
     BYPASS = "bypass"
     METHOD = "method"

@@ -87,8 +87,10 @@ _MADE: Final = (
     ("messages_shown", Reason.MESSAGES),
     ("csp_nonce", Reason.CSP_NONCE),
     ("time_zone", Reason.TIME_ZONE),
+    ("language", Reason.LANGUAGE),
 )
 _NONCE_FIELDS: Final = ("content-security-policy", "content-security-policy-report-only")
+_COOKIE_FIELDS: Final = ("set-cookie", "set-cookie2")
 _WITHOUT_BODY: Final = frozenset({204, 205})
 _NEVER_STORED: Final = HOP_BY_HOP | {
     *("age", "cache-status", "set-cookie", "set-cookie2", "cache-group-invalidation"),
@@ -115,14 +117,14 @@ def may_store(
     reading = read(response.headers, rules)
     refusal = (
         _refused_by_request(request, ask, reading)
-        or _refused_by_making(reading, signals, annotation)
-        or _refused_by_itself(response, reading)
-        or _refused_by_variants(request, reading, annotation, rules)
-        or _refused_by_form(response, reading, rules)
+        or refused_by_head(
+            response.status, reading, request.fields.get("cookie", ""), rules, signals=signals, annotation=annotation
+        )
+        or refused_by_form(response.status, response.headers, response.body_bytes, reading, rules)
     )
     if refusal is not None:
         return Decision(store=False, reason=refusal)
-    return _plan(request, response, reading, annotation, rules, now, requested_at)
+    return plan(request, response, reading, now, rules=rules, annotation=annotation, requested_at=requested_at)
 
 
 def _refused_by_request(request: Request, ask: Ask, reading: Reading) -> Reason | None:
@@ -135,6 +137,24 @@ def _refused_by_request(request: Request, ask: Ask, reading: Reading) -> Reason 
     return None
 
 
+def refused_by_head(
+    status: int,
+    reading: Reading,
+    cookies: str,
+    rules: Rules,
+    *,
+    signals: Signals = NO_SIGNALS,
+    annotation: Annotation = NO_ANNOTATION,
+) -> Reason | None:
+    """Why the answer to a plain GET with these cookies is not stored, as far as its body does not matter."""
+    return (
+        _refused_by_making(reading, signals, annotation)
+        or _refused_by_itself(status, reading)
+        or _refused_by_variants(cookies, reading, annotation, rules)
+        or (Reason.NO_FRESHNESS if _says_nothing(reading, annotation, rules) else None)
+    )
+
+
 def _refused_by_making(reading: Reading, signals: Signals, annotation: Annotation) -> Reason | None:
     if annotation.never:
         return Reason.NEVER
@@ -143,14 +163,15 @@ def _refused_by_making(reading: Reading, signals: Signals, annotation: Annotatio
             if getattr(signals, name):
                 return reason
     # A nonce is worth nothing once it is sent twice, whoever made it.
+    fields = reading.fields
     for name in _NONCE_FIELDS:
-        if name in reading.fields and "'nonce-" in reading.fields[name].lower():
+        if name in fields and "'nonce-" in fields[name].lower():
             return Reason.CSP_NONCE
     return None
 
 
-def _refused_by_itself(response: Response, reading: Reading) -> Reason | None:
-    status, directives = response.status, reading.directives
+def _refused_by_itself(status: int, reading: Reading) -> Reason | None:
+    directives = reading.directives
     if status == 206:
         return Reason.PARTIAL
     if status == 304:
@@ -166,20 +187,23 @@ def _refused_by_itself(response: Response, reading: Reading) -> Reason | None:
     if directives.private:
         return Reason.PRIVATE
     # Cookies that the response itself sets apart, by `private="set-cookie"`, are left out of what is stored.
-    for name in ("set-cookie", "set-cookie2"):
-        if name in reading.fields and name not in (*directives.private_fields, *directives.no_cache_fields):
+    fields = reading.fields
+    for name in _COOKIE_FIELDS:
+        if name in fields and name not in (*directives.private_fields, *directives.no_cache_fields):
             return Reason.SET_COOKIE
     return None
 
 
-def _refused_by_variants(request: Request, reading: Reading, annotation: Annotation, rules: Rules) -> Reason | None:
+def _refused_by_variants(cookies: str, reading: Reading, annotation: Annotation, rules: Rules) -> Reason | None:
     fields = reading.fields
+    if "vary" not in fields and annotation.vary_cookies is None:
+        return None
     vary = nominated_fields(reading, annotation)
     if vary == EVERYTHING:
         return Reason.VARY_STAR
     if len(vary) > rules.max_nominated:
         return Reason.VARY_TOO_WIDE
-    if "cookie" in vary and has_cookie(request.fields.get("cookie", ""), rules.private_cookies):
+    if "cookie" in vary and has_cookie(cookies, rules.private_cookies):
         return Reason.PRIVATE_COOKIE
     # Requests are told apart by the codings that are known; a response in another would reach those who cannot read it.
     coding = fields.get("content-encoding")
@@ -188,33 +212,50 @@ def _refused_by_variants(request: Request, reading: Reading, annotation: Annotat
     return None
 
 
-def _refused_by_form(response: Response, reading: Reading, rules: Rules) -> Reason | None:
-    body_bytes = response.body_bytes
+def _says_nothing(reading: Reading, annotation: Annotation, rules: Rules) -> bool:
+    """Whether nothing is said of a lifetime, by anybody, and none may be guessed: lifetime() would find none."""
+    directives = reading.directives
+    return (
+        directives.max_age is None
+        and directives.s_maxage is None
+        and not directives.no_cache
+        and annotation.lifetime_s is None
+        and not rules.heuristic
+        and (reading.targeted or "expires" not in reading.fields)
+    )
+
+
+def refused_by_form(
+    status: int, headers: tuple[tuple[str, str], ...], body_bytes: int | None, reading: Reading, rules: Rules
+) -> Reason | None:
+    """Why a response of this form is not stored."""
     if body_bytes is None:
         return Reason.STREAMING
     if body_bytes > rules.max_body_bytes:
         return Reason.BODY_TOO_LARGE
-    text = "".join([part for pair in response.headers for part in pair])
+    text = "".join([part for pair in headers for part in pair])
     # With a colon, a blank and an end of line for each.
-    if len(text) + 4 * len(response.headers) > rules.max_head_bytes:
+    if len(text) + 4 * len(headers) > rules.max_head_bytes:
         return Reason.HEAD_TOO_LARGE
     if "\n" in text or "\r" in text or "\0" in text:
         return Reason.MALFORMED
     length = reading.fields.get("content-length")
-    if length is not None and length.strip(" \t") != str(body_bytes) and response.status not in _WITHOUT_BODY:
+    if length is not None and length.strip(" \t") != str(body_bytes) and status not in _WITHOUT_BODY:
         return Reason.LENGTH_MISMATCH
     return None
 
 
-def _plan(
+def plan(
     request: Request,
     response: Response,
     reading: Reading,
-    annotation: Annotation,
-    rules: Rules,
     now: float,
-    requested_at: float | None,
+    *,
+    rules: Rules,
+    annotation: Annotation = NO_ANNOTATION,
+    requested_at: float | None = None,
 ) -> Decision:
+    """What follows for a response that nothing of the above refuses; it may yet have no lifetime, or be over."""
     directives = reading.directives
     can_be_asked = has_validator(reading)
     if directives.no_cache and not (rules.store_no_cache and can_be_asked):

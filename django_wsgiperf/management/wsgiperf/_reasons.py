@@ -57,6 +57,10 @@ MEANINGS: Final[dict[Reason, Meaning]] = {
         "another time zone than TIME_ZONE was active",
         "if the page shows no times, set TIME_ZONES",
     ),
+    Reason.LANGUAGE: Meaning(
+        "it is in another language than LocaleMiddleware chooses by path, cookie and Accept-Language",
+        "choose the language by one of these, or by the host",
+    ),
     # The response itself.
     Reason.STATUS: Meaning("its status is none that can be kept"),
     Reason.PARTIAL: Meaning("it is a part of a page (206)"),
