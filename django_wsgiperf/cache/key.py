@@ -222,7 +222,7 @@ class Keys:
         return choose(path, cookie_value(cookies, name) if cookies and name else None, accepted)
 
     def _digest(self, kind: blake2b, scheme: str, host: str, path: str, query: str, language: str) -> bytes:
-        host = self._authority(scheme, host)
+        host = self._authority(scheme, host) if len(host) <= _MAX_REMEMBERED_CHARS else _authority(scheme, host)
         prefix = self._rules.prefix
         text = (
             f"{len(prefix)}:{prefix}{len(scheme)}:{scheme}{len(host)}:{host}{len(path)}:{path}{len(query)}:{query}"

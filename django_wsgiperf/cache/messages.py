@@ -16,14 +16,24 @@ Headers = Iterable[tuple[str, str]]
 _UNPREFIXED: Final = ("content-type", "content-length")
 
 
-@lru_cache(1024)
+_MAX_REMEMBERED_CHARS: Final = 64
+"""Names of clients' own making may be long; those are not remembered."""
+
+
 def _field_name(key: str) -> str | None:
     """The field, in lower case, that an environ key stands for; None for all else in an environ."""
+    return _recall_field_name(key) if len(key) <= _MAX_REMEMBERED_CHARS else _make_field_name(key)
+
+
+def _make_field_name(key: str) -> str | None:
     if key.startswith("HTTP_"):
         key = key[5:]
     elif key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
         return None
     return key.lower().replace("_", "-")
+
+
+_recall_field_name: Final = lru_cache(1024)(_make_field_name)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,6 +21,8 @@ from .messages import Request
 from .policy import Rules
 
 _MAX_REMEMBERED: Final = 2048
+_MAX_REMEMBERED_CHARS: Final = 512
+"""What is longer is worked out each time, so that no client can fill the memory with it."""
 _LOCALE: Final = "django.middleware.locale.LocaleMiddleware"
 
 
@@ -54,12 +56,20 @@ class Site:
         self._script: str | None = settings.FORCE_SCRIPT_NAME
         self.is_direct = not (self._forwarded_host or self._secure_header or self._script is not None)
         """Whether Host, the server's scheme and the path as they come are the address."""
-        self.allows = lru_cache(_MAX_REMEMBERED)(self._allows)
-        self.known = lru_cache(_MAX_REMEMBERED)(self._known)
+        self._recall_allowed = lru_cache(_MAX_REMEMBERED)(self._allows)
+        self._recall_known = lru_cache(_MAX_REMEMBERED)(self._known)
+
+    def allows(self, host: str) -> bool:
+        """Whether Django would take a request for this host."""
+        return self._recall_allowed(host) if len(host) <= _MAX_REMEMBERED_CHARS else self._allows(host)
+
+    def known(self, scheme: str, host: str, path: str, query: str, language: str = "") -> bytes | None:
         """The key of an address; None for a host that is not allowed."""
+        if len(host) + len(path) + len(query) > _MAX_REMEMBERED_CHARS:
+            return self._known(scheme, host, path, query, language)
+        return self._recall_known(scheme, host, path, query, language)
 
     def _allows(self, host: str) -> bool:
-        """Whether Django would take a request for this host."""
         domain, _ = split_domain_port(host)
         return bool(domain) and validate_host(domain, self._allowed_hosts)
 
@@ -196,7 +206,7 @@ def language_chooser() -> Language:
                 return found
             if not prefixes_default:
                 return str(settings.LANGUAGE_CODE)
-        if len(cookie or "") + len(accepted or "") > 512:
+        if len(cookie or "") + len(accepted or "") > _MAX_REMEMBERED_CHARS:
             return negotiate.__wrapped__(cookie, accepted)
         return negotiate(cookie, accepted)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from collections.abc import Iterator
 from typing import Any
 
@@ -79,6 +80,39 @@ def test_scheme_and_host_are_those_that_django_sees(
         site = made()
         found = site.request(asked)
         assert (found.scheme, found.host) == (request.scheme, request.get_host())
+
+
+def test_what_clients_make_up_is_not_remembered() -> None:
+    """Each of these is remembered as a whole by nobody: 300 requests of 60 KB leave less than one of them."""
+    long = "x" * 20_000
+    with override_settings(
+        ALLOWED_HOSTS=["*"], USE_I18N=True, MIDDLEWARE=["django.middleware.locale.LocaleMiddleware"]
+    ):
+        conf.forget()
+        engine = runtime.engine()
+        assert engine is not None
+
+        def ask(number: int) -> None:
+            fields = {
+                "Host": f"{number}.{long}.example",
+                f"X-{number}-{long}": "1",
+                "Cookie": f"django_language={number}{long}",
+            }
+            made_up = environ(f"/{number}/{long}?q={number}{long}", fields=fields)
+            assert engine.recall(made_up) is None
+            request = engine.site.request(made_up)
+            assert engine.site.allows(request.host)
+            engine.site.keys.of_request(request)
+
+        ask(0)
+        tracemalloc.start()
+        try:
+            for number in range(1, 300):
+                ask(number)
+            kept, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert kept < 60_000
 
 
 @given(
