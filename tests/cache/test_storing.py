@@ -331,6 +331,7 @@ MADE = {
     "messages_shown": Reason.MESSAGES,
     "csp_nonce": Reason.CSP_NONCE,
     "time_zone": Reason.TIME_ZONE,
+    "language": Reason.LANGUAGE,
     "streaming": Reason.STREAMING,
     "debug": Reason.DEBUG,
     "excluded": Reason.EXCLUDED,
