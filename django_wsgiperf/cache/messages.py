@@ -101,7 +101,7 @@ class Signals:
     csrf_used: bool = False
     """The page holds a CSRF token, or the token was rotated."""
     session_used: bool = False
-    """A session that the request had was read or written."""
+    """A session that the request had was read or written, or it was made for somebody who is logged in otherwise."""
     messages_shown: bool = False
     """It shows messages that are for this visitor alone."""
     csp_nonce: bool = False

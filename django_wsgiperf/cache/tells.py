@@ -15,6 +15,7 @@ from django.core.signals import got_request_exception
 from django.dispatch import receiver
 from django.http import HttpRequest
 from django.utils import timezone
+from django.utils.functional import LazyObject, empty
 
 from django_wsgiperf.metrics.routes import name_of
 from django_wsgiperf.request_state import RECORD
@@ -52,7 +53,13 @@ def signals_of(
         found = request.__dict__
         session = found.get("session")
         if session is not None:
-            session_used = getattr(session, "modified", False) or (has_session and getattr(session, "accessed", False))
+            session_used = getattr(session, "modified", False) or (
+                # Its key may have come by other means than the cookie.
+                getattr(session, "accessed", False) and (has_session or bool(getattr(session, "session_key", None)))
+            )
+        # Credentials in Authorization have rules of their own (RFC 9111, 3.5).
+        if not session_used and "user" in found and "HTTP_AUTHORIZATION" not in environ:
+            session_used = _is_somebody(found["user"])
         messages = found.get("_messages")
         if messages is not None and getattr(messages, "used", False):
             messages_shown = len(messages) > 0
@@ -75,6 +82,13 @@ def signals_of(
         debug=debug,
         failed=failed,
     )
+
+
+def _is_somebody(user: object) -> bool:
+    """Whether the page was made for a user who is logged in. Who was not asked for yet is nobody."""
+    if isinstance(user, LazyObject) and user.__dict__.get("_wrapped", empty) is empty:
+        return False
+    return bool(getattr(user, "is_authenticated", False))
 
 
 def _is_elsewhere() -> bool:

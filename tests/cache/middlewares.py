@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
+from django.contrib.sessions.middleware import SessionMiddleware
 from django.http import HttpRequest
 from django.middleware.locale import LocaleMiddleware
 from django.utils import timezone, translation
+from django.utils.functional import SimpleLazyObject
 
 
 def everything_for_a_minute(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
@@ -38,6 +41,25 @@ def zone_of_the_visitor(get_response: Callable[[HttpRequest], Any]) -> Callable[
             timezone.activate(zone)
         else:
             timezone.deactivate()
+        return get_response(request)
+
+    return middleware
+
+
+class SessionOfAHeader(SessionMiddleware):
+    """Takes the session's key from a field, as interfaces for apps do."""
+
+    def process_request(self, request: HttpRequest) -> None:
+        request.session = self.SessionStore(request.headers.get("X-Session"))  # type: ignore[attr-defined]
+
+
+def user_of_a_header(get_response: Callable[[HttpRequest], Any]) -> Callable[[HttpRequest], Any]:
+    """Logs in whom a field names, at once or when the view asks."""
+
+    def middleware(request: HttpRequest) -> Any:
+        name = request.headers.get("X-User", "")
+        user = SimpleNamespace(name=name, is_authenticated=bool(name))
+        request.user = SimpleLazyObject(lambda: user) if "X-Lazy" in request.headers else user  # type: ignore[assignment]
         return get_response(request)
 
     return middleware

@@ -346,6 +346,34 @@ def test_page_made_in_another_time_zone_is_not_kept(door: str) -> None:
     timezone.deactivate()
 
 
+# -- who is known by other means than a cookie
+
+
+def test_session_that_came_without_its_cookie_is_somebodys_too(door: str) -> None:
+    own = "tests.cache.middlewares.SessionOfAHeader"
+    key = session_cookie(name="alice").partition("=")[2]
+    with doors.site(door, MIDDLEWARE=[own, *doors.PLAIN_MIDDLEWARE]) as site:
+        site.view("/", lambda request: page(request.session.get("name", "nobody")))
+        alice = site.get("/", X_Session=key)
+        assert (alice.text, alice.cache) == ("alice", "fwd=uri-miss; detail=session")
+        assert [site.get("/").text for _ in range(2)] == ["nobody", "nobody"]
+        assert site.renders("/") == 2
+
+
+def test_page_for_a_user_who_is_logged_in_without_a_session_is_not_kept(door: str) -> None:
+    own = "tests.cache.middlewares.user_of_a_header"
+    with doors.site(door, MIDDLEWARE=[own, *doors.PLAIN_MIDDLEWARE]) as site:
+        site.view("/", lambda request: page(request.user.name or "nobody"))
+        site.view("/public/", lambda request: page("for all"))
+        for lazy in ({}, {"X_Lazy": "1"}):
+            alice = site.get("/", X_User="alice", **lazy)
+            assert (alice.text, alice.cache) == ("alice", "fwd=uri-miss; detail=session")
+        # Who was never asked for is in no page.
+        assert site.get("/public/", X_User="alice", X_Lazy="1").cache == "fwd=uri-miss; stored"
+        assert [site.get("/").text for _ in range(2)] == ["nobody", "nobody"]
+        assert site.renders("/") == 3
+
+
 # -- what is never for others
 
 

@@ -45,7 +45,7 @@ MEANINGS: Final[dict[Reason, Meaning]] = {
         "fetch the form, or its token, by a request of its own",
     ),
     Reason.SESSION: Meaning(
-        "the view used the session, so the page may be one visitor's",
+        "the view used the session, or somebody is logged in, so the page may be one visitor's",
         "do not touch request.session, request.user or the messages in views and templates that are for everybody",
     ),
     Reason.MESSAGES: Meaning("the page shows messages to one visitor"),
