@@ -42,6 +42,8 @@ class Capture:
             return self.start_response(status, headers, exc_info)
         if exc_info is None and self.status:
             raise AssertionError("start_response() was called a second time without exc_info")
+        # What an error takes the place of has reached nobody.
+        self._written.clear()
         self.status = status
         self.headers = list(headers)
         return self.write
@@ -60,7 +62,13 @@ class Capture:
         self.result = application(environ, self.start)
         if not self.status:
             # It says it with the first piece.
-            self.result = _Begun(self.result)
+            self.result = _Begun(self.result, -1)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether the body is there already, and reading it runs none of the application."""
+        result = self.result
+        return getattr(result, "streaming", None) is False or isinstance(result, (list, tuple))
 
     def body(self) -> bytes | None:
         """The body, where it is there as a whole and not too large; None leaves it alone."""
@@ -76,10 +84,12 @@ class Capture:
         length = next((value for name, value in self.headers if name.lower() == "content-length"), "")
         if not length.isdecimal() or int(length) > self._limit or hasattr(result, "filelike"):
             return None
-        # Somebody's wrapper around a body whose length is known.
-        pieces = list(result)
-        self.result = _Read(pieces, getattr(result, "close", None))
-        return b"".join([*self._written, *pieces])
+        # Somebody's wrapper around a body whose length is known, unless it is longer than it says.
+        self.result = begun = _Begun(result, self._limit - sum(map(len, self._written)))
+        if not begun.is_all:
+            return None
+        self.result = _Read(begun.first, begun.close)
+        return b"".join([*self._written, *begun.first])
 
     def commit(self, headers: HeaderList) -> Iterable[bytes]:
         """Pass it on with this head: what the server is to be given."""
@@ -98,31 +108,35 @@ class Capture:
 
 
 class _Begun:
-    """An iterable whose first piece was taken, so that the application said its head."""
+    """An iterable of which pieces were taken, until they are more than `enough` bytes: the first one at least.
 
-    def __init__(self, result: Iterable[bytes]) -> None:
+    One that raises meanwhile is closed, since the server never sees it."""
+
+    def __init__(self, result: Iterable[bytes], enough: int) -> None:
         self._result = result
+        self.first: list[bytes] = []
+        self.is_all = False
         try:
             self._rest = iter(result)
-            self._first = list(_one(self._rest))
+            for piece in self._rest:
+                self.first.append(piece)
+                enough -= len(piece)
+                if enough < 0:
+                    break
+            else:
+                self.is_all = True
         except BaseException:
             self.close()
             raise
 
     def __iter__(self) -> Iterator[bytes]:
-        yield from self._first
+        yield from self.first
         yield from self._rest
 
     def close(self) -> None:
         close = getattr(self._result, "close", None)
         if close is not None:
             close()
-
-
-def _one(pieces: Iterator[bytes]) -> Iterator[bytes]:
-    for piece in pieces:
-        yield piece
-        return
 
 
 class _Read(list[bytes]):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from wsgiref.util import FileWrapper
@@ -192,6 +194,57 @@ def test_head_can_be_taken_back_by_an_error_until_it_is_sent(site: Site) -> None
 
     client = behind(site, application)
     assert (client.ask().heads[0][0], client.body) == ("500 Error", b"sorry")
+
+
+def test_what_was_written_before_an_error_is_not_sent_with_its_page(site: Site) -> None:
+    def application(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", HEADERS)(b"half a page")
+        try:
+            raise ValueError
+        except ValueError:
+            start_response("500 Failed", [("Content-Length", "5")], sys.exc_info())
+        return [b"error"]
+
+    client = Client(CachedApplication(application, site.engine)).ask()
+    assert (client.heads[0][0], client.body) == ("500 Failed", b"error")
+
+
+def test_body_that_ends_in_an_exception_is_closed(site: Site) -> None:
+    closed = []
+
+    class Body:
+        def __iter__(self) -> Iterator[bytes]:
+            yield b"half"
+            raise LookupError("no more")
+
+        def close(self) -> None:
+            closed.append(True)
+
+    def application(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        start_response("200 OK", [*HEADERS, ("Content-Length", "8")])
+        return Body()
+
+    with pytest.raises(LookupError):
+        Client(CachedApplication(application, site.engine)).ask()
+    assert closed == [True]
+
+
+def test_body_longer_than_it_says_is_not_read_to_its_end(site: Site) -> None:
+    read = []
+
+    def application(environ: dict[str, Any], start_response: StartResponse) -> Iterator[bytes]:
+        start_response("200 OK", [*HEADERS, ("Content-Length", "8")])
+        for number in range(50):
+            read.append(number)
+            yield b"x" * 40
+
+    def begun(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        pieces = application(environ, start_response)
+        return itertools.chain([next(pieces)], pieces)
+
+    result = CachedApplication(begun, site.engine)(environ("/"), Client(None).start_response)
+    assert len(read) == 3
+    assert len(b"".join(result)) == 2000
 
 
 def test_second_head_without_an_error_is_a_mistake(site: Site) -> None:
