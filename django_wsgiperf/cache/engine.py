@@ -1,7 +1,8 @@
 """The response cache of one process: its parts put together, the fast path of hits, and what visits ask of it.
 
 Made from settings by runtime.py, used by the doors (wsgi.py, middleware.py). A request that is plain and finds a fresh
-page in memory is answered by recall() alone, without a lock; all others take a Visit.
+page in memory is answered by recall() alone, without a lock; one that finds nothing goes the way of plain.py, and all
+others take a Visit.
 """
 
 from __future__ import annotations
@@ -146,8 +147,8 @@ class Engine:
 
     # -- the fast path
 
-    def recall(self, environ: Mapping[str, Any]) -> Held | None:
-        """The fresh page in memory that answers a plain request; None wherever anything has to be thought about."""
+    def plain(self, environ: Mapping[str, Any]) -> bytes | None:
+        """The key of a plain request's address; None wherever anything else about it has to be thought about."""
         if (
             environ["REQUEST_METHOD"] != "GET"
             or not self._is_plain(environ)
@@ -159,9 +160,10 @@ class Engine:
             return None
         if not self._started:
             self.start()
-        primary = self.primary(environ)
-        if primary is None:
-            return None
+        return self.primary(environ)
+
+    def fresh(self, primary: bytes, environ: Mapping[str, Any]) -> Held | None:
+        """The page in memory that answers a plain request at once."""
         held = self.shelf.find(primary, environ)
         if held is None or self.now() >= held.calm_until:
             return None
@@ -172,6 +174,11 @@ class Engine:
             if newest != float("inf"):
                 held.checked = newest
         return held
+
+    def recall(self, environ: Mapping[str, Any]) -> Held | None:
+        """Both of it."""
+        primary = self.plain(environ)
+        return None if primary is None else self.fresh(primary, environ)
 
     def primary(self, environ: Mapping[str, Any]) -> bytes | None:
         """The key of the request's address; None where Django would refuse the host."""

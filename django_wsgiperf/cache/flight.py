@@ -98,6 +98,14 @@ class Flights(Generic[T]):
             self._numbers.led += 1
             return ticket
 
+    def goes_alone(self, key: str) -> bool:
+        """Whether board() would send the request off, since answers for this key cannot be shared; counts it then."""
+        if not self.hit_for_miss.is_marked(key):
+            return False
+        with self._lock:
+            self._numbers.alone += 1
+        return True
+
     def alone(self, why: Why | None = None) -> Ticket[T]:
         """A ticket for a request whose answer is nobody else's: it waits for none, and none waits for it."""
         ticket = Ticket(self, "")

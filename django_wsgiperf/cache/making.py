@@ -75,23 +75,21 @@ class Making(Looking):
         if confirmed:
             return (yield from self._confirmed(made, ticket))
         render_s = engine.monotonic() - began_s
-        if made.signals.failed or made.status in ERROR_STATUSES:
+        if _failed(made):
             covered = self._cover(made, ticket)
             if covered is not None:
                 return covered
         if self.request.method == "HEAD":
             return (yield from self._head(made))
         kept = keep(engine, self, made, render_s)
-        if kept.held is not None:
-            self._hand_over(kept.held, ticket)
-            if self.request.query and len(engine.hit_for_miss):
-                engine.hit_for_miss.unmark(self._path_key())
-            held = kept.held
+        self.settle(made, kept, ticket)
+        held = kept.held
+        if held is not None:
             if engine.shelf.store is not None:
                 yield Call(lambda: engine.shelf.store_entry(held, self.request, kept.search))
-        else:
-            yield from self._refused(made, kept, ticket)
-        return self._pass(made, kept)
+        elif candidate is not None and kept.reason in _NO_LONGER and not (self.private or _failed(made)):
+            yield Call(lambda: engine.shelf.drop(candidate))
+        return self.passed(made, kept)
 
     def _conditions(self, ticket: Ticket[Landing]) -> dict[str, str] | None:
         """What to ask the application under; None for the client's own conditions."""
@@ -202,23 +200,24 @@ class Making(Looking):
                 held = engine.shelf.put(entry, self.request, search_in(made))
                 if engine.shelf.store is not None:
                     yield Call(lambda: engine.shelf.store_entry(held, self.request))
-        return self._pass(made, Kept(Reason.METHOD))
+        return self.passed(made, Kept(Reason.METHOD))
 
-    def _refused(self, made: Made, kept: Kept, ticket: Ticket[Landing]) -> Generator[Any, Any, None]:
-        """The answer is not shared: nobody is to wait for such, and what it takes the place of is no longer true."""
-        engine, candidate = self.engine, self.candidate
-        failed = made.signals.failed or made.status in ERROR_STATUSES
-        if ticket.is_leading:
-            if failed:
+    def settle(self, made: Made, kept: Kept, ticket: Ticket[Landing]) -> None:
+        """Tell those who wait what became of the answer; for one that is not shared, nobody is to wait from now on."""
+        engine = self.engine
+        if kept.held is not None:
+            self._hand_over(kept.held, ticket)
+            if self.request.query and len(engine.hit_for_miss):
+                engine.hit_for_miss.unmark(self._path_key())
+        elif ticket.is_leading:
+            if _failed(made):
                 ticket.fail()
             else:
                 ticket.release(engine.hit_for_miss_s)
                 if self.request.query and engine.hit_for_miss_s and engine.store is not None:
                     engine.hit_for_miss.mark(self._path_key(), engine.hit_for_miss_s)
-        if candidate is not None and not failed and kept.reason in _NO_LONGER and not self.private:
-            yield Call(lambda: engine.shelf.drop(candidate))
 
-    def _pass(self, made: Made, kept: Kept) -> Reply | Pass:
+    def passed(self, made: Made, kept: Kept) -> Reply | Pass:
         """What the application gave, as the answer to this request."""
         engine, held = self.engine, kept.held
         self.counters.misses += 1
@@ -253,6 +252,10 @@ class Making(Looking):
                 yield Call(invalidation)
         status = engine.sending.status_of_forwarded(forward, reason)
         return Pass(made, [*made.headers, *status], "bypass")
+
+
+def _failed(made: Made) -> bool:
+    return made.signals.failed or made.status in ERROR_STATUSES
 
 
 def _without(request: Request, name: str) -> Request:

@@ -106,6 +106,18 @@ class Shelf:
             return self._keys.variant(primary, self._keys.values_of(found.specs[0], request))
         return primary
 
+    def vary_key_in(self, primary: bytes, environ: Mapping[str, Any]) -> bytes:
+        """As vary_key(), for the request in an environ."""
+        found = self.memory.peek(primary)
+        if isinstance(found, Variants):
+            return self._keys.variant(primary, self._keys.values(found.specs[0], environ))
+        return primary
+
+    @property
+    def has_searches(self) -> bool:
+        """Whether the responses of any path said anything of their query."""
+        return bool(self._searches)
+
     def varies(self, primary: bytes) -> bool:
         """Whether there are variants, though perhaps not the right one."""
         return isinstance(self.memory.peek(primary), Variants)

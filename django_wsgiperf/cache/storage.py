@@ -17,6 +17,8 @@ from .headers import parse_no_vary_search
 from .headers.structured import MATTERS
 from .held import Held
 from .policy import Reason, may_store
+from .policy.reading import Reading
+from .policy.storing import plan, refused_by_form
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -40,21 +42,30 @@ class Kept:
         return headers if self.etag is None else (*headers, ("ETag", self.etag))
 
 
-def keep(engine: Engine, visit: Looking, made: Made, render_s: float) -> Kept:
-    """Keep the answer in memory, if it may be kept."""
-    request, now = visit.request, engine.now()
-    if engine.site.is_excluded(request.path):
-        return _refused(engine, Reason.EXCLUDED)
-    decision = may_store(
-        request,
-        made.response,
-        now,
-        rules=engine.site.rules,
-        ask=visit.ask,
-        signals=made.signals,
-        annotation=made.annotation,
-        requested_at=visit.began_at,
-    )
+def keep(engine: Engine, visit: Looking, made: Made, render_s: float, reading: Reading | None = None) -> Kept:
+    """Keep the answer in memory, if it may be kept. `reading` is given where nothing in its head is against it, and its
+    address is not excluded."""
+    request, response, rules, now = visit.request, made.response, engine.site.rules, engine.now()
+    if reading is None:
+        if engine.site.is_excluded(request.path):
+            return _refused(engine, Reason.EXCLUDED)
+        decision = may_store(
+            request,
+            response,
+            now,
+            rules=rules,
+            ask=visit.ask,
+            signals=made.signals,
+            annotation=made.annotation,
+            requested_at=visit.began_at,
+        )
+    else:
+        reason = refused_by_form(response.status, response.headers, response.body_bytes, reading, rules)
+        if reason is not None:
+            return _refused(engine, reason)
+        decision = plan(
+            request, response, reading, now, rules=rules, annotation=made.annotation, requested_at=visit.began_at
+        )
     if not decision.store:
         return _refused(engine, decision.reason)
     assert made.body is not None

@@ -9,15 +9,19 @@ from collections.abc import Callable, Iterable
 from time import perf_counter_ns
 from typing import Any, Final
 
+from django.http import HttpRequest
+
 from .annotations import annotation_of
 from .capture import Capture, HeaderList, StartResponse
 from .effects import Made, Pass, Render, Reply, drive
 from .engine import Engine
 from .held import Held
 from .marking import DOOR, OUTCOME, REPORT, mark_requests_of, request_in
-from .messages import Request
+from .messages import Annotation, Request, Signals
 from .metering import Meter
+from .plain import Plain, begin
 from .policy import ERROR_STATUSES, Forward, Reason
+from .policy.reading import read
 from .synthetic import environ_for
 from .tells import route_of, signals_of
 from .visit import Elsewhere, Visit
@@ -38,9 +42,10 @@ class CachedApplication:
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         engine = self.engine
         began_ns = perf_counter_ns()
-        held = engine.recall(environ)
+        primary = engine.plain(environ)
+        held = None if primary is None else engine.fresh(primary, environ)
         if held is None or DOOR in environ:
-            return self._visit(environ, start_response, began_ns)
+            return self._make(primary, environ, start_response, began_ns)
         representation = held.representation(environ.get("HTTP_ACCEPT_ENCODING"))
         body = representation.body
         start_response(held.status, held.ready(representation, engine.now()))
@@ -52,10 +57,49 @@ class CachedApplication:
         self.meter.hit(held.entry, environ, len(body), began_ns)
         return [body]
 
-    def _visit(self, environ: dict[str, Any], start_response: StartResponse, began_ns: int) -> Iterable[bytes]:
+    def _make(
+        self, primary: bytes | None, environ: dict[str, Any], start_response: StartResponse, began_ns: int
+    ) -> Iterable[bytes]:
         if DOOR in environ:
             return self.application(environ, start_response)
         environ[DOOR] = True
+        plain = None if primary is None else begin(self.engine, environ, primary)
+        if plain is None:
+            return self._visit(environ, start_response, began_ns)
+        try:
+            return self._pass(plain, environ, start_response)
+        finally:
+            plain.end()
+
+    def _pass(self, plain: Plain, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Have the page made by the short way, and pass it on."""
+        site = self.engine.site
+        environ[OUTCOME] = "miss"
+        capture = Capture(start_response, site.rules.max_body_bytes, self.streaming_headers)
+        capture.call(self.application, environ)
+        # What is made while it is read may yet change what it tells.
+        body = None if capture.is_whole else capture.body()
+        status = int(capture.status[:3])
+        request = request_in(environ)
+        signals = signals_of(
+            environ,
+            request,
+            status,
+            has_session=plain.private,
+            time_zones=site.time_zones,
+            language=plain.language,
+        )
+        annotation = annotation_of(request)
+        reading = read(capture.headers, site.rules)
+        reason = plain.refusal(status, reading, signals, annotation)
+        if reason is not None:
+            return capture.commit(plain.refuse(status, capture.headers, reason, signals))
+        if capture.is_whole:
+            body = capture.body()
+        made = _made(capture, body, signals, annotation, request)
+        return capture.commit(plain.keep(made, reading, self))
+
+    def _visit(self, environ: dict[str, Any], start_response: StartResponse, began_ns: int) -> Iterable[bytes]:
         engine = self.engine
         engine.start()
         visit = Visit(engine, engine.site.request(environ), self)
@@ -78,6 +122,10 @@ class CachedApplication:
             environ[REPORT] = lambda: held.report(outcome)
             self.meter.reply(reply, environ, len(body), began_ns)
         return [body] if body else []
+
+    def streaming_headers(self, headers: HeaderList) -> HeaderList:
+        """The head of an answer that is passed on before it is known as a whole."""
+        return [*headers, *self.engine.sending.status_of_forwarded(Forward.MISS, Reason.STREAMING)]
 
     def make_anew(self, held: Held, request: Request) -> bool | None:
         """Have a stored page made anew, in this thread, for nobody."""
@@ -125,36 +173,37 @@ class _Call:
                 if field in effect.conditions:
                     environ[key] = effect.conditions[field]
         site = self._door.engine.site
-        capture = Capture(self._start_response, site.rules.max_body_bytes, self._headers)
+        capture = Capture(self._start_response, site.rules.max_body_bytes, self._door.streaming_headers)
         capture.call(self._door.application, environ)
         body = capture.body() if effect.buffer else None
-        code, _, reason = capture.status.partition(" ")
-        status = int(code)
         request = request_in(environ)
-        annotation = annotation_of(request)
-        return Made(
-            status,
-            reason,
-            tuple(capture.headers),
-            body,
-            signals_of(
-                environ,
-                request,
-                status,
-                has_session=self._visit.private,
-                time_zones=site.time_zones,
-                language=site.keys.language_of(self._visit.request),
-            ),
-            annotation,
-            route_of(request, status),
-            capture,
-            capture.close,
+        signals = signals_of(
+            environ,
+            request,
+            int(capture.status[:3]),
+            has_session=self._visit.private,
+            time_zones=site.time_zones,
+            language=site.keys.language_of(self._visit.request),
         )
+        return _made(capture, body, signals, annotation_of(request), request)
 
-    def _headers(self, headers: HeaderList) -> HeaderList:
-        """The head of an answer that is passed on before it is known as a whole."""
-        sending = self._door.engine.sending
-        return [*headers, *sending.status_of_forwarded(Forward.MISS, Reason.STREAMING)]
+
+def _made(
+    capture: Capture, body: bytes | None, signals: Signals, annotation: Annotation, request: HttpRequest | None
+) -> Made:
+    code, _, reason = capture.status.partition(" ")
+    status = int(code)
+    return Made(
+        status,
+        reason,
+        tuple(capture.headers),
+        body,
+        signals,
+        annotation,
+        route_of(request, status),
+        capture,
+        capture.close,
+    )
 
 
 def _nobody(status: str, headers: HeaderList, exc_info: Any = None) -> Callable[[bytes], Any]:

@@ -1,0 +1,177 @@
+"""The short way of plain misses decides as a visit does, and keeps the promises that a visit makes to others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import BytesIO
+from typing import Any
+
+import pytest
+from django.http import FileResponse, HttpRequest, HttpResponse, StreamingHttpResponse
+from django.middleware.csrf import get_token
+
+from django_wsgiperf.cache import wsgi
+from django_wsgiperf.cache.annotations import page_cache_of
+from django_wsgiperf.cache.held import Held
+from django_wsgiperf.cache.plain import Plain
+
+from . import doors
+from .doors import page
+
+
+def csrf(request: HttpRequest) -> HttpResponse:
+    return page(f"{len(get_token(request))}")
+
+
+def annotated(request: HttpRequest) -> HttpResponse:
+    page_cache_of(request).ttl = 60
+    page_cache_of(request).tag("a")
+    return page(cache_control=None)
+
+
+def never(request: HttpRequest) -> HttpResponse:
+    page_cache_of(request).never()
+    return page()
+
+
+def raising(request: HttpRequest) -> HttpResponse:
+    raise RuntimeError("on purpose")
+
+
+def cookie(request: HttpRequest) -> HttpResponse:
+    response = page()
+    response.set_cookie("a", "b")
+    return response
+
+
+VIEWS: dict[str, Callable[[HttpRequest], Any]] = {
+    "kept": lambda request: page(),
+    "kept for compression": lambda request: page("word " * 1_000, Content_Type="text/plain"),
+    "varies": lambda request: page(Vary="Accept-Encoding, X-Kind"),
+    "varies by cookie": lambda request: page(Vary="Cookie"),
+    "says nothing": lambda request: page(cache_control=None),
+    "expires": lambda request: page(cache_control=None, Expires="Thu, 01 Jan 2099 00:00:00 GMT"),
+    "expired": lambda request: page(cache_control="max-age=0"),
+    "private": lambda request: page(cache_control="private, max-age=60"),
+    "no-store": lambda request: page(cache_control="no-store"),
+    "no-cache": lambda request: page(cache_control="no-cache"),
+    "targeted": lambda request: page(cache_control="no-store", Wsgiperf_Cache_Control="max-age=60"),
+    "targeted at nothing": lambda request: page(cache_control="max-age=60", Wsgiperf_Cache_Control="private"),
+    "star": lambda request: page(Vary="*"),
+    "nonce": lambda request: page(Content_Security_Policy="script-src 'nonce-abc'"),
+    "not found": lambda request: page(status=404),
+    "not found, says nothing": lambda request: page(status=404, cache_control=None),
+    "unavailable": lambda request: page(status=503, cache_control=None),
+    "unavailable for a while": lambda request: page(status=503),
+    "partial": lambda request: page(status=206),
+    "too long": lambda request: page(Content_Length="1000"),
+    "large": lambda request: page("x" * 2**21),
+    "no content": lambda request: page("", status=204),
+    "groups": lambda request: page(Cache_Groups='"a", "b"'),
+    "streams": lambda request: StreamingHttpResponse(iter([b"a", b"b"]), headers={"Cache-Control": "max-age=60"}),
+    "streams, says nothing": lambda request: StreamingHttpResponse(iter([b"a", b"b"])),
+    "file": lambda request: FileResponse(BytesIO(b"file"), headers={"Cache-Control": "max-age=60"}),
+    "token": csrf,
+    "annotated": annotated,
+    "never": never,
+    "raises": raising,
+    "sets a cookie": cookie,
+}
+ASKED: dict[str, dict[str, str]] = {
+    "plainly": {},
+    "with a cookie": {"Cookie": "theme=dark"},
+    "with a session": {"Cookie": "sessionid=abc; theme=dark"},
+    "compressed": {"Accept_Encoding": "gzip"},
+}
+
+
+def told(view: Callable[[HttpRequest], Any], path: str, fields: dict[str, str]) -> list[Any]:
+    """All that shows of three requests to a new site: the answers, what was counted, and what is kept."""
+    with doors.site("wsgi", {"EXCLUDE": ["/excluded/"], "COMPRESS": ["gzip"]}) as site:
+        site.view(path, view)
+        answers = [site.get(path, **fields) for _ in range(3)]
+        numbers = site.engine.numbers()
+        kept = [
+            (value.entry.tags, value.entry.flags, value.entry.vary, value.entry.route, value.entry.headers)
+            for _, value, _ in site.engine.memory
+            if isinstance(value, Held)
+        ]
+        assert site.engine.making == {}
+        return [
+            [(answer.status, answer.headers, answer.body) for answer in answers],
+            [site.renders(path), numbers, kept],
+        ]
+
+
+@pytest.mark.parametrize("path", ["/page", "/excluded/page", "/page?a=1&utm_source=x"])
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("name", VIEWS)
+def test_short_way_comes_to_what_a_visit_comes_to(
+    name: str, asked: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ways: list[bool] = []
+    begin = wsgi.begin
+
+    def short(*arguments: Any) -> Plain | None:
+        plain = begin(*arguments)
+        ways.append(plain is not None)
+        return plain
+
+    monkeypatch.setattr(wsgi, "begin", short)
+    shortly = told(VIEWS[name], path, ASKED[asked])
+    assert ways[0], "the short way was not taken"
+    monkeypatch.setattr(wsgi, "begin", lambda *_: None)
+    assert shortly == told(VIEWS[name], path, ASKED[asked])
+
+
+def test_what_a_purge_meets_while_it_is_made_is_not_used_after_it() -> None:
+    with doors.site("wsgi") as site:
+
+        def view(request: HttpRequest) -> HttpResponse:
+            site.engine.tags.purge(everything=site.renders("/") == 1)
+            return page(site.renders("/"))
+
+        site.view("/", view)
+        assert [site.get("/").text for _ in range(3)] == ["1", "2", "2"]
+
+
+def test_post_meanwhile_ends_a_page_that_is_being_made() -> None:
+    with doors.site("wsgi") as site:
+
+        def view(request: HttpRequest) -> HttpResponse:
+            if request.method == "GET" and site.renders("/") == 1:
+                site.post("/")
+            return page(site.renders("/"))
+
+        site.view("/", view)
+        assert [site.get("/").text for _ in range(3)] == ["2", "3", "3"]
+
+
+def test_page_that_lands_between_the_look_and_the_flight_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    with doors.site("wsgi") as site:
+        site.view("/", lambda request: page(site.renders("/")))
+        board = site.engine.flights.board
+
+        def late(*arguments: Any, **options: Any) -> Any:
+            monkeypatch.setattr(site.engine.flights, "board", board)
+            assert site.get("/").text == "1"
+            return board(*arguments, **options)
+
+        monkeypatch.setattr(site.engine.flights, "board", late)
+        answer = site.get("/")
+        assert (answer.text, answer.is_hit, site.renders("/")) == ("1", True, 1)
+        assert site.engine.flights.numbers().waiting == 0
+
+
+def test_environ_is_read_as_it_came() -> None:
+    with doors.site("wsgi") as site:
+
+        def view(request: HttpRequest) -> HttpResponse:
+            seen = request.META["HTTP_X_KIND"]
+            request.META["HTTP_X_KIND"] = "other"
+            return page(seen, Vary="X-Kind")
+
+        site.view("/", view)
+        assert site.get("/", X_Kind="own").text == "own"
+        assert site.get("/", X_Kind="other").text == "other"
+        assert site.get("/", X_Kind="own").is_hit
