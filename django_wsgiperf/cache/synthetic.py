@@ -61,6 +61,9 @@ def environ_for(request: Request, entry: Entry, site: Site) -> dict[str, Any]:
                 cookies.append(f"{field.removeprefix(COOKIE)}={value}")
         elif field in request.fields:
             environ[_key(field)] = request.fields[field]
+        else:
+            # What the page was made without, it is made anew without.
+            environ.pop(_key(field), None)
     if site.language is not None:
         if "accept-language" in request.fields:
             environ["HTTP_ACCEPT_LANGUAGE"] = request.fields["accept-language"]

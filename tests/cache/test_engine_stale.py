@@ -178,6 +178,17 @@ def test_page_made_in_the_background_is_for_its_own_variant(site: Site) -> None:
     assert site.get("/", X_Kind="a").text == "a1"
 
 
+def test_page_made_in_the_background_takes_the_place_of_one_for_clients_that_say_little(site: Site) -> None:
+    """Its own User-Agent and Accept are not those of a client that sent none."""
+    vary = {"Cache_Control": "max-age=60, stale-while-revalidate=60", "Vary": "User-Agent, Accept"}
+    site.view("/", lambda request: page(site.renders("/"), **vary))
+    site.get("/")
+    site.clock.advance(61)
+    assert site.get("/").text == "1"
+    eventually(lambda: site.engine.counters.refreshes == 1)
+    assert (site.get("/").text, site.renders("/")) == ("2", 2)
+
+
 def test_refresh_asks_whether_the_page_still_holds(site: Site) -> None:
     def view(request: HttpRequest) -> HttpResponse:
         if request.headers.get("If-None-Match") == '"1"':
