@@ -86,7 +86,7 @@ def explain(engine: Engine, url: str, headers: Mapping[str, str] | None = None) 
     answer: dict[str, Any] = {
         "url": f"{scheme}://{host}{target.path}" + (f"?{target.query}" if target.query else ""),
         "host_allowed": site.allows(host),
-        "excluded": site.is_excluded(target.path),
+        "excluded": site.is_excluded(target.path, len(site.script({}))),
         "stored": False,
         "would": "forward",
     }

@@ -133,7 +133,8 @@ def begin(engine: Engine, environ: dict[str, Any], primary: bytes) -> Plain | No
             return None
         key = shelf.vary_key_in(primary, environ)
     varies = key is not primary
-    if site.is_excluded(site.script(environ) + (environ.get("PATH_INFO", "") or "/")):
+    script = site.script(environ)
+    if site.is_excluded(script + (environ.get("PATH_INFO", "") or "/"), len(script)):
         return Plain(engine, environ, primary, None, private=private, excluded=True, varies=varies)
     # As Visit has it.
     name = f"{key.hex()}-private" if private else key.hex()

@@ -6,9 +6,10 @@ has no key, so that nothing is ever stored for it or found by it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final
+from urllib.parse import unquote_to_bytes
 
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
@@ -46,7 +47,7 @@ class Site:
         self.language_cookie: str = settings.LANGUAGE_COOKIE_NAME
         self.excluded = values.exclude
         self.time_zones = values.time_zones or not settings.USE_TZ
-        self._admin: str | None = None
+        self._admin: tuple[str, ...] | None = None
         self._allowed_hosts = list(settings.ALLOWED_HOSTS)
         if settings.DEBUG and not self._allowed_hosts:
             self._allowed_hosts = [".localhost", "127.0.0.1", "[::1]"]
@@ -108,11 +109,11 @@ class Site:
             environ = {**environ, "SCRIPT_NAME": self._script}
         return Request.from_environ(environ, scheme=scheme, host=self.host(environ, scheme))
 
-    def is_excluded(self, path: str) -> bool:
-        """Whether nothing below this path is ever kept."""
+    def is_excluded(self, path: str, script: int = 0) -> bool:
+        """Whether nothing below this path is ever kept. So many characters of it are of where the site is mounted."""
         if self._admin is None:
-            self._admin = admin_path()
-        return path.startswith(self.excluded) or (bool(self._admin) and path.startswith(self._admin))
+            self._admin = admin_paths(self.languages)
+        return path.startswith(self.excluded) or path.startswith(self._admin, script)
 
     @property
     def usual_host(self) -> str:
@@ -153,14 +154,20 @@ def rules_of(values: CacheSettings) -> Rules:
     )
 
 
-def admin_path() -> str:
-    """Where the admin is mounted; empty where it is not."""
-    from django.urls import NoReverseMatch, reverse
+def admin_paths(languages: Iterable[str] = ()) -> tuple[str, ...]:
+    """Where the admin is, below where the site is mounted, as PEP 3333 has paths: it may have one for each language."""
+    from django.urls import NoReverseMatch, get_script_prefix, reverse
+    from django.utils import translation
 
-    try:
-        return reverse("admin:index")
-    except NoReverseMatch:
-        return ""
+    paths = []
+    for language in languages or (translation.get_language(),):
+        with translation.override(language):
+            try:
+                path = reverse("admin:index")
+            except NoReverseMatch:
+                continue
+        paths.append("/" + unquote_to_bytes(path.removeprefix(get_script_prefix())).decode("latin-1"))
+    return tuple(dict.fromkeys(paths))
 
 
 def uses_locale_middleware() -> bool:

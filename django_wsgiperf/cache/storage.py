@@ -47,7 +47,7 @@ def keep(engine: Engine, visit: Looking, made: Made, render_s: float, reading: R
     address is not excluded."""
     request, response, rules, now = visit.request, made.response, engine.site.rules, engine.now()
     if reading is None:
-        if engine.site.is_excluded(request.path):
+        if engine.site.is_excluded(request.path, request.script):
             return _refused(engine, Reason.EXCLUDED)
         decision = may_store(
             request,

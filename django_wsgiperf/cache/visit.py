@@ -64,7 +64,7 @@ class Visit(Making):
             or self.ask.authorized
             or not self.ask.store
             or ("range" in request.fields and self.candidate is None)
-            or engine.site.is_excluded(request.path)
+            or engine.site.is_excluded(request.path, request.script)
         ):
             return engine.flights.alone()
         if (

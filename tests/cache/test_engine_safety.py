@@ -389,6 +389,26 @@ def test_excluded_paths_and_the_admin_are_never_kept(door: str) -> None:
             assert [detail(site.get(path)) for _ in range(2)] == ["excluded"] * 2
 
 
+def test_the_admin_is_known_in_every_language_and_wherever_the_site_is_mounted(door: str) -> None:
+    with doors.site(
+        door,
+        ROOT_URLCONF="tests.cache.admin_i18n_urls",
+        INSTALLED_APPS=[*settings.INSTALLED_APPS, "django.contrib.admin", "django.contrib.messages"],
+        MIDDLEWARE=doors.MIDDLEWARE,
+        USE_I18N=True,
+        LANGUAGES=LANGUAGES,
+    ) as site:
+        site.view("/help/", "mine")
+        for path in ("/de/verwaltung-ö/help/", "/en/verwaltung-ö/help/"):
+            asked = path if door == "async" else path.encode().decode("latin-1")
+            assert [detail(site.get(asked)) for _ in range(2)] == ["excluded"] * 2
+        is_excluded = site.engine.site.is_excluded
+        encoded = "/de/verwaltung-ö/".encode().decode("latin-1")
+        assert is_excluded(f"/shop{encoded}", len("/shop"))
+        assert not is_excluded(f"/shop{encoded}")
+        assert not is_excluded("/de/")
+
+
 @pytest.mark.parametrize("status", [404, 500])
 def test_pages_for_developers_are_not_kept(door: str, status: int) -> None:
     with doors.site(door, DEBUG=True) as site:
