@@ -15,7 +15,7 @@ from django.utils.translation import gettext as _
 from django_wsgiperf import conf
 from django_wsgiperf.conf import ConfigurationError, MetricsSettings
 from django_wsgiperf.metrics import query
-from django_wsgiperf.metrics.results import Live, Overview, Point, Sample, Totals
+from django_wsgiperf.metrics.results import Live, Overview, Point, ProcessRow, Sample, Totals
 
 from . import (
     asking,
@@ -250,9 +250,15 @@ def live_totals(lines: list[processes.ProcessLine]) -> list[tuple[str, str]]:
     ]
 
 
+def _living(live: Live, page: Page) -> list[ProcessRow]:
+    """The processes of the host that is chosen; without those that are silent, whose connections and pages are gone."""
+    told = processes.lines(live, metrics_settings().interval_s)
+    return [line.row for line in told if not line.is_stale and page.state.host in ("", line.row.host)]
+
+
 def build_databases(page: Page) -> dict[str, Any]:
     live = query.live()
-    shown = [process for process in live.processes if page.state.host in ("", process.host)]
+    shown = _living(live, page)
     return {
         "hosts": tuple(sorted({process.host for process in live.processes})),
         "pools": [
@@ -269,8 +275,7 @@ def pool_durations(pool: pools.PoolNumbers) -> list[tuple[str, pools.Durations]]
 def build_cache(page: Page) -> dict[str, Any]:
     explain = page.state.own.get("explain", "").strip()
     overview = query.overview(page.state.period, host=page.state.host)
-    live = query.live()
-    shown = [process for process in live.processes if page.state.host in ("", process.host)]
+    shown = _living(query.live(), page)
     return {
         "hosts": overview.hosts,
         **charts_context(page, series.cache_charts(overview.series, overview.step_s, overview.end_s, overview.marks)),

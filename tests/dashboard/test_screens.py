@@ -218,6 +218,18 @@ def test_pools_are_shown_in_sum_and_by_process(viewer: Client, monkeypatch: pyte
     assert "Waiting now 4" in page.own()
 
 
+def test_pools_of_a_process_that_was_killed_do_not_count(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    alive = ProcessFactory(pools=(pool_snapshot(),))
+    killed = ProcessFactory(pools=(pool_snapshot(),), page_cache={"refusals": {"gone": 3}}, reachable=False, seen_s=0)
+    show_everything(monkeypatch, live=LiveFactory(processes=(alive, killed)))
+    page = Markup(viewer.get(f"{PREFIX}databases/").text).own()
+    assert page.count("2 / 4") == 1
+    assert "Waiting now 2" in page
+    assert killed.instance not in page
+    show_everything(monkeypatch, live=LiveFactory(processes=(alive, killed)), overview=OverviewFactory())
+    assert "gone" not in Markup(viewer.get(f"{PREFIX}cache/").text).own()
+
+
 def test_no_pool_is_said_to_be_none(viewer: Client, monkeypatch: pytest.MonkeyPatch) -> None:
     show_everything(monkeypatch, live=LiveFactory())
     assert "No process reports a pool" in viewer.get(f"{PREFIX}databases/").text
