@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from http.cookies import SimpleCookie
 from typing import Any, Final
 
 from asgiref.sync import async_to_sync, iscoroutinefunction, markcoroutinefunction, sync_to_async
@@ -64,7 +65,7 @@ class ResponseCacheMiddleware:
             return begun
         call = _Call(self.engine, begun, request)
         result = drive(begun.steps(), lambda effect: call.made(self.get_response(call.ask(effect))))
-        return self._finish(request, result)
+        return self._finish(request, result, call)
 
     async def _serve_async(self, request: HttpRequest) -> HttpResponseBase:
         if DOOR in request.META:
@@ -80,7 +81,7 @@ class ResponseCacheMiddleware:
         async def render(effect: Render) -> Made:
             return call.made(await self.get_response(call.ask(effect)))
 
-        return self._finish(request, await drive_async(begun.steps(), render))
+        return self._finish(request, await drive_async(begun.steps(), render), call)
 
     def _begin(self, request: HttpRequest) -> HttpResponseBase | Visit:
         """The answer, where it is there at once; else the way to it."""
@@ -99,13 +100,16 @@ class ResponseCacheMiddleware:
         headers = held.ready(representation, engine.now())
         return response_of(held.entry.status, held.entry.reason, headers, representation.body)
 
-    def _finish(self, request: HttpRequest, result: Reply | Pass) -> HttpResponseBase:
+    def _finish(self, request: HttpRequest, result: Reply | Pass, call: _Call) -> HttpResponseBase:
         note(request, result.outcome, None if isinstance(result, Pass) or result.rendered else result.held)
         if isinstance(result, Reply):
             body = b"" if request.method == "HEAD" else result.body
             if result.held is not None and not result.rendered:
                 self.engine.counters.hit_bytes += len(body)
-            return response_of(result.status, result.reason, result.headers, body)
+            sent = response_of(result.status, result.reason, result.headers, body)
+            if result.rendered and any(name.lower() == "set-cookie" for name, _ in result.headers):
+                sent.cookies = call.cookies
+            return sent
         response: HttpResponseBase = result.made.origin
         for name, value in folded(result.headers).items():
             if response.headers.get(name) != value:
@@ -138,13 +142,15 @@ class ResponseCacheMiddleware:
 class _Call:
     """The calls of the application for one request."""
 
-    __slots__ = ("_engine", "_own", "_request", "_visit")
+    __slots__ = ("_engine", "_own", "_request", "_visit", "cookies")
 
     def __init__(self, engine: Any, visit: Visit, request: HttpRequest) -> None:
         self._engine = engine
         self._visit = visit
         self._request = request
         self._own: dict[str, str | None] = {}
+        self.cookies: SimpleCookie = SimpleCookie()
+        """Of the last answer: Django's responses have them beside their head."""
 
     def ask(self, effect: Render) -> HttpRequest:
         """The request as the application is to see it."""
@@ -165,6 +171,7 @@ class _Call:
         body = None if response.streaming else response.content  # type: ignore[attr-defined]
         if body is not None and len(body) > site.rules.max_body_bytes:
             body = None
+        self.cookies = response.cookies
         cookies = [("Set-Cookie", cookie.output(header="")) for cookie in response.cookies.values()]
         status = response.status_code
         return Made(
