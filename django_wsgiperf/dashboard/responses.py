@@ -50,9 +50,9 @@ def open_page(site: AdminSite, request: HttpRequest, screen: Screen) -> Page:
 def show(site: AdminSite, request: HttpRequest, screen: Screen) -> HttpResponse:
     """The response for a screen."""
     page = open_page(site, request, screen)
-    if screen.name == "routes" and request.GET.get("export") in ("csv", "json"):
-        return export(page, request.GET["export"])
     try:
+        if screen.name == "routes" and request.GET.get("export") in ("csv", "json"):
+            return export(page, request.GET["export"])
         context = screen.build(page)
         context["hosts"] = known_hosts(context, page)
         problem = ""

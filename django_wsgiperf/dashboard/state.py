@@ -37,7 +37,8 @@ class State:
         refresh_s = int(refresh) if refresh in map(str, REFRESH_S) else DEFAULT_REFRESH_S
         return cls(
             period if period in PERIODS else DEFAULT_PERIOD,
-            data.get("host", "")[:LONGEST],
+            # PostgreSQL takes no text with a null character, not even to look for it.
+            data.get("host", "")[:LONGEST].replace("\0", ""),
             refresh_s,
             {name: data[name][:LONGEST] for name in own if data.get(name)},
         )

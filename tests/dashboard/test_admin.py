@@ -111,10 +111,11 @@ def test_store_that_cannot_be_read_is_told_of_on_the_page(
         raise error
 
     monkeypatch.setattr(query, "overview", fail)
-    response = viewer.get(PREFIX, fragment)
-    assert response.status_code == 503
-    assert str(error) in response.text
-    assert "manage.py migrate" in response.text
+    monkeypatch.setattr(query, "routes", fail)
+    for response in (viewer.get(PREFIX, fragment), viewer.get(f"{PREFIX}routes/", {"export": "csv"})):
+        assert response.status_code == 503
+        assert str(error) in response.text
+        assert "manage.py migrate" in response.text
 
 
 def test_requests_for_the_pages_are_not_counted(viewer: Client) -> None:

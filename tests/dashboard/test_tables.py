@@ -37,6 +37,9 @@ class TestState:
         assert again.refresh_s in (0, 10, 60)
         assert len(again.host) <= 1000
 
+    def test_host_has_no_null_character_which_postgresql_would_refuse(self) -> None:
+        assert State.read({"host": "web\0-1"}).host == "web-1"
+
     def test_refresh_that_is_not_offered_is_the_default(self) -> None:
         assert State.read({"refresh": "1"}).refresh_s == DEFAULT_REFRESH_S
         assert State.read({"refresh": "0"}).refresh_s == 0
