@@ -64,6 +64,7 @@ def show(site: AdminSite, request: HttpRequest, screen: Screen) -> HttpResponse:
         "screen": screen,
         "state": page.state,
         "problem": problem,
+        "warning": problem or context.get("warning", ""),
         "title": screen.title,
         "menu": [each for each in screens.SCREENS if each.in_menu],
         "parent": screens.BY_NAME.get(screen.parent),

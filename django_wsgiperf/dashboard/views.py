@@ -224,6 +224,7 @@ def build_live(page: Page) -> dict[str, Any]:
     )
     lines = processes.lines(shown, metrics_settings().interval_s)
     return {
+        "warning": live.problem,
         "live": shown,
         "hosts": tuple(sorted({process.host for process in live.processes})),
         "processes": lines,
@@ -260,6 +261,7 @@ def build_databases(page: Page) -> dict[str, Any]:
     live = query.live()
     shown = _living(live, page)
     return {
+        "warning": live.problem,
         "hosts": tuple(sorted({process.host for process in live.processes})),
         "pools": [
             (pool, charts.usage(pool.used, pool.idle, pool.max), pool_durations(pool)) for pool in pools.by_alias(shown)
@@ -296,6 +298,7 @@ def build_cache(page: Page) -> dict[str, Any]:
 def build_settings(page: Page) -> dict[str, Any]:
     live = query.live()
     return {
+        "warning": live.problem,
         "troubles": configuration.troubles(),
         "sections": configuration.sections(only_changed="changed" in page.state.own),
         "only_changed": "changed" in page.state.own,

@@ -17,6 +17,7 @@ from django_wsgiperf import control
 from . import pipeline, providers, reports, routes
 from .record import Record
 from .results import Live, ProcessRow, Running
+from .stores.base import StoreError
 
 TOPIC: Final = "live"
 INTERRUPT: Final = "interrupt"
@@ -27,9 +28,16 @@ _MAX_FRAMES: Final = 60
 
 
 def live(stacks: bool = False, now: float | None = None) -> Live:
-    """Every process that reported lately, and every request that runs on this host. Takes about a second at most."""
+    """Every process that reported lately, and every request that runs on this host. Takes about a second at most.
+
+    Never raises because of the store: what runs is asked for most when something is away."""
     now_s = time.time() if now is None else now
-    told = {row.instance: row for row in reports.rows(pipeline.worker().store().reports(int(now_s) - _SEEN_S))}
+    told: dict[str, ProcessRow] = {}
+    problem = ""
+    try:
+        told = {row.instance: row for row in reports.rows(pipeline.worker().store().reports(int(now_s) - _SEEN_S))}
+    except StoreError as error:
+        problem = str(error)
     running: list[Running] = []
     for answer in _ask(TOPIC, {"stacks": stacks}):
         row = reports.row(answer.get("process"), reachable=True)
@@ -37,7 +45,7 @@ def live(stacks: bool = False, now: float | None = None) -> Live:
             told[row.instance] = row
             running += _running(row, answer.get("running"))
     rows = sorted(told.values(), key=lambda row: (row.host, row.pid, row.instance))
-    return Live(now_s, tuple(rows), tuple(sorted(running, key=lambda each: -each.age_s)))
+    return Live(now_s, tuple(rows), tuple(sorted(running, key=lambda each: -each.age_s)), problem)
 
 
 def interrupt(process: str, key: str) -> bool:

@@ -238,3 +238,5 @@ class Live:
     at_s: float
     processes: tuple[ProcessRow, ...]
     running: tuple[Running, ...]
+    problem: str = ""
+    """Why the store cannot be read: then these are the processes of this host alone."""

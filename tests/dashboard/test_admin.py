@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import Any
 
@@ -19,6 +20,7 @@ from django_wsgiperf.dashboard.screens import SCREENS
 from django_wsgiperf.metrics import pipeline, query
 from django_wsgiperf.metrics.stores.base import Store, StoreError
 from tests.dashboard.conftest import client_of
+from tests.dashboard.markup import Markup
 from tests.dashboard.project import PREFIX
 
 pytestmark = pytest.mark.django_db
@@ -116,6 +118,21 @@ def test_store_that_cannot_be_read_is_told_of_on_the_page(
         assert response.status_code == 503
         assert str(error) in response.text
         assert "manage.py migrate" in response.text
+
+
+@pytest.mark.parametrize("path", ["live/", "databases/", "settings/"])
+def test_what_this_host_tells_is_shown_while_the_store_is_away(
+    viewer: Client, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise StoreError("Redis is away")
+
+    monkeypatch.setattr(pipeline.worker(), "store", fail)
+    response = viewer.get(PREFIX + path)
+    assert response.status_code == 200
+    assert "Redis is away" in response.text
+    if path != "databases/":
+        assert str(os.getpid()) in Markup(response.text).own()
 
 
 def test_requests_for_the_pages_are_not_counted(viewer: Client) -> None:

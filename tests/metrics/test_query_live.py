@@ -11,7 +11,7 @@ import pytest
 from django_wsgiperf import control
 from django_wsgiperf.metrics import pipeline, providers, query_live
 from django_wsgiperf.metrics.record import Record
-from django_wsgiperf.metrics.stores.base import Report
+from django_wsgiperf.metrics.stores.base import Report, StoreError
 from django_wsgiperf.metrics.stores.memory import MemoryStore
 from django_wsgiperf.metrics.worker import Worker
 
@@ -164,6 +164,18 @@ def test_running_requests_that_are_told_have_a_bound(here: Worker) -> None:
     for _ in range(300):
         begun(route="/a/")
     assert len(query_live.running_here(stacks=False)) == 200
+
+
+def test_this_host_is_shown_though_the_store_is_away(here: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(seen_since: int) -> list[Report]:
+        raise StoreError("it is away")
+
+    monkeypatch.setattr(here.store(), "reports", fail)
+    begun(route="/a/")
+    found = query_live.live(now=NOON)
+    assert [row.instance for row in found.processes] == [pipeline.instance()]
+    assert [each.route for each in found.running] == ["/a/"]
+    assert found.problem == "it is away"
 
 
 def test_report_that_cannot_be_read_is_passed_over(here: Worker) -> None:
