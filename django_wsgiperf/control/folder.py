@@ -14,7 +14,6 @@ import re
 import socket
 import stat
 import sys
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -131,7 +130,10 @@ def _base() -> str:
         chosen = conf.current("SERVER").values.control_dir
     except conf.ConfigurationError:
         chosen = ""  # The system checks tell of it.
-    return chosen or tempfile.gettempdir()
+    if chosen:
+        return chosen
+    # As tempfile.gettempdir() has it, whose lock another thread may hold for ever in a child forked at that moment.
+    return next(filter(None, map(os.environ.get, ("TMPDIR", "TEMP", "TMP"))), "/tmp")
 
 
 def say_once(text: str) -> None:

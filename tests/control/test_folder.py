@@ -23,7 +23,7 @@ def test_folder_is_made_for_its_user_alone(base: Path) -> None:
 
 
 def test_without_a_setting_it_is_in_the_folder_for_temporary_files(base: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(folder.tempfile, "gettempdir", lambda: str(base))
+    monkeypatch.setenv("TMPDIR", str(base))
     with override_settings(WSGIPERF={}):
         assert folder.folder() == str(base / f"wsgiperf-{os.geteuid()}")
 
