@@ -113,6 +113,18 @@ def pytest_runtest_teardown() -> None:
         _in_memory.pop().close()
 
 
+@pytest.fixture(autouse=True)
+def measuring_as_found() -> Iterator[None]:
+    """Instruments that a test put in are taken out again, and its requests are not among those of the next."""
+    from django_wsgiperf.metrics import instruments, pipeline
+
+    was_installed = instruments.is_installed()
+    yield
+    if not was_installed:
+        instruments.uninstall()
+    pipeline.running.clear()
+
+
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """The example project's suite runs with its own settings, in a run of its own."""
     other_settings = os.environ.get("DJANGO_SETTINGS_MODULE") != "bookshop.settings"
