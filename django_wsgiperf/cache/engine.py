@@ -26,7 +26,7 @@ from .lease import Leases
 from .memory import MemoryCache
 from .messages import Request, Response
 from .policy import invalidated_by
-from .policy.lookup import has_cookie
+from .policy.lookup import goes_past
 from .refresh import Refresher
 from .shelf import Shelf
 from .site import Site
@@ -156,7 +156,7 @@ class Engine:
         ):
             return None
         cookies = environ.get("HTTP_COOKIE")
-        if cookies and has_cookie(cookies, self._bypass_cookies):
+        if cookies and goes_past(cookies, self._bypass_cookies):
             return None
         if not self._started:
             self.start()

@@ -299,11 +299,23 @@ def test_language_is_that_of_the_cookie_or_negotiated(full: Site) -> None:
 
 def test_cookie_that_django_reads_differently_poisons_no_language(full: Site) -> None:
     full.view("/", lambda request: page(translation.get_language()))
-    # Django takes a no-break space off the name of a cookie.
-    poisoned = full.get("/", Cookie="\u00a0".encode().decode("latin-1") + "django_language=de", Accept_Language="en")
-    if poisoned.text == "de":
-        assert poisoned.cache == "fwd=uri-miss; detail=language"
+    # Django takes a no-break space off the name of a cookie, in UTF-8 or, under ASGI, as one byte.
+    for blank in ("\u00a0", "\u00a0".encode().decode("latin-1"), "\x1f"):
+        poisoned = full.get("/", Cookie=f"{blank}django_language=de", Accept_Language="en")
+        assert poisoned.cache == "fwd=bypass; detail=bypass-cookie"
     assert full.get("/", Accept_Language="en").text == "en"
+
+
+@pytest.mark.parametrize("blank", ["\u00a0", "\u00a0".encode().decode("latin-1"), "\x0b", "\x1f "])
+def test_cookie_that_django_reads_differently_poisons_no_variant(full: Site, blank: str) -> None:
+    @cache_response(ttl=60, vary_cookies=["currency"])
+    def prices(request: HttpRequest) -> HttpResponse:
+        return page(request.COOKIES.get("currency", "EUR"), None)
+
+    full.view("/", prices)
+    full.get("/", Cookie=f"theme=dark;{blank}currency=USD")
+    assert full.get("/").text == "EUR"
+    assert full.get("/", Cookie="theme=dark").is_hit
 
 
 def test_page_in_a_language_that_the_key_does_not_know_of_is_not_kept(door: str) -> None:

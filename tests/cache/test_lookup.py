@@ -34,6 +34,24 @@ def test_a_plain_request_may_use_and_store(method: str) -> None:
     assert may_look_up(request(method, accept="*/*", cookie="a=1"), RULES) is PLAIN
 
 
+@pytest.mark.parametrize(
+    ("cookies", "past"),
+    [
+        ("a=1; messages=x", True),
+        ("a=messages; b=messages=1", False),
+        ("\u00a0a=1", True),
+        ("a=1; b\u0085=1", True),
+        ("a=1;\x0bb=1", True),
+        ("gr\u00f6\u00dfe=1", True),
+        ("a=gr\u00f6\u00dfe; b=\x1f; c", False),
+        ("a=1;\tb[c]=2; {d}/e=3", False),
+        ("", False),
+    ],
+)
+def test_names_of_cookies_that_may_be_read_differently_go_past(cookies: str, past: bool) -> None:
+    assert may_look_up(request("GET", cookie=cookies), Rules(bypass_cookies=frozenset({"messages"}))).use is not past
+
+
 @pytest.mark.parametrize("method", ["POST", "PUT", "DELETE", "PATCH", "OPTIONS", "M-SEARCH", "get"])
 def test_other_methods_are_written_through(method: str) -> None:
     """RFC 9111, 4."""

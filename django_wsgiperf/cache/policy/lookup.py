@@ -5,6 +5,7 @@ Requests that is_plain() (key.py) recognises need none of this: PLAIN is the ans
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Final
@@ -63,7 +64,7 @@ def may_look_up(request: Request, rules: Rules) -> Ask:
         return _PRECONDITION
     if "upgrade" in fields or "expect" in fields:
         return _UPGRADE
-    if has_cookie(fields.get("cookie", ""), rules.bypass_cookies):
+    if goes_past(fields.get("cookie", ""), rules.bypass_cookies):
         return _BYPASS_COOKIE
     wishes = _wishes(request) if rules.request_directives else NO_DIRECTIVES
     authorized = "authorization" in fields
@@ -86,6 +87,20 @@ def _wishes(request: Request) -> Directives:
 
 
 _PRAGMA: Final = Directives(no_cache=True)
+
+
+def goes_past(header: str, names: Iterable[str]) -> bool:
+    """Whether a Cookie field has a cookie with which nothing is used and nothing is kept, or one whose name is no name.
+
+    Django takes every kind of blank off a name, also those beyond ASCII: it would see a cookie that no key has."""
+    if not header:
+        return False
+    if not (header.isascii() and header.isprintable()) and _strange_name(header):
+        return True
+    return has_cookie(header, names)
+
+
+_strange_name: Final = re.compile(r"(?:^|;)[^=;]*[^\t\x20-\x7e=;]").search
 
 
 def has_cookie(header: str, names: Iterable[str]) -> bool:
