@@ -17,7 +17,7 @@ from django.db.backends.signals import connection_created
 from django.db.backends.utils import CursorWrapper
 from django.db.utils import ConnectionHandler
 
-from .record import Record, current
+from .record import MAX_STATEMENTS, Record, current
 from .statements import call_site, known_texts, text_of
 
 _TIMED = "_wsgiperf_connect"
@@ -64,7 +64,8 @@ def statement_timer(alias: str, vendor: str) -> Callable[..., Any]:
                     use.rows += rows
             same = record.queries.get(text)
             if same is None:
-                record.queries[text] = [1, whole_ns, ""]
+                if len(record.queries) < MAX_STATEMENTS:
+                    record.queries[text] = [1, whole_ns, ""]
             else:
                 same[0] += 1
                 same[1] += whole_ns
@@ -110,7 +111,8 @@ def _count_statement(record: Record, alias: str, text: str, failed: bool, rows: 
     use.queries += 1
     use.rows += rows
     use.errors += failed
-    record.queries.setdefault(text, [0, 0, ""])[0] += 1
+    if text in record.queries or len(record.queries) < MAX_STATEMENTS:
+        record.queries.setdefault(text, [0, 0, ""])[0] += 1
 
 
 def _timed_call(call: Callable[..., Any]) -> Callable[..., Any]:

@@ -20,6 +20,8 @@ from typing import Any, Final
 SPAN_KINDS: Final = ("queue", "middleware", "view", "db", "pool", "cache", "template", "gc", "page_cache", "write")
 MAX_BESIDE: Final = 10_000
 """So many counts of other threads are kept at most for one request."""
+MAX_STATEMENTS: Final = 500
+"""So many different statements of one request are remembered, to tell which are repeated. All are counted."""
 
 Span = tuple[str, int, int, str]
 

@@ -14,7 +14,7 @@ from django.db.utils import load_backend
 
 from django_wsgiperf.metrics import instruments, instruments_database
 from django_wsgiperf.metrics.instruments_database import is_timer
-from django_wsgiperf.metrics.record import Record, current
+from django_wsgiperf.metrics.record import MAX_STATEMENTS, Record, current
 from tests.db.databases import Database
 from tests.db.sites import site
 
@@ -118,6 +118,18 @@ class TestStatements:
         assert sum(kind in ("db", "pool") for kind, *_ in record.spans) == 2
         assert record.spans_dropped >= 8
         assert record.db["default"].queries == 10
+
+    def test_different_ones_are_bounded_and_counts_are_not(self, sqlite: Database) -> None:
+        def ask() -> None:
+            with connection.cursor() as cursor:
+                for number in range(MAX_STATEMENTS + 100):
+                    cursor.execute(f"SELECT NULL AS a{number}")
+
+        hooks["view"] = ask
+        with measuring() as measured:
+            record = measured.record("/hooked/")
+        assert record.db["default"].queries == MAX_STATEMENTS + 100
+        assert len(record.queries) == MAX_STATEMENTS
 
     def test_procedures(self, postgres: Database) -> None:
         def call() -> None:
