@@ -18,7 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Final, Generic, TypeVar
 
 from . import forking
-from .hit_for_miss import HitForMiss
+from .hit_for_miss import HitForMiss, Key
 from .ticket import Flight, Over, Role, Ticket, Why
 
 __all__ = ["FlightNumbers", "Flights", "Role", "Ticket", "Why"]
@@ -61,10 +61,12 @@ class Flights(Generic[T]):
         self.hit_for_miss = HitForMiss(clock=clock) if hit_for_miss is None else hit_for_miss
         self._clock = clock
         self._lock = threading.Lock()
-        self._flights: dict[str, Flight[T]] = {}
+        self._flights: dict[Key, Flight[T]] = {}
         self._most = {False: max_waiters, True: max_parked}
         self._waiting = {False: 0, True: 0}
         self._numbers = FlightNumbers()
+        self.unboarded = 0
+        """Requests that were not boarded, since their key is marked. Written without the lock, in one statement."""
         forking.watch(self)
 
     def bound(self, max_waiters: int) -> None:
@@ -72,7 +74,7 @@ class Flights(Generic[T]):
         with self._lock:
             self._most[False] = max_waiters
 
-    def board(self, key: str, *, parks: bool = False) -> Ticket[T]:
+    def board(self, key: Key, *, parks: bool = False) -> Ticket[T]:
         """The request's role. Returns at once. A leader must land(), release() or fail(); leaving the ticket's `with`
         block without is to fail. It first looks once more whether the page is there: the one before it may have landed
         between the first look and board(). A request that `parks` waits by call_when_over(), and its thread serves
@@ -98,14 +100,6 @@ class Flights(Generic[T]):
             self._numbers.led += 1
             return ticket
 
-    def goes_alone(self, key: str) -> bool:
-        """Whether board() would send the request off, since answers for this key cannot be shared; counts it then."""
-        if not self.hit_for_miss.is_marked(key):
-            return False
-        with self._lock:
-            self._numbers.alone += 1
-        return True
-
     def alone(self, why: Why | None = None) -> Ticket[T]:
         """A ticket for a request whose answer is nobody else's: it waits for none, and none waits for it."""
         ticket = Ticket(self, "")
@@ -116,7 +110,8 @@ class Flights(Generic[T]):
     def numbers(self) -> FlightNumbers:
         """For people and metrics."""
         with self._lock:
-            return replace(self._numbers, waiting=sum(self._waiting.values()))
+            numbers = self._numbers
+            return replace(numbers, waiting=sum(self._waiting.values()), alone=numbers.alone + self.unboarded)
 
     def after_fork_in_child(self) -> None:
         """Those who lead and wait are threads of the parent."""

@@ -53,6 +53,10 @@ class Sending:
         ttl = time_to_live(held.entry, now)
         return [("Cache-Status", cache_status(NAME, hit=True, ttl=ttl, key=held.key.hex(), detail=detail))]
 
+    def status_of_miss(self, detail: str, forward: Forward = Forward.URI_MISS) -> HeaderList:
+        """As status_of_forwarded(), of an answer that was not stored. Not to be changed."""
+        return [] if self.cache_status == "off" else _missed(forward, detail)
+
     def status_of_forwarded(
         self,
         forward: Forward,
@@ -85,6 +89,11 @@ class Sending:
 def _brief(forward: Forward, detail: str | None, status: int | None, stored: bool, collapsed: bool) -> str:
     """Few differ: reasons, and statuses of applications."""
     return cache_status(NAME, fwd=forward, fwd_status=status, stored=stored, collapsed=collapsed, detail=detail)
+
+
+@lru_cache(512)
+def _missed(forward: Forward, detail: str) -> HeaderList:
+    return [("Cache-Status", _brief(forward, detail, None, False, False))]
 
 
 class Representation:

@@ -12,6 +12,8 @@ from collections.abc import Callable
 
 from . import forking
 
+Key = str | bytes
+
 
 class HitForMiss:
     """At most `max_keys` marks; the oldest goes when there are more. `_lock` guards writing; is_marked() takes none."""
@@ -20,13 +22,15 @@ class HitForMiss:
         self._max_keys = max_keys
         self._clock = clock
         self._lock = threading.Lock()
-        self._until_s: dict[str, float] = {}
+        self._until_s: dict[Key, float] = {}
+        self.until_s: Callable[[Key], float | None] = self._until_s.get
+        """Until when it is marked, by the clock; None where it is not."""
         forking.watch(self)
 
     def __len__(self) -> int:
         return len(self._until_s)
 
-    def mark(self, key: str, ttl_s: float) -> None:
+    def mark(self, key: Key, ttl_s: float) -> None:
         """For `ttl_s` seconds from now."""
         until_s = self._clock() + ttl_s
         with self._lock:
@@ -36,13 +40,13 @@ class HitForMiss:
                 del self._until_s[next(iter(self._until_s))]
             self._until_s[key] = until_s
 
-    def unmark(self, key: str) -> None:
+    def unmark(self, key: Key) -> None:
         """Its answers can be shared after all."""
         if key in self._until_s:
             with self._lock:
                 self._until_s.pop(key, None)
 
-    def is_marked(self, key: str) -> bool:
+    def is_marked(self, key: Key) -> bool:
         """Whether requests for it are not to wait for each other."""
         until_s = self._until_s.get(key)
         if until_s is None:

@@ -100,7 +100,7 @@ def explain(engine: Engine, url: str, headers: Mapping[str, str] | None = None) 
         known = [engine.memory.peek(key) for key in variants.keys]
         answer["varies_by"] = [list(names) for names in variants.specs]
         answer["variants"] = [described(each, now) for each in known if isinstance(each, Held)]
-    mark = engine.hit_for_miss.is_marked(engine.shelf.vary_key(primary, request).hex())
+    mark = engine.hit_for_miss.is_marked(engine.shelf.vary_key(primary, request))
     answer["last_answer_could_not_be_shared"] = mark
     if held is None:
         return answer

@@ -11,7 +11,7 @@ be interrupted in any call or loop by an exception from outside: every change is
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Final, Generic, TypeVar
 
@@ -68,6 +68,8 @@ class MemoryCache(Generic[V]):
         self.max_value_bytes = min(max_bytes, max_bytes // 8 if max_value_bytes is None else max_value_bytes)
         self._lock = threading.Lock()
         self._nodes: dict[Key, _Node[V]] = {}
+        self.has: Callable[[Key], bool] = self._nodes.__contains__
+        """Whether there is anything; does not count as use."""
         # Not an entry: its `newer` is the oldest one, its `older` the newest.
         self._ring: _Node[V] = _Node()
         self._ring.older = self._ring.newer = self._ring

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 
 from .effects import Landing, Made, Pass
 from .held import HeaderList
-from .messages import Annotation, Signals
+from .messages import NO_ANNOTATION, NO_SIGNALS, Annotation, Signals
 from .policy import ERROR_STATUSES, Forward, Reason
 from .policy.lookup import has_cookie
-from .policy.reading import Reading
-from .policy.storing import refused_by_head
+from .policy.reading import read
+from .policy.storing import refused_at_a_glance, refused_by_head
 from .storage import keep
 from .ticket import Ticket
-from .visit import Visit
+from .visit import OF_SOMEBODY, Visit
 
 if TYPE_CHECKING:
     from .engine import Door, Engine
@@ -32,10 +32,11 @@ class Plain:
         "_engine",
         "_environ",
         "_excluded",
+        "_forward",
         "_primary",
+        "_reading",
         "_sequence",
         "_ticket",
-        "_varies",
         "private",
     )
 
@@ -44,27 +45,39 @@ class Plain:
         engine: Engine,
         environ: dict[str, Any],
         primary: bytes,
-        ticket: Ticket[Landing] | None,
-        *,
         private: bool,
+        forward: Forward,
+        ticket: Ticket[Landing] | None = None,
         excluded: bool = False,
-        varies: bool = False,
     ) -> None:
         self._engine = engine
         # As it came: Django and what is inside of it change theirs.
         self._environ = environ.copy()
         self._primary = primary
+        self.private = private
+        """It has a session."""
+        self._forward = forward
         self._ticket = ticket
         """Of a leader; None where nobody is to wait for it."""
         self._excluded = excluded
-        self._varies = varies
-        self.private = private
-        """It has a session."""
         engine.making[id(self)] = primary
         self._began_at = engine.now()
         self._began_s = engine.monotonic()
         # From here on it sees what purges have left.
         self._sequence = engine.tags.sequence
+
+    def refusal(self, status: int, headers: HeaderList, signals: Signals, annotation: Annotation) -> Reason | None:
+        """Why an answer with this head is not kept; None where its body has to be seen."""
+        if self._excluded:
+            return Reason.EXCLUDED
+        rules = self._engine.site.rules
+        if signals is NO_SIGNALS and annotation is NO_ANNOTATION:
+            reason = refused_at_a_glance(status, headers, self.private, rules)
+            if reason is not None:
+                return reason
+        self._reading = reading = read(headers, rules)
+        cookies = self._environ.get("HTTP_COOKIE", "")
+        return refused_by_head(status, reading, cookies, rules, signals=signals, annotation=annotation)
 
     @property
     def language(self) -> str:
@@ -73,15 +86,6 @@ class Plain:
         if site.language is None:
             return ""
         return site.keys.language_in(environ, environ.get("PATH_INFO", "") or "/")
-
-    def refusal(self, status: int, reading: Reading, signals: Signals, annotation: Annotation) -> Reason | None:
-        """Why an answer with this head is not kept; None where its body has to be seen."""
-        if self._excluded:
-            return Reason.EXCLUDED
-        cookies = self._environ.get("HTTP_COOKIE", "")
-        return refused_by_head(
-            status, reading, cookies, self._engine.site.rules, signals=signals, annotation=annotation
-        )
 
     def refuse(self, status: int, headers: HeaderList, reason: Reason, signals: Signals) -> HeaderList:
         """It is not kept: the head to send it with."""
@@ -94,16 +98,16 @@ class Plain:
         counters = engine.counters
         counters.refuse(reason)
         counters.misses += 1
-        return [*headers, *engine.sending.status_of_forwarded(self._forward, reason)]
+        return [*headers, *engine.sending.status_of_miss(reason, self._forward)]
 
-    def keep(self, made: Made, reading: Reading, door: Door) -> HeaderList:
-        """Keep it, unless its body is against it: the head to send it with."""
+    def keep(self, made: Made, door: Door) -> HeaderList:
+        """Keep what refusal() says nothing against, unless its body is: the head to send it with."""
         engine = self._engine
         visit = Visit(engine, engine.site.request(self._environ), door)
         visit.began_at, visit.sequence = self._began_at, self._sequence
         visit.primary, visit.private, visit.forward = self._primary, self.private, self._forward
         ticket = engine.flights.alone() if self._ticket is None else self._ticket
-        kept = keep(engine, visit, made, engine.monotonic() - self._began_s, reading)
+        kept = keep(engine, visit, made, engine.monotonic() - self._began_s, self._reading)
         visit.settle(made, kept, ticket)
         passed = visit.passed(made, kept)
         assert isinstance(passed, Pass), "a plain request asks for no part and has no conditions"
@@ -116,40 +120,38 @@ class Plain:
         if ticket is not None and ticket.is_leading:
             ticket.fail()
 
-    @property
-    def _forward(self) -> Forward:
-        return Forward.VARY_MISS if self._varies else Forward.URI_MISS
-
 
 def begin(engine: Engine, environ: dict[str, Any], primary: bytes) -> Plain | None:
     """The short way of a plain request (Engine.plain()) with this primary key; None where it takes a visit."""
-    shelf, site, flights = engine.shelf, engine.site, engine.flights
-    if shelf.store is not None or shelf.has_searches:
+    shelf, site = engine.shelf, engine.site
+    if shelf.store is not None or shelf.searches:
         return None
-    private = has_cookie(environ.get("HTTP_COOKIE", ""), site.rules.private_cookies)
-    key = primary
-    if primary in shelf.memory:
+    cookies = environ.get("HTTP_COOKIE")
+    private = cookies is not None and has_cookie(cookies, site.rules.private_cookies)
+    key, forward = primary, Forward.URI_MISS
+    if shelf.memory.has(primary):
         if shelf.find(primary, environ) is not None:
             return None
-        key = shelf.vary_key_in(primary, environ)
-    varies = key is not primary
-    script = site.script(environ)
+        key, forward = shelf.vary_key_in(primary, environ), Forward.VARY_MISS
+    if private:
+        key += OF_SOMEBODY
+    until_s = engine.hit_for_miss.until_s(key)
+    if until_s is not None and engine.monotonic() < until_s:
+        engine.flights.unboarded += 1
+        return Plain(engine, environ, primary, private, forward)
+    script = environ.get("SCRIPT_NAME", "") if site.is_direct else site.script(environ)
     if site.is_excluded(script + (environ.get("PATH_INFO", "") or "/"), len(script)):
-        return Plain(engine, environ, primary, None, private=private, excluded=True, varies=varies)
-    # As Visit has it.
-    name = f"{key.hex()}-private" if private else key.hex()
-    ticket = None
-    if not flights.goes_alone(name):
-        ticket = flights.board(name)
-        if ticket.is_following:
+        return Plain(engine, environ, primary, private, forward, None, True)
+    ticket = engine.flights.board(key)
+    if ticket.is_following:
+        return None
+    if not ticket.is_leading:
+        return Plain(engine, environ, primary, private, forward)
+    if shelf.memory.has(primary):
+        # The one before may have landed between the look and board().
+        held = shelf.find(primary, environ)
+        if held is not None:
+            ticket.land(Landing(held))
             return None
-        if not ticket.is_leading:
-            ticket = None
-        elif primary in shelf.memory:
-            # The one before may have landed between the look and board().
-            held = shelf.find(primary, environ)
-            if held is not None:
-                ticket.land(Landing(held))
-                return None
-            varies = True
-    return Plain(engine, environ, primary, ticket, private=private, varies=varies)
+        forward = Forward.VARY_MISS
+    return Plain(engine, environ, primary, private, forward, ticket)

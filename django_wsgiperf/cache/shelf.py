@@ -48,7 +48,8 @@ class Shelf:
         self._sending = sending
         self._max_variants = max_variants
         self._lock = threading.Lock()
-        self._searches: dict[bytes, tuple[str, str]] = {}
+        self.searches: dict[bytes, tuple[str, str]] = {}
+        """What the responses of some paths have said of their query, by address: the path, and what."""
         forking.watch(self)
 
     def after_fork_in_child(self) -> None:
@@ -79,7 +80,7 @@ class Shelf:
     def primary_of(self, request: Request) -> bytes:
         """The key of the request's address, after what is known of the No-Vary-Search of its path."""
         primary = self._keys.of_request(request)
-        if self._searches and primary not in self.memory:
+        if self.searches and primary not in self.memory:
             search = self.search_of(request)
             if search is not None:
                 return self._keys.searched(request, search)
@@ -87,7 +88,7 @@ class Shelf:
 
     def search_of(self, request: Request) -> NoVarySearch | None:
         """What the responses of the path have said of their query; None where they said nothing."""
-        known = self._searches.get(self.address(request)) if self._searches else None
+        known = self.searches.get(self.address(request)) if self.searches else None
         return None if known is None else parse_no_vary_search(known[1])
 
     def searches_for(self, target: Target) -> set[NoVarySearch]:
@@ -96,7 +97,7 @@ class Shelf:
             found = self.search_of(Request("GET", target.scheme, target.host, target.path, target.query, {}))
             return set() if found is None else {found}
         with self._lock:
-            values = {value for path, value in self._searches.values() if path == target.path}
+            values = {value for path, value in self.searches.values() if path == target.path}
         return set(map(parse_no_vary_search, values))
 
     def vary_key(self, primary: bytes, request: Request) -> bytes:
@@ -112,11 +113,6 @@ class Shelf:
         if isinstance(found, Variants):
             return self._keys.variant(primary, self._keys.values(found.specs[0], environ))
         return primary
-
-    @property
-    def has_searches(self) -> bool:
-        """Whether the responses of any path said anything of their query."""
-        return bool(self._searches)
 
     def varies(self, primary: bytes) -> bool:
         """Whether there are variants, though perhaps not the right one."""
@@ -274,12 +270,12 @@ class Shelf:
     def _remember(self, address: bytes, path: str, search: str) -> bool:
         if parse_no_vary_search(search) == MATTERS:
             return False
-        if self._searches.get(address) != (path, search):
+        if self.searches.get(address) != (path, search):
             with self._lock:
-                self._searches.pop(address, None)
-                while len(self._searches) >= _MAX_SEARCHES:
-                    del self._searches[next(iter(self._searches))]
-                self._searches[address] = (path, search)
+                self.searches.pop(address, None)
+                while len(self.searches) >= _MAX_SEARCHES:
+                    del self.searches[next(iter(self.searches))]
+                self.searches[address] = (path, search)
         return True
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextvars import ContextVar
+from functools import cache
 from typing import Any, Final
 
 from django.conf import settings
@@ -94,11 +95,18 @@ def _is_somebody(user: object) -> bool:
 def _is_elsewhere() -> bool:
     """Whether another time zone than the site's is active."""
     # Asking for one that was never set costs two exceptions; where it can be seen that none was, it is not asked for.
-    holder = getattr(getattr(timezone._active, "_storage", None), "_data", None)  # type: ignore[attr-defined]
-    if isinstance(holder, ContextVar) and holder.get(None) is None:
+    holder = _time_zones()
+    if holder is not None and holder.get(None) is None:
         return False
     active, usual = timezone.get_current_timezone(), timezone.get_default_timezone()
     return active is not usual and timezone.get_current_timezone_name() != timezone.get_default_timezone_name()
+
+
+@cache
+def _time_zones() -> ContextVar[Any] | None:
+    """Where Django keeps the active time zones, as far as one can see."""
+    holder = getattr(getattr(timezone._active, "_storage", None), "_data", None)  # type: ignore[attr-defined]
+    return holder if isinstance(holder, ContextVar) else None
 
 
 def route_of(request: HttpRequest | None, status: int) -> str:

@@ -90,7 +90,7 @@ class Ticket(Generic[T]):
         "why",
     )
 
-    def __init__(self, flights: Flights[T], key: str) -> None:
+    def __init__(self, flights: Flights[T], key: str | bytes) -> None:
         self.key = key
         self.role = Role.FOLLOW
         self.result: T | None = None

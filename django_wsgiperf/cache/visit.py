@@ -16,6 +16,8 @@ from .policy import Forward, Reason, may_look_up
 from .policy.lookup import has_cookie
 from .ticket import Role, Ticket, Why
 
+OF_SOMEBODY: Final = b"-private"
+"""Ends the keys of flights for those who have a session."""
 _MAX_ROUNDS: Final = 3
 """Looks at most, when what another request made does not suit this one."""
 
@@ -76,9 +78,9 @@ class Visit(Making):
         ):
             # As the last answers of this path: searches, filters, whatever has a query that never comes again.
             return engine.flights.alone(Why.UNSHARED)
-        key = engine.shelf.vary_key(self.primary, request).hex()
+        key = engine.shelf.vary_key(self.primary, request)
         # Who has a session may get a page of their own, and must not keep others from sharing theirs.
-        return engine.flights.board(f"{key}-private" if self.private else key, parks=self.parks)
+        return engine.flights.board(key + OF_SOMEBODY if self.private else key, parks=self.parks)
 
     def _make(self, ticket: Ticket[Landing]) -> Generator[Any, Any, Reply | Pass]:
         """Have the page made, unless it has turned up meanwhile."""

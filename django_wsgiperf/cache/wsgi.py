@@ -21,7 +21,6 @@ from .messages import Annotation, Request, Signals
 from .metering import Meter
 from .plain import Plain, begin
 from .policy import ERROR_STATUSES, Forward, Reason
-from .policy.reading import read
 from .synthetic import environ_for
 from .tells import route_of, signals_of
 from .visit import Elsewhere, Visit
@@ -87,17 +86,16 @@ class CachedApplication:
             status,
             has_session=plain.private,
             time_zones=site.time_zones,
-            language=plain.language,
+            language=plain.language if site.languages else "",
         )
         annotation = annotation_of(request)
-        reading = read(capture.headers, site.rules)
-        reason = plain.refusal(status, reading, signals, annotation)
+        reason = plain.refusal(status, capture.headers, signals, annotation)
         if reason is not None:
             return capture.commit(plain.refuse(status, capture.headers, reason, signals))
         if capture.is_whole:
             body = capture.body()
         made = _made(capture, body, signals, annotation, request)
-        return capture.commit(plain.keep(made, reading, self))
+        return capture.commit(plain.keep(made, self))
 
     def _visit(self, environ: dict[str, Any], start_response: StartResponse, began_ns: int) -> Iterable[bytes]:
         engine = self.engine

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 from django_wsgiperf.cache.entry import HEURISTIC, MUST_VALIDATE, NEVER_STALE, NO_TRANSFORM, SHAREABLE
 from django_wsgiperf.cache.messages import Annotation, Signals
 from django_wsgiperf.cache.policy import Reason, Rules, may_look_up, may_store
+from django_wsgiperf.cache.policy.reading import read
+from django_wsgiperf.cache.policy.storing import refused_at_a_glance, refused_by_head
 
 from .exchanges import NOW, RULES, date, decide, request, response
 
@@ -433,3 +435,33 @@ CLOSING = ["Cache-Control: no-store", "Cache-Control: private", "Vary: *", "Set-
 def test_what_closes_a_response_closes_it_among_anything_else(lines: list[str], closing: str, place: int) -> None:
     lines = [line for line in lines if not line.startswith("WSGIPerf")]
     assert not decide(*lines[:place], closing, *lines[place:]).store
+
+
+GLANCED = st.lists(
+    st.sampled_from(
+        [
+            *[("Content-Type", "text/html"), ("Content-Length", "4"), ("ETag", '"x"'), ("X-Frame-Options", "DENY")],
+            *[("Vary", "Cookie"), ("Vary", "*"), ("vary", "Accept"), ("Vary", "A, B, C, D, E, F, G, H, I")],
+            *[("Cache-Control", "max-age=5"), ("Cache-Control", "private"), ("Expires", "0"), ("Set-Cookie", "a=b")],
+            *[("Content-Encoding", "x"), ("Content-Security-Policy", "'nonce-a'"), ("Last-Modified", date(-9))],
+            *[("X-Other", "a"), ("WSGIPerf-Cache-Control", "max-age=5"), ("Vary", "Accept-Encoding")],
+        ]
+    ),
+    max_size=4,
+)
+
+
+@given(GLANCED, st.sampled_from([200, 204, 206, 302, 304, 404, 503, 99]), st.booleans(), st.booleans())
+def test_glance_sees_what_reading_finds_or_nothing(
+    headers: list[tuple[str, str]], status: int, private: bool, heuristic: bool
+) -> None:
+    rules = Rules(heuristic=heuristic)
+    cookies = "sessionid=abc" if private else "theme=dark"
+    seen = refused_at_a_glance(status, headers, private, rules)
+    assert seen in (None, refused_by_head(status, read(headers, rules), cookies, rules))
+
+
+def test_glance_suffices_for_what_django_says_mostly() -> None:
+    headers = [("Content-Type", "text/html"), ("X-Frame-Options", "DENY"), ("Vary", "Cookie"), ("Content-Length", "4")]
+    assert refused_at_a_glance(200, headers, False, Rules()) is Reason.NO_FRESHNESS
+    assert refused_at_a_glance(200, headers, True, Rules()) is Reason.PRIVATE_COOKIE

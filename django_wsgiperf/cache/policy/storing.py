@@ -90,6 +90,16 @@ _MADE: Final = (
     ("language", Reason.LANGUAGE),
 )
 _NONCE_FIELDS: Final = ("content-security-policy", "content-security-policy-report-only")
+_PARTLY: Final = frozenset({206, 304})
+_SILENT: Final = frozenset(
+    {
+        *("Content-Type", "Content-Length", "Content-Language", "Content-Disposition", "ETag", "Last-Modified", "Date"),
+        *("X-Frame-Options", "X-Content-Type-Options", "Referrer-Policy", "Cross-Origin-Opener-Policy"),
+        *("Strict-Transport-Security", "Permissions-Policy", "Location", "Allow", "Link", "Server-Timing"),
+        *("X-Request-ID", "Access-Control-Allow-Origin", "X-Robots-Tag"),
+    }
+)
+"""Fields, as they are mostly spelled, that say nothing of whether a response without any lifetime is stored."""
 _COOKIE_FIELDS: Final = ("set-cookie", "set-cookie2")
 _WITHOUT_BODY: Final = frozenset({204, 205})
 _NEVER_STORED: Final = HOP_BY_HOP | {
@@ -153,6 +163,27 @@ def refused_by_head(
         or _refused_by_variants(cookies, reading, annotation, rules)
         or (Reason.NO_FRESHNESS if _says_nothing(reading, annotation, rules) else None)
     )
+
+
+def refused_at_a_glance(status: int, headers: Headers, private: bool, rules: Rules) -> Reason | None:
+    """As refused_by_head() for an answer that was made without signals and annotations, where hardly anything in its
+    head has a say: most of Django's have no word about caching. None where it has to be read. `private`: the request
+    has one of `private_cookies`."""
+    if not 200 <= status <= 599 or status in _PARTLY or rules.heuristic:
+        return None
+    vary = None
+    for name, value in headers:
+        if name not in _SILENT:
+            if name != "Vary" or vary is not None:
+                return None
+            vary = value
+    if vary is not None:
+        nominated = parse_vary(vary)
+        if nominated == EVERYTHING or len(nominated) > rules.max_nominated:
+            return None
+        if private and "cookie" in nominated:
+            return Reason.PRIVATE_COOKIE
+    return Reason.NO_FRESHNESS
 
 
 def _refused_by_making(reading: Reading, signals: Signals, annotation: Annotation) -> Reason | None:
