@@ -52,6 +52,18 @@ def accept_encoding(value: str) -> str:
     return ",".join(accepted)
 
 
+def reads(value: str | None, encoding: str) -> bool:
+    """Whether clients with this normalised Accept-Encoding read a body in this Content-Encoding. None sent none, and
+    takes what it gets."""
+    if value is None:
+        return True
+    known = value.split(",")
+    return all(
+        name in known or name in ("", "identity")
+        for name in ("gzip" if name == "x-gzip" else name for name in split_list(encoding.lower()))
+    )
+
+
 def choose_coding(value: str | None, offered: Iterable[str]) -> str:
     """The best of the codings on offer, which come in the server's order of preference; `identity` where none will do.
 

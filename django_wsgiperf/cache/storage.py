@@ -16,6 +16,7 @@ from .expiry import spread
 from .headers import parse_no_vary_search
 from .headers.structured import MATTERS
 from .held import Held
+from .normalise import reads
 from .policy import Reason, may_store
 from .policy.reading import Reading
 from .policy.storing import plan, refused_by_form
@@ -69,6 +70,11 @@ def keep(engine: Engine, visit: Looking, made: Made, render_s: float, reading: R
     if not decision.store:
         return _refused(engine, decision.reason)
     assert made.body is not None
+    vary = engine.site.keys.values_of(decision.vary, request)
+    encoding = made.fields.get("content-encoding")
+    if encoding and not reads(dict(vary).get("accept-encoding"), encoding):
+        # Encoded for who cannot read it: Django's GZipMiddleware takes `gzip;q=0` for a yes.
+        return _refused(engine, Reason.UNKNOWN_CODING)
     search = search_in(made)
     etag = None
     if engine.makes_etags and made.status == 200 and "etag" not in made.fields:
@@ -87,7 +93,7 @@ def keep(engine: Engine, visit: Looking, made: Made, render_s: float, reading: R
         keep_s=decision.keep_s,
         sequence=visit.sequence,
         tags=(*tags_of(engine.site.keys, request, search), *decision.tags[:MAX_TAGS]),
-        vary=engine.site.keys.values_of(decision.vary, request),
+        vary=vary,
         render_s=render_s,
         flags=decision.flags if etag is None else decision.flags | OWN_ETAG,
         route=made.route[:MAX_ROUTE_CHARS],

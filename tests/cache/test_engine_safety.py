@@ -306,6 +306,18 @@ def test_cookie_that_django_reads_differently_poisons_no_language(full: Site) ->
     assert full.get("/", Accept_Language="en").text == "en"
 
 
+@pytest.mark.parametrize("accepted", ["gzip;q=0", "identity, gzip; q=0.000", "gzip please"])
+def test_page_encoded_for_who_cannot_read_it_is_nobody_elses(door: str, accepted: str) -> None:
+    middleware = ["django.middleware.gzip.GZipMiddleware", *doors.PLAIN_MIDDLEWARE]
+    with doors.site(door, {"COMPRESS": []}, MIDDLEWARE=middleware) as site:
+        site.view("/", lambda request: page("x" * 1000))
+        poisoned = site.get("/", Accept_Encoding=accepted)
+        assert (poisoned.fields["content-encoding"], detail(poisoned)) == ("gzip", "unknown-coding")
+        assert [site.get("/", Accept_Encoding="identity").text for _ in range(2)] == ["x" * 1000] * 2
+        assert site.get("/", Accept_Encoding="gzip, br").fields["content-encoding"] == "gzip"
+        assert site.get("/", Accept_Encoding="br, gzip;q=0.5").is_hit
+
+
 @pytest.mark.parametrize("blank", ["\u00a0", "\u00a0".encode().decode("latin-1"), "\x0b", "\x1f "])
 def test_cookie_that_django_reads_differently_poisons_no_variant(full: Site, blank: str) -> None:
     @cache_response(ttl=60, vary_cookies=["currency"])

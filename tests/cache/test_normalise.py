@@ -15,6 +15,7 @@ from django_wsgiperf.cache.normalise import (
     cookie_normaliser,
     cookie_value,
     normaliser_of,
+    reads,
 )
 
 
@@ -38,6 +39,23 @@ from django_wsgiperf.cache.normalise import (
 def test_accept_encoding_is_the_set_of_known_codings(value: str, expected: str) -> None:
     """RFC 9110, 12.5.3."""
     assert accept_encoding(value) == expected
+
+
+@pytest.mark.parametrize(
+    ("accepted", "encoding", "readable"),
+    [
+        (None, "gzip", True),
+        ("gzip", "gzip", True),
+        ("gzip;q=0", "gzip", False),
+        ("br", "gzip", False),
+        ("*", "X-GZip", True),
+        ("br, gzip", "br, gzip", True),
+        ("br", "br, gzip", False),
+        ("", "identity", True),
+    ],
+)
+def test_who_reads_an_encoding(accepted: str | None, encoding: str, readable: bool) -> None:
+    assert reads(None if accepted is None else accept_encoding(accepted), encoding) is readable
 
 
 @given(st.lists(st.sampled_from(["gzip", "br;q=0", "br", "*;q=0", "*", "identity;q=0", "zstd;q=0.5", "junk;;"])))

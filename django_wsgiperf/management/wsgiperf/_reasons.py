@@ -26,7 +26,7 @@ MEANINGS: Final[dict[Reason, Meaning]] = {
         "if the page is the same for everybody, send Cache-Control: public with it",
     ),
     Reason.BYPASS_COOKIE: Meaning(
-        "the request has a cookie that goes past the cache: that of the messages, or one of BYPASS_COOKIES",
+        "the request has a cookie that goes past the cache: of the messages, of BYPASS_COOKIES, or with an odd name",
     ),
     Reason.UPGRADE: Meaning("the request wants another protocol, or an answer before its body"),
     Reason.REQUEST_NO_STORE: Meaning("the client said no-store, and REQUEST_DIRECTIVES is on"),
@@ -79,7 +79,7 @@ MEANINGS: Final[dict[Reason, Meaning]] = {
         "the response says Vary: Cookie, and the request has a session",
         "if it depends on certain cookies only, name them: cache_response(vary_cookies=[...])",
     ),
-    Reason.UNKNOWN_CODING: Meaning("its Content-Encoding is not one that clients are told apart by"),
+    Reason.UNKNOWN_CODING: Meaning("its Content-Encoding is not one that clients are told apart by, or that this one reads"),
     Reason.NO_FRESHNESS: Meaning(
         "nothing says how long it may be kept",
         "use cache_response(ttl=...), cache_page, or Cache-Control: max-age",
