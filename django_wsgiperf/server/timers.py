@@ -14,6 +14,9 @@ from .http1 import HTTPError
 if TYPE_CHECKING:
     from .reactor import Reactor
 
+_NEWCOMER_S = 1.0
+"""A client that has connected and not asked yet is about to: so long it gets at least, however little idle ones get."""
+
 
 class Timers:
     """One worker's part in reactor.py."""
@@ -34,7 +37,8 @@ class Timers:
             soon, self._idle_s = now + self._idle_s, NEVER
             for connection in reactor.connections.values():
                 if connection.idle:
-                    connection.deadline = min(connection.deadline, soon)
+                    end = soon if connection.served else max(soon, now + _NEWCOMER_S)
+                    connection.deadline = min(connection.deadline, end)
         for connection in [c for c in reactor.connections.values() if c.deadline < now]:
             self._expire(connection)
 
