@@ -76,11 +76,12 @@ class TestStopping:
     def test_term_lets_running_requests_and_streams_end(self, serve: Start) -> None:
         server = serve("--workers", "2")
         port = server.wait_until_it_serves()
-        answers = [Answer(port, "/?sleep=1"), Answer(port, "/stream?pieces=20")]
+        # Longer than workers take to tell that they are busy, which they do each second.
+        answers = [Answer(port, "/?sleep=4"), Answer(port, "/stream?pieces=80")]
         eventually(lambda: busy_workers(port) == 2, "both run")
         server.signal(signal.SIGTERM)
         assert [answer.join().status for answer in answers] == [200, 200]
-        assert answers[1].text.split() == [str(n) for n in range(20)]
+        assert answers[1].text.split() == [str(n) for n in range(80)]
         assert server.wait() == 0
         with pytest.raises(ConnectionRefusedError):
             get(port)
