@@ -242,6 +242,11 @@ class TestUpkeep:
     def test_routes_that_are_counted_together(self) -> None:
         assert "MAX_ROUTES" in one(upkeep.too_many_routes, facts(top=(RowFactory(route="(other)"),))).remedy
 
+    def test_routes_beyond_those_that_are_told_apart_have_a_number(self) -> None:
+        processes = (ProcessFactory(pipeline={"routes_other": 40}), ProcessFactory(pipeline={"routes_other": 1000}))
+        finding = one(upkeep.too_many_routes, facts(live=LiveFactory(processes=processes)))
+        assert "at least 1,000 more routes" in finding.detail
+
 
 def test_broken_reports_of_other_processes_are_borne() -> None:
     odd = ProcessFactory(

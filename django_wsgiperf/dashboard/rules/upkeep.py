@@ -61,12 +61,21 @@ def dropped_records(facts: Facts) -> Iterator[Finding]:
 
 
 def too_many_routes(facts: Facts) -> Iterator[Finding]:
-    if any(row.route == "(other)" for row in facts.overview.top):
+    # What two processes do not tell apart may be the same routes.
+    more = max((integer(process.pipeline.get("routes_other")) for process in facts.live.processes), default=0)
+    if more or any(row.route == "(other)" for row in facts.overview.top):
         yield Finding(
             Level.INFO,
             "routes",
             _("Some routes are counted together as (other)"),
-            _("There are more routes than are told apart."),
+            ngettext(
+                "There is at least %(count)s more route than are told apart.",
+                "There are at least %(count)s more routes than are told apart.",
+                more,
+            )
+            % {"count": formats.number(more)}
+            if more
+            else _("There are more routes than are told apart."),
             _("Raise MAX_ROUTES, or name routes with ROUTE_NAMER."),
             "settings",
         )
