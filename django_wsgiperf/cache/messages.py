@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from typing import Any, Final
 
 Headers = Iterable[tuple[str, str]]
@@ -16,24 +15,30 @@ Headers = Iterable[tuple[str, str]]
 _UNPREFIXED: Final = ("content-type", "content-length")
 
 
-_MAX_REMEMBERED_CHARS: Final = 64
+_MAX_NAMES: Final = 1_024
+_MAX_NAME_CHARS: Final = 64
 """Names of clients' own making may be long; those are not remembered."""
 
 
-def _field_name(key: str) -> str | None:
-    """The field, in lower case, that an environ key stands for; None for all else in an environ."""
-    return _recall_field_name(key) if len(key) <= _MAX_REMEMBERED_CHARS else _make_field_name(key)
+class _FieldNames(dict[str, str | None]):
+    """The field, in lower case, that an environ key stands for; None for all else in an environ.
+
+    When there are too many it begins anew. Threads that race find the same."""
+
+    def __missing__(self, key: str) -> str | None:
+        name: str | None = None
+        if key.startswith("HTTP_"):
+            name = key[5:].lower().replace("_", "-")
+        elif key in ("CONTENT_TYPE", "CONTENT_LENGTH"):
+            name = key.lower().replace("_", "-")
+        if len(key) <= _MAX_NAME_CHARS:
+            if len(self) >= _MAX_NAMES:
+                self.clear()
+            self[key] = name
+        return name
 
 
-def _make_field_name(key: str) -> str | None:
-    if key.startswith("HTTP_"):
-        key = key[5:]
-    elif key not in ("CONTENT_TYPE", "CONTENT_LENGTH"):
-        return None
-    return key.lower().replace("_", "-")
-
-
-_recall_field_name: Final = lru_cache(1024)(_make_field_name)
+_name_of: Final = _FieldNames().__getitem__
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +58,9 @@ class Request:
     @classmethod
     def from_environ(cls, environ: Mapping[str, Any], *, scheme: str | None = None, host: str | None = None) -> Request:
         """The request in a WSGI environ (PEP 3333). `scheme` and `host` stand in where a trusted proxy knows better."""
-        fields = {name: value for key, value in environ.items() if (name := _field_name(key)) is not None}
+        # All that is no field comes under None.
+        fields: dict[Any, str] = dict(zip(map(_name_of, environ), environ.values(), strict=True))
+        fields.pop(None, None)
         for name in _UNPREFIXED:
             # Servers may set these to nothing where the request has none (PEP 3333, environ variables).
             if not fields.get(name, " "):
@@ -79,9 +86,9 @@ def environ_host(environ: Mapping[str, Any]) -> str:
     return f"{environ.get('SERVER_NAME', '')}:{environ.get('SERVER_PORT', '')}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Response:
-    """A response with its whole body, or with none yet."""
+    """A response with its whole body, or with none yet. Nobody changes it; to freeze it takes longer than all else."""
 
     status: int
     reason: str

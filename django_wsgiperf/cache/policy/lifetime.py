@@ -75,7 +75,8 @@ def initial_age(reading: Reading, now: float, requested_at: float | None = None)
     date = reading.date("date", now)
     # A Date says whole seconds, by which a response of this second would seem to have an age.
     apparent = 0.0 if date is None else max(now // 1 - date, 0.0)
-    age = parse_age(reading.fields.get("age", ""))
+    value = reading.fields.get("age")
+    age = None if value is None else parse_age(value)
     # Only what came from elsewhere has an Age; what was made here is as old as its making, which ended now.
     if age is None:
         return apparent

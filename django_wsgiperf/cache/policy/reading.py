@@ -11,9 +11,9 @@ from django_wsgiperf.cache.messages import Headers, index
 from .rules import Rules
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Reading:
-    """What a head says."""
+    """What a head says. Nobody changes it."""
 
     fields: Mapping[str, str]
     """Name in lower case -> value, several lines joined by commas."""

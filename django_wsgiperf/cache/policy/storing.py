@@ -30,7 +30,7 @@ from .reasons import Reason
 from .rules import HOP_BY_HOP, UNDERSTOOD_STATUSES, Rules
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Decision:
     """Whether to store; where not, only `reason` has meaning. The rest are the fields of an Entry, spans in seconds."""
 
@@ -305,12 +305,13 @@ def plan(
     untouchable = directives.no_transform or (
         reading.targeted and parse_cache_control(reading.fields.get("cache-control", "")).no_transform
     )
+    groups = reading.fields.get("cache-groups")
     return Decision(
         store=True,
         reason=Reason.OK,
         headers=storable(response.headers, reading, now),
         vary=nominated_fields(reading, annotation),
-        tags=tuple(dict.fromkeys((*annotation.tags, *parse_groups(reading.fields.get("cache-groups", ""))))),
+        tags=annotation.tags if groups is None else tuple(dict.fromkeys((*annotation.tags, *parse_groups(groups)))),
         initial_age_s=age_s,
         lifetime_s=lifetime_s,
         swr_s=swr_s,
@@ -326,7 +327,8 @@ def plan(
 
 def nominated_fields(reading: Reading, annotation: Annotation) -> tuple[str, ...]:
     """The fields of Vary, and in place of Cookie the cookies that the view says it depends on, as key.py has them."""
-    vary = parse_vary(reading.fields.get("vary", ""))
+    value = reading.fields.get("vary")
+    vary = () if value is None else parse_vary(value)
     if annotation.vary_cookies is None or vary == EVERYTHING:
         return vary
     cookies = {f"{COOKIE}{name}" for name in annotation.vary_cookies}
