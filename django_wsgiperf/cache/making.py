@@ -36,6 +36,7 @@ _NO_LONGER: Final = frozenset(
         *(Reason.NEVER, Reason.EXCLUDED, Reason.STREAMING, Reason.STATUS, Reason.NOT_UNDERSTOOD, Reason.MALFORMED),
         *(Reason.NO_STORE, Reason.PRIVATE, Reason.NO_CACHE, Reason.NO_FRESHNESS, Reason.EXPIRED),
         *(Reason.VARY_STAR, Reason.VARY_TOO_WIDE, Reason.BODY_TOO_LARGE, Reason.HEAD_TOO_LARGE),
+        Reason.TOO_MANY_TAGS,
     }
 )
 """With these the page itself has become one that is not shared; the others are about this one visitor or request."""

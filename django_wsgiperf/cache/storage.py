@@ -6,7 +6,7 @@ Asks policy whether; the shelf keeps it. Nothing here calls the application or w
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 from zlib import adler32, crc32
 
 from .addresses import tags_of
@@ -24,8 +24,6 @@ from .policy.storing import plan, refused_by_form
 if TYPE_CHECKING:
     from .engine import Engine
     from .looking import Looking
-
-MAX_TAGS: Final = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +68,8 @@ def keep(engine: Engine, visit: Looking, made: Made, render_s: float, reading: R
     if not decision.store:
         return _refused(engine, decision.reason)
     assert made.body is not None
+    if len(decision.tags) > rules.max_tags:
+        return _refused(engine, Reason.TOO_MANY_TAGS)
     vary = engine.site.keys.values_of(decision.vary, request)
     encoding = made.fields.get("content-encoding")
     if encoding and not reads(dict(vary).get("accept-encoding"), encoding):
@@ -92,7 +92,7 @@ def keep(engine: Engine, visit: Looking, made: Made, render_s: float, reading: R
         sie_s=decision.sie_s,
         keep_s=decision.keep_s,
         sequence=visit.sequence,
-        tags=(*tags_of(engine.site.keys, request, search), *decision.tags[:MAX_TAGS]),
+        tags=(*tags_of(engine.site.keys, request, search), *decision.tags),
         vary=vary,
         render_s=render_s,
         flags=decision.flags if etag is None else decision.flags | OWN_ETAG,

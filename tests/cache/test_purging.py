@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.contrib.auth.models import Group
 from django.db import transaction
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.test import override_settings
 
 from django_wsgiperf.cache.decorators import cache_response
@@ -43,6 +43,34 @@ def test_tag_purges_what_carries_it(books: Site) -> None:
     assert kept(books, "/books/1/", "/books/2/") == [False, True]
     purge(tags=["books"])
     assert kept(books, "/books/1/", "/books/2/") == [False, False]
+
+
+def test_page_is_kept_with_all_of_its_tags_or_not_at_all(site: Site) -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        request.wsgiperf.cache.tag(*(f"book:{number}" for number in range(int(request.GET["books"]))))  # type: ignore[attr-defined]
+        return page(site.renders("/"))
+
+    site.view("/", view)
+    assert site.get("/?books=1000").cache == "fwd=uri-miss; stored"
+    purge(tags=["book:999"])
+    assert not site.get("/?books=1000").is_hit
+    assert site.get("/?books=1001").cache == "fwd=uri-miss; detail=too-many-tags"
+
+
+def test_tags_of_later_answers_do_not_gather_without_end(site: Site) -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        first = 600 * (site.renders("/") - 1)
+        request.wsgiperf.cache.tag(*(f"book:{number}" for number in range(first, first + 600)))  # type: ignore[attr-defined]
+        if request.headers.get("If-None-Match") == '"1"':
+            return HttpResponseNotModified(headers={"ETag": '"1"', "Cache-Control": "max-age=60"})
+        return page("books", ETag='"1"')
+
+    site.view("/", view)
+    assert site.get("/").cache == "fwd=uri-miss; stored"
+    site.clock.advance(61)
+    again = site.get("/")
+    assert (again.status, again.text, again.cache) == (200, "books", "fwd=stale; fwd-status=304")
+    assert site.get("/").cache == "fwd=uri-miss; stored"
 
 
 def test_address_purges_all_its_variants_and_no_other(books: Site) -> None:

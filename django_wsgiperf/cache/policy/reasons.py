@@ -54,6 +54,7 @@ class Reason(StrEnum):
     EXPIRED = "expired"
     BODY_TOO_LARGE = "body-too-large"
     HEAD_TOO_LARGE = "head-too-large"
+    TOO_MANY_TAGS = "too-many-tags"
     LENGTH_MISMATCH = "length-mismatch"
     MALFORMED = "malformed"
     # The stored response.

@@ -56,6 +56,8 @@ class Rules:
     max_head_bytes: int = 16384
     max_nominated: int = 8
     """Request fields that one response may nominate in Vary."""
+    max_tags: int = 1000
+    """Of one response. One with more is not stored: it could not be purged by all of them."""
     private_cookies: frozenset[str] = frozenset({"sessionid"})
     """With one of these in the request, a response that varies by Cookie is somebody's own, and never stored."""
     bypass_cookies: frozenset[str] = frozenset({"messages"})

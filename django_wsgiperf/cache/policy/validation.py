@@ -122,6 +122,10 @@ def freshen(
     if decision.vary != tuple(name for name, _ in entry.vary):
         # It would have to be found by other fields than those it was stored by.
         return Freshened(headers, Decision(store=False, reason=Reason.UNMATCHED), entry)
+    tags = tuple(dict.fromkeys((*entry.tags, *decision.tags)))
+    # Beside the two of its address.
+    if len(tags) > rules.max_tags + 2:
+        return Freshened(headers, Decision(store=False, reason=Reason.TOO_MANY_TAGS), entry)
     freshened = replace(
         entry,
         headers=decision.headers,
@@ -132,7 +136,7 @@ def freshen(
         sie_s=decision.sie_s,
         keep_s=decision.keep_s,
         sequence=sequence,
-        tags=tuple(dict.fromkeys((*entry.tags, *decision.tags))),
+        tags=tags,
         flags=decision.flags | (entry.flags & OWN_ETAG if "etag" not in brought else 0),
     )
     return Freshened(headers, decision, freshened)

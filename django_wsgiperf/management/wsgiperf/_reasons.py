@@ -79,7 +79,9 @@ MEANINGS: Final[dict[Reason, Meaning]] = {
         "the response says Vary: Cookie, and the request has a session",
         "if it depends on certain cookies only, name them: cache_response(vary_cookies=[...])",
     ),
-    Reason.UNKNOWN_CODING: Meaning("its Content-Encoding is not one that clients are told apart by, or that this one reads"),
+    Reason.UNKNOWN_CODING: Meaning(
+        "its Content-Encoding is not one that clients are told apart by, or that this one reads"
+    ),
     Reason.NO_FRESHNESS: Meaning(
         "nothing says how long it may be kept",
         "use cache_response(ttl=...), cache_page, or Cache-Control: max-age",
@@ -87,6 +89,10 @@ MEANINGS: Final[dict[Reason, Meaning]] = {
     Reason.EXPIRED: Meaning("its lifetime is over already: max-age=0, or Expires in the past"),
     Reason.BODY_TOO_LARGE: Meaning("its body is larger than MAX_BODY_BYTES"),
     Reason.HEAD_TOO_LARGE: Meaning("its head is larger than MAX_HEAD_BYTES"),
+    Reason.TOO_MANY_TAGS: Meaning(
+        "it has more than 1,000 tags, and could not be purged by all of them",
+        "give it one tag for all of them, such as books in place of each book:7",
+    ),
     Reason.LENGTH_MISMATCH: Meaning("its body is not as long as its Content-Length says"),
     Reason.MALFORMED: Meaning("its head is not well-formed"),
     # The stored response.
