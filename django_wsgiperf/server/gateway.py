@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from . import response
+from . import process, response
 from .connection import Connection
 from .files import FileWrapper, plain_file
 from .outbound import ClientGone
@@ -134,6 +134,8 @@ class Exchange:
         except Interrupted:
             interrupted = True
         except BaseException as error:
+            if process.is_stray:
+                process.end_stray()
             self._fail(error)
         if slot.in_application:
             slot.in_application = False
@@ -156,6 +158,8 @@ class Exchange:
 
     def _call(self) -> None:
         result = self.reactor.application(self.environ, self.start_response)
+        if process.is_stray:
+            process.end_stray()
         try:
             iterator = iter(result)
             kind = type(iterator)

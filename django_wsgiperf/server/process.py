@@ -23,6 +23,25 @@ _LEDGER_ROUTE_BYTES = 4096
 """The sums of a route take a tenth of that when they are packed."""
 _LAST_FLUSH_S = 2.0
 
+is_stray = False
+"""This process was forked by a request, and shares the sockets of its worker."""
+
+
+def go_astray() -> None:
+    """In a child that a request's thread has forked: whatever comes back from the application is to end."""
+    global is_stray
+    is_stray = True
+
+
+def end_stray() -> None:
+    """The application has returned, or raised, in such a child: it would answer the request a second time, and take
+    part in the worker's work."""
+    logger.error(
+        "A process that a request has forked came back to the server, and is ended. Let it end by os._exit(), or start "
+        "it by the modules subprocess or multiprocessing."
+    )
+    os._exit(70)
+
 
 def close_django_connections() -> None:
     """Close the calling thread's database connections: it ends, or its process is about to be forked.

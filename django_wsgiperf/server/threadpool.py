@@ -32,12 +32,14 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable
 from typing import Protocol
 
+from . import process
 from .slots import Slot
 
 logger = logging.getLogger("django_wsgiperf.server")
@@ -464,3 +466,12 @@ class ThreadPool:
             self._idle.pop().nudge()
         except IndexError:
             self._call_standby()
+
+
+def _after_fork_in_child() -> None:
+    if isinstance(threading.current_thread(), _Follower):
+        process.go_astray()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

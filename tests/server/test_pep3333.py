@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import os
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -406,3 +407,23 @@ def test_environ_says_what_pep_3333_asks(serve_app: Start) -> None:
     assert "HTTP_X_B" not in seen
     assert (seen["SERVER_PORT"], seen["wsgi.url_scheme"]) == (str(server.port), "http")
     assert seen["wsgiperf.queue_ns"] >= 0
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.parametrize("how", ["returns", "raises"])
+def test_child_that_a_request_forks_does_not_answer_as_well(serve_app: Start, how: str) -> None:
+    codes: list[int] = []
+
+    def app(environ: Any, start_response: Any) -> Any:
+        child = os.fork() if environ["PATH_INFO"] == "/fork" else -1
+        if child == 0 and how == "raises":
+            raise SystemExit(0)
+        if child > 0:
+            codes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        start_response("200 OK", TEXT)
+        return [b"child" if child == 0 else b"parent"]
+
+    server = serve_app(app)
+    assert server.get("/fork").body == b"parent"
+    assert codes == [70]
+    assert {server.get().body for _ in range(10)} == {b"parent"}
