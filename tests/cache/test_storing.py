@@ -445,6 +445,7 @@ GLANCED = st.lists(
             *[("Cache-Control", "max-age=5"), ("Cache-Control", "private"), ("Expires", "0"), ("Set-Cookie", "a=b")],
             *[("Content-Encoding", "x"), ("Content-Security-Policy", "'nonce-a'"), ("Last-Modified", date(-9))],
             *[("X-Other", "a"), ("WSGIPerf-Cache-Control", "max-age=5"), ("Vary", "Accept-Encoding")],
+            *[("Cache-Control", "no-store, private"), ("Cache-Control", "must-understand, no-store, max-age=5")],
         ]
     ),
     max_size=4,
@@ -465,3 +466,6 @@ def test_glance_suffices_for_what_django_says_mostly() -> None:
     headers = [("Content-Type", "text/html"), ("X-Frame-Options", "DENY"), ("Vary", "Cookie"), ("Content-Length", "4")]
     assert refused_at_a_glance(200, headers, False, Rules()) is Reason.NO_FRESHNESS
     assert refused_at_a_glance(200, headers, True, Rules()) is Reason.PRIVATE_COOKIE
+    never = [*headers, ("Expires", date()), ("Cache-Control", "max-age=0, no-cache, no-store, private")]
+    assert refused_at_a_glance(200, never, True, Rules()) is Reason.NO_STORE
+    assert refused_at_a_glance(200, [*headers, ("Cache-Control", "private")], True, Rules()) is Reason.PRIVATE

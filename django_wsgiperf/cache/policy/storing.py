@@ -167,16 +167,31 @@ def refused_by_head(
 
 def refused_at_a_glance(status: int, headers: Headers, private: bool, rules: Rules) -> Reason | None:
     """As refused_by_head() for an answer that was made without signals and annotations, where hardly anything in its
-    head has a say: most of Django's have no word about caching. None where it has to be read. `private`: the request
-    has one of `private_cookies`."""
+    head has a say: most of Django's have no word about caching, or forbid it. None where it has to be read.
+
+    `private`: the request has one of `private_cookies`."""
     if not 200 <= status <= 599 or status in _PARTLY or rules.heuristic:
         return None
-    vary = None
+    vary = control = expires = None
     for name, value in headers:
         if name not in _SILENT:
-            if name != "Vary" or vary is not None:
+            if name == "Vary" and vary is None:
+                vary = value
+            elif name == "Cache-Control" and control is None:
+                control = value
+            elif name == "Expires":
+                expires = value
+            else:
                 return None
-            vary = value
+    if control is not None:
+        directives = parse_cache_control(control)
+        if directives.must_understand:
+            return None
+        if directives.no_store:
+            return Reason.NO_STORE
+        return Reason.PRIVATE if directives.private else None
+    if expires is not None:
+        return None
     if vary is not None:
         nominated = parse_vary(vary)
         if nominated == EVERYTHING or len(nominated) > rules.max_nominated:
