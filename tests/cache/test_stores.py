@@ -246,6 +246,18 @@ def test_an_announcement_is_heard(redis_url: str) -> None:
         store.close()
 
 
+def test_nobody_waits_for_announcements_once_the_subscription_is_closed(redis_url: str) -> None:
+    """As when it is closed by another thread just before."""
+    with override_settings(CACHES=redis_caches(redis_url, KEY_PREFIX=secrets.token_hex(4))):
+        store = open_store("pages", timeout_s=5)
+        subscription = store.listen()
+        assert subscription is not None
+        subscription.close()
+        with pytest.raises(StoreUnavailable):
+            subscription.wait(20)
+        store.close()
+
+
 def test_sites_with_other_key_prefixes_do_not_purge_each_other(redis_url: str) -> None:
     heads = []
     for _ in range(2):

@@ -165,6 +165,8 @@ class RedisSubscription:
 
     def __init__(self, wire: Wire) -> None:
         self._wire = wire
+        # By itself it would connect anew when it is found closed, and wait where nothing is announced.
+        wire.connect = _over
 
     def wait(self, timeout_s: float) -> bool:
         with _translated():
@@ -177,6 +179,10 @@ class RedisSubscription:
 
     def close(self) -> None:
         self._wire.disconnect()
+
+
+def _over() -> None:
+    raise RedisConnectionError("the subscription has ended")
 
 
 def _packed(commands: Sequence[Command]) -> bytes:
