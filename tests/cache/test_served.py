@@ -148,7 +148,8 @@ def test_two_workers_without_a_store_hear_of_purges_too(serve: list[Serve], proj
 
     eventually(made_by_both, DEADLINE_S)
     assert {text.split()[2].rstrip(":") for text in made} == workers
-    assert ask(port, "/purge", "POST")[0] == "True"
+    # On a busy machine the other may be late with its answer; then it says so, and may be asked again.
+    eventually(lambda: ask(port, "/purge", "POST")[0] == "True", DEADLINE_S)
     assert not made & {ask(port, "/books/")[0] for _ in range(40)}
 
 
