@@ -7,10 +7,13 @@ place next goes on from there, so that the sums of the server never fall, also w
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
 from typing import Protocol
+
+from django_wsgiperf.conf import ConfigurationError
 
 from . import payload, pipeline
 from .tally import Tally
@@ -57,6 +60,10 @@ def take_seat(ledger: Ledger, place: int) -> None:
             logger.warning("What was counted at place %d of the server cannot be read: %s", place, error)
     with _lock:
         _inherited, _known, _seat, _published = inherited, inherited, (ledger, place), before
+    if inherited.routes:
+        # With wrong settings nothing is counted here, as the checks say.
+        with contextlib.suppress(ConfigurationError):
+            pipeline.worker().tell_apart(inherited.routes)
 
 
 def seat() -> int | None:

@@ -12,7 +12,7 @@ import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, Final, Literal, TypeVar
 
 from django_wsgiperf.conf import MetricsSettings
@@ -23,7 +23,7 @@ from .reading import Reader
 from .record import Record, current
 from .reports import report_of
 from .stores.base import Store, StoreError
-from .tally import Tally
+from .tally import OTHER, Tally
 from .writer import Writer
 
 logger = logging.getLogger("django_wsgiperf.metrics")
@@ -419,6 +419,13 @@ class Worker:
         finally:
             self._lock.release()
         return total
+
+    def tell_apart(self, routes: Iterable[str]) -> None:
+        """These have sums already, in the place that this process takes: they are among the MAX_ROUTES, whichever come.
+
+        Else each process that took the place would add as many, and the place would be full one day."""
+        with self._lock:
+            self._aggregator.routes.update(name for name in routes if name != OTHER)
 
     @property
     def records(self) -> int:

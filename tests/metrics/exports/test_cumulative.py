@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_wsgiperf.metrics import cumulative, payload, pipeline
+from django_wsgiperf.metrics.stores.memory import MemoryStore
 from django_wsgiperf.metrics.tally import Tally
 from django_wsgiperf.server.ledger import Ledger
+from tests.metrics.making import record, worker
 
 from .counted import ROUTE, cell, tally
 
@@ -42,6 +44,9 @@ class Site:
         if self.is_stuck:
             raise TimeoutError
         return _copy(self.counted[self.now])
+
+    def tell_apart(self, routes: Iterable[str]) -> None:
+        """The same."""
 
     def requests(self) -> int:
         return cumulative.of_server().total()["requests"]
@@ -195,3 +200,22 @@ def test_what_has_not_changed_is_not_written_again(site: Site, monkeypatch: pyte
         cumulative.publish()
     assert written == [0]
     assert payload.Detail(site.ledger.read(0)).tally().routes[ROUTE]["requests"] == 1
+
+
+def test_successors_tell_no_more_routes_apart_than_one_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    ledger = Ledger(1, 1_000_000)
+    for generation in range(4):
+        cumulative._after_fork_in_child()
+        made = worker(MemoryStore(), max_routes=5)
+        monkeypatch.setattr(pipeline, "worker", lambda made=made: made)
+        cumulative.take_seat(ledger, 0)
+        for number in range(5):
+            made.put(record(f"/{generation}/{number}/"))
+        made.put(record("/0/0/"))
+        assert made.flush()
+        cumulative.publish()
+    cells = cumulative.of_server().routes
+    assert set(cells) == {*(f"/0/{number}/" for number in range(5)), "(other)"}
+    assert cells["/0/0/"]["requests"] == 5
+    assert cells["(other)"]["requests"] == 15
+    cumulative._after_fork_in_child()
