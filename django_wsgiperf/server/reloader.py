@@ -29,7 +29,7 @@ SOCKETS_VARIABLE = "WSGIPERF__LISTEN_FDS"
 REPORT_VARIABLE = "WSGIPERF__REPORT_FD"
 
 _LOOK_S = 0.25
-_PATIENCE_S = 1.0
+_PATIENCE_S = 2.0
 """How long a developer waits for requests that the old server still runs."""
 _KILL_S = 3.0
 _SETTLED_S = 2.0

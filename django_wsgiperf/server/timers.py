@@ -14,7 +14,7 @@ from .http1 import HTTPError
 if TYPE_CHECKING:
     from .reactor import Reactor
 
-_NEWCOMER_S = 1.0
+_NEWCOMER_S = 0.3
 """A client that has connected and not asked yet is about to: so long it gets at least, however little idle ones get."""
 
 
