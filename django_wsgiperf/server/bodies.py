@@ -94,6 +94,11 @@ class Body:
             self.close()
             raise HTTPError(503, "there is no room to store the request body") from error
 
+    @property
+    def is_plain(self) -> bool:
+        """Its bytes are taken as they come, with no work for each."""
+        return self._decoder is None
+
     def open(self) -> IO[bytes]:
         """The whole body as a file at its beginning. It is closed by close(), not by the application (PEP 3333)."""
         file = self._file or self._memory or BytesIO()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import ssl
+import time
 from io import BytesIO
 from typing import TYPE_CHECKING
 
@@ -28,6 +29,9 @@ logger = logging.getLogger("django_wsgiperf.server")
 _READ_BYTES = 16_384
 _BODY_READ_BYTES = 262_144
 _READS_IN_A_ROW = 16
+_TURN_NS = 5_000_000
+"""A turn of the leader's that has taken so long goes on with one read of each connection. Time, and not only bytes:
+16 KiB in chunks of one byte take 4 ms to decode."""
 _BODY_GRACE_S = 10.0
 """An upload may be slower than body_min_rate for this long before it is given up."""
 _CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
@@ -54,7 +58,8 @@ class Intake:
         connection.readable = False
         if connection.handshaking and not self._handshake(connection):
             return
-        size = _READ_BYTES if connection.body is None else _BODY_READ_BYTES
+        served = connection.served
+        size = _BODY_READ_BYTES if connection.body is not None and connection.body.is_plain else _READ_BYTES
         for _ in range(_READS_IN_A_ROW):
             try:
                 data = connection.sock.recv(size)
@@ -80,8 +85,13 @@ class Intake:
                 if not self._edge_triggered:
                     self._poller.arm(connection.fd, False)  # To learn that the client leaves.
                 return
+            if connection.inbox and connection.served != served:
+                return  # It was answered here, and the next request is seen to when it comes back.
             if connection.outbound is not None or (len(data) < size and not self._tls):
                 break
+            if time.monotonic_ns() - now_ns > _TURN_NS:
+                self._reactor.again(connection)
+                return
         else:
             self._reactor.again(connection)  # The others' turn first.
             return

@@ -15,6 +15,8 @@ from collections.abc import Callable
 
 _FILE_PIECE_BYTES = 262_144
 _SEND_PIECE_BYTES = 1_048_576
+FLUSH_BYTES = 2_097_152
+"""A client that reads as fast as we send gets so much at a time, and then it is the others' turn."""
 
 WOULD_BLOCK = (BlockingIOError, InterruptedError, ssl.SSLWantReadError, ssl.SSLWantWriteError)
 """What send() and recv() raise on a socket that is not ready, with and without TLS."""
@@ -130,14 +132,16 @@ class Outbound:
             self.pending += count
 
     def flush(self, sock: socket.socket) -> int:
-        """Send what the socket takes now; the number of bytes. Raises OSError when the connection is broken."""
+        """Send what the socket takes now, about FLUSH_BYTES at most; the number of bytes.
+
+        Raises OSError when the connection is broken."""
         total = 0
         with self.lock:
             if self.closed:
                 return 0
             segments = self._segments
             try:
-                while segments:
+                while segments and total < FLUSH_BYTES:
                     segment = segments[0]
                     if isinstance(segment, _FileSegment):
                         sent = segment.send(sock)

@@ -11,7 +11,7 @@ import time
 from typing import TYPE_CHECKING
 
 from .connection import NEVER, Connection
-from .outbound import ClientGone
+from .outbound import FLUSH_BYTES, ClientGone
 from .poller import Poller
 from .slots import HISTOGRAM_BUCKETS
 
@@ -94,7 +94,10 @@ class Outgoing:
         if outbound.pending:
             if sent or connection.deadline == NEVER:
                 connection.deadline = time.monotonic() + self._write_timeout_s
-            self._poller.arm(connection.fd, True)
+            if sent >= FLUSH_BYTES:
+                self._reactor.again(connection)  # The socket would take more: nothing else will tell.
+            else:
+                self._poller.arm(connection.fd, True)
         elif connection.busy:
             connection.deadline = NEVER
         else:

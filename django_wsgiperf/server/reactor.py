@@ -137,7 +137,8 @@ class Reactor:
                 connection.readable = True  # The end of the stream is still to be read, after the response.
                 if not connection.busy:
                     self.again(connection)  # No other event will tell, and no response is there to wait for.
-        while handed_over:
+        # Once each: what comes back meanwhile has its next turn after everybody else's.
+        for _ in range(len(handed_over)):
             self._take_back(handed_over.popleft())
         now = now_ns / 1e9
         if now >= self._next_sweep:
@@ -292,11 +293,14 @@ class Reactor:
         if connection.inbox and connection.body is None:
             inbox, connection.inbox = connection.inbox, b""
             connection.deadline = now_ns / 1e9 + self.settings.header_timeout_s
+            served = connection.served
             try:
                 self.intake.begin_request(connection, inbox, now_ns)
             except HTTPError as error:
                 self.intake.bad_request(connection, error)
                 return
+            if connection.served != served and (connection.inbox or connection.outbound is not None):
+                return  # It has been answered already, and comes back.
         if not connection.busy:
             self.intake.readable(connection, now_ns)
 

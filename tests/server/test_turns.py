@@ -1,0 +1,137 @@
+"""The leader's turns: whatever a client sends, and however fast, it has its share of a turn and no more.
+
+The reactor is turned by hand: no thread of the pool runs, so that what one poll() does can be counted.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from django_wsgiperf.conf import ServerSettings
+from django_wsgiperf.server import intake
+from django_wsgiperf.server.accepting import Listener, base_environ
+from django_wsgiperf.server.connection import Connection
+from django_wsgiperf.server.http1 import Request
+from django_wsgiperf.server.outbound import FLUSH_BYTES, Outbound
+from django_wsgiperf.server.poller import EpollPoller, SelectorPoller
+from django_wsgiperf.server.reactor import Reactor
+from django_wsgiperf.server.response import plain_response
+from django_wsgiperf.server.threadpool import ThreadPool
+
+from .conftest import DEADLINE_S
+
+HEAD = b"GET /live HTTP/1.1\r\nHost: test\r\n\r\n"
+MANY = 4000
+
+
+def nobody(environ: Any, start_response: Any) -> list[bytes]:
+    raise AssertionError("no request is run here")
+
+
+class ByHand:
+    """A reactor without threads, one client, and a page of the server's own that counts who asked for it."""
+
+    def __init__(self, poller: type[EpollPoller | SelectorPoller]) -> None:
+        listening = socket.create_server(("127.0.0.1", 0))
+        listening.setblocking(False)
+        settings = ServerSettings(threads=1)
+        environ = base_environ(settings, listening, tls=False, multiprocess=False)
+        self.reactor = Reactor(settings, nobody, [Listener(listening, environ)], poller())
+        self.reactor.pool = ThreadPool(self.reactor, 1)
+        self.reactor.reserved = {b"/live": self.answer}
+        self.answered = 0
+        self.listening = listening
+        self.client = socket.create_connection(listening.getsockname())
+        self.client.settimeout(DEADLINE_S)
+        while not self.reactor.connections:
+            self.reactor.poll()
+        (self.connection,) = self.reactor.connections.values()
+
+    def answer(self, connection: Connection, request: Request) -> bytes:
+        self.answered += 1
+        return plain_response(200, "", keep_alive=True)
+
+    def fill(self, data: bytes) -> int:
+        """Send `data` as often as the kernel takes it without anybody reading; the number of bytes."""
+        self.client.setblocking(False)
+        sent = 0
+        with contextlib.suppress(BlockingIOError):
+            while sent < 64 * FLUSH_BYTES:
+                sent += self.client.send(data)
+        return sent
+
+    def turn_until(self, condition: Callable[[], bool]) -> None:
+        for _ in range(100_000):
+            if condition():
+                return
+            self.reactor.poll()
+        pytest.fail("turned in vain")
+
+    def close(self) -> None:
+        self.client.close()
+        self.reactor.shut_down()
+        self.listening.close()
+
+
+@pytest.fixture(params=[EpollPoller, SelectorPoller], ids=["epoll", "selector"])
+def by_hand(request: pytest.FixtureRequest) -> Iterator[ByHand]:
+    turned = ByHand(request.param)
+    yield turned
+    turned.close()
+
+
+def test_pipelined_requests_for_the_servers_own_pages_have_a_turn_each(by_hand: ByHand) -> None:
+    by_hand.client.sendall(HEAD * MANY)
+    turns = 0
+    while by_hand.answered < MANY:
+        before = by_hand.answered
+        by_hand.reactor.poll()
+        turns += 1
+        # By the event, and of what was left of the turn before: the end of what was read, and the next piece's first.
+        assert by_hand.answered - before <= 3
+        assert len(by_hand.connection.inbox) < 65_536, "what cannot be answered yet is not read, either"
+    assert turns >= MANY // 3
+
+
+def test_client_that_goes_on_sending_after_its_refusal_is_read_in_shares(by_hand: ByHand) -> None:
+    by_hand.client.sendall(b"no request\r\n\r\n")
+    by_hand.turn_until(lambda: by_hand.connection.lingering)
+    sent = by_hand.fill(b"x" * 65_536)
+    before = by_hand.reactor.statistics.received_bytes
+    by_hand.reactor.poll()
+    assert 0 < by_hand.reactor.statistics.received_bytes - before <= 524_288 < sent
+
+
+def test_body_in_chunks_of_one_byte_is_decoded_in_shares(by_hand: ByHand, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(intake, "_TURN_NS", 0)  # As on a machine on which one read takes all the time there is.
+    by_hand.client.sendall(b"POST / HTTP/1.1\r\nHost: test\r\nTransfer-Encoding: chunked\r\n\r\n")
+    by_hand.turn_until(lambda: by_hand.connection.body is not None)
+    sent = by_hand.fill(b"1\r\na\r\n" * 10_000)
+    before = by_hand.reactor.statistics.received_bytes
+    by_hand.reactor.poll()
+    # One read for the event, and one because there was more.
+    assert 0 < by_hand.reactor.statistics.received_bytes - before <= 32_768 < sent
+
+
+def test_client_that_reads_as_fast_as_it_is_sent_to_is_flushed_in_shares() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        theirs.settimeout(DEADLINE_S)
+        received = bytearray()
+        reader = threading.Thread(
+            target=lambda: [received.extend(data) for data in iter(lambda: theirs.recv(65_536), b"")]
+        )
+        reader.start()
+        outbound = Outbound(1 << 30, 0)
+        outbound.append(b"x" * (3 * FLUSH_BYTES))
+        # A socket that blocks is one that always takes everything.
+        assert [outbound.flush(ours) for _ in range(4)] == [FLUSH_BYTES, FLUSH_BYTES, FLUSH_BYTES, 0]
+        ours.shutdown(socket.SHUT_WR)
+        reader.join(DEADLINE_S)
+        assert len(received) == 3 * FLUSH_BYTES
