@@ -22,7 +22,7 @@ PEERS = {"cache": ("nginx",)}
 OWN_STEPS = ("browser", "docs", "example_project")
 
 #: The databases whose engine runs Django's own tests -> the service that each needs.
-DJANGO_SUITE = {"postgresql": "postgres", "mysql": "mysql", "sqlite3": ""}
+DJANGO_SUITE = {"postgresql": "postgres", "postgis": "postgis", "mysql": "mysql", "sqlite3": ""}
 
 
 @dataclass(frozen=True, slots=True)

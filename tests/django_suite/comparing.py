@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 #: The worst outcome of a test counts: a failed subtest outweighs what follows, and so does a failed tear-down.
@@ -45,11 +45,17 @@ def read(lines: Iterable[str]) -> dict[str, Outcome]:
     return outcomes
 
 
-def differences(stock: Mapping[str, Outcome], pooled: Mapping[str, Outcome]) -> list[Difference]:
-    """Every test that ended otherwise on one side, by name."""
+def differences(
+    stock: Mapping[str, Outcome], pooled: Mapping[str, Outcome], *, may_skip: Collection[str] = ()
+) -> list[Difference]:
+    """Every test that ended otherwise on one side, by name. Those of `may_skip` may be skipped on ours."""
     missing = Outcome(NOT_RUN)
     pairs = [(name, stock.get(name, missing), pooled.get(name, missing)) for name in sorted({*stock, *pooled})]
-    return [Difference(name, one, other) for name, one, other in pairs if one.outcome != other.outcome]
+    return [
+        Difference(name, one, other)
+        for name, one, other in pairs
+        if one.outcome != other.outcome and not (name in may_skip and other.outcome == "skipped")
+    ]
 
 
 def counted(outcomes: Mapping[str, Outcome]) -> str:

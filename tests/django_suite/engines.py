@@ -38,6 +38,13 @@ LABELS = (
 )
 #: Quick, and the most likely to notice.
 CORE_LABELS = ("backends", "transactions", "transaction_hooks", "select_for_update")
+#: GeoDjango's tests that ask a database. Those of GDAL and GEOS alone know no engine.
+GIS_LABELS = (
+    *("distapp", "geo3d", "geoadmin", "geoapp", "geogapp", "gis_migrations", "inspectapp", "layermap", "rasterapp"),
+    *("relatedapp", "test_data", "test_fields", "test_gis_tests_utils", "test_spatialrefsys", "tests"),
+)
+#: Tests that look an engine up by the name of ENGINE in a list of Django's own, and skip themselves when it is another.
+KNOW_ENGINES_BY_NAME = frozenset({"gis_tests.inspectapp.tests.OGRInspectTest.test_time_field"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +54,14 @@ class Database:
     name: str
     title: str
     service: str | None
+    #: Where Django has its own engine.
+    stock: str = "django.db.backends"
+    #: What is run instead of LABELS and CORE_LABELS, unless labels are asked for.
+    labels: tuple[str, ...] = ()
 
     def engine(self, side: str) -> str:
         """The dotted path of ENGINE."""
-        package = "django.db" if side == STOCK else "django_wsgiperf.db"
-        return f"{package}.backends.{self.name}"
+        return f"{self.stock if side == STOCK else 'django_wsgiperf.db.backends'}.{self.name}"
 
     def settings(self, side: str, name: str, folder: Path) -> dict[str, dict[str, Any]]:
         """The DATABASES setting: the two aliases that Django's tests expect. Raises ServiceMissing."""
@@ -85,6 +95,13 @@ class Database:
 
 DATABASES: Mapping[str, Database] = {
     "postgresql": Database("postgresql", "PostgreSQL", "postgres"),
+    "postgis": Database(
+        "postgis",
+        "PostGIS",
+        "postgis",
+        stock="django.contrib.gis.db.backends",
+        labels=tuple(f"gis_tests.{name}" for name in GIS_LABELS),
+    ),
     "mysql": Database("mysql", "MariaDB", "mysql"),
     "sqlite3": Database("sqlite3", "SQLite in files", None),
 }

@@ -36,6 +36,15 @@ def test_test_that_is_not_run_is_a_difference_on_either_side() -> None:
     assert (added.test, added.stock.outcome) == ("b", NOT_RUN)
 
 
+def test_test_that_knows_engines_by_name_may_skip_itself_on_ours_and_do_nothing_else() -> None:
+    stock = {"a": Outcome("passed")}
+    assert differences(stock, {"a": Outcome("skipped")}, may_skip={"a"}) == []
+    assert len(differences(stock, {"a": Outcome("skipped")}, may_skip={"b"})) == 1
+    for ours in ("failed", "error", "passed unexpectedly"):
+        assert len(differences(stock, {"a": Outcome(ours)}, may_skip={"a"})) == 1
+    assert len(differences(stock, {}, may_skip={"a"})) == 1
+
+
 def test_counts_name_the_worst_first() -> None:
     outcomes = {"a": Outcome("passed"), "b": Outcome("passed"), "c": Outcome("error")}
     assert counted(outcomes) == "1 error, 2 passed"

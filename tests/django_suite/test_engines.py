@@ -20,6 +20,10 @@ def test_postgresql_is_compared_with_its_stock_engine_alone(postgres_url: str, t
     sides_differ_in_the_engine_alone("postgresql", tmp_path)
 
 
+def test_postgis_is_compared_with_its_stock_engine_alone(postgis_url: str, tmp_path: Path) -> None:
+    sides_differ_in_the_engine_alone("postgis", tmp_path)
+
+
 def test_mysql_is_compared_with_its_stock_engine_alone(mysql_url: str, tmp_path: Path) -> None:
     sides_differ_in_the_engine_alone("mysql", tmp_path)
 
