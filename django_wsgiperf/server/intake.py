@@ -185,7 +185,7 @@ class Intake:
         self._admit(Exchange(self._reactor, connection, request, now_ns))
 
     def _client_closed(self, connection: Connection) -> None:
-        if connection.outbound is not None and connection.outbound.pending and not connection.lingering:
+        if connection.outbound is not None and connection.outbound.pending:
             # It has shut its sending side only, perhaps; what it asked for is still owed to it.
             connection.gone = True
             return

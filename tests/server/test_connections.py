@@ -122,6 +122,14 @@ def test_half_closed_client_still_gets_its_response(serve_app: Start) -> None:
     assert client.closed()
 
 
+def test_half_closed_client_still_gets_the_last_response_whole(serve_app: Start) -> None:
+    client = serve_app(big_list).connect()
+    client.send(b"GET /big HTTP/1.1\r\nHost: test\r\nConnection: close\r\n\r\n")
+    client.sock.shutdown(socket.SHUT_WR)
+    assert len(client.response().body) == 8_000_000
+    assert client.closed()
+
+
 def test_half_closed_client_still_gets_its_stream_whole(serve_app: Start) -> None:
     entered, go_on = threading.Event(), threading.Event()
 
