@@ -17,6 +17,7 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from gunicorn import sock
 from gunicorn.app.base import BaseApplication
 from gunicorn.arbiter import Arbiter
 from gunicorn.glogging import Logger
@@ -30,6 +31,8 @@ from .worker import PooledWorker
 
 logger = logging.getLogger("django_wsgiperf.server")
 
+_QUICK_S = 2.0
+"""So long a worker may take to end that is not to finish anything."""
 _HOUSEKEEPING = (
     "Starting gunicorn",
     "Listening at",
@@ -117,28 +120,39 @@ class Master(Arbiter):  # type: ignore[misc]
         return signals
 
     def stop(self, graceful: bool = True) -> None:
-        board = Scoreboard.shared()
-        board.stopping = True
-        if graceful and self.cfg.wsgiperf_settings.drain_delay_s:
-            self._drain()
-        # gunicorn would remove the file of every unix socket, also of those that were passed to us.
-        self.systemd = True
+        """gunicorn's would look at the workers ten times a second, and remove the files of all unix sockets, also of
+        those that were passed to us."""
+        Scoreboard.shared().stopping = True
+        delay_s = self.cfg.wsgiperf_settings.drain_delay_s
+        if graceful and delay_s:
+            # The listeners, and the unix sockets' files, stay until the workers stop accepting.
+            self.kill_workers(signal.SIGTERM)
+            graceful = self._await_workers(delay_s)
+        # Before the workers: the last of them to close a socket takes what has come to it.
+        sock.close_sockets(self.LISTENERS, unlink=False)
+        self.LISTENERS.clear()
         if self.reexec_pid == self.master_pid == 0:
             for path in self.app.socket_files:
                 with contextlib.suppress(OSError):
                     os.unlink(path)
-        super().stop(graceful)
+        self.kill_workers(signal.SIGTERM if graceful else signal.SIGQUIT)
+        if not graceful or not self._await_workers(self.cfg.graceful_timeout):
+            self._await_workers(_QUICK_S)
+        self.kill_workers(signal.SIGKILL)
+        self.reap_workers()
 
-    def _drain(self) -> None:
-        """Keep the listeners, and the unix sockets' files, until the workers stop accepting."""
-        self.kill_workers(signal.SIGTERM)
-        ends = time.monotonic() + self.cfg.wsgiperf_settings.drain_delay_s
+    def _await_workers(self, seconds: float) -> bool:
+        """Until all workers have ended, or for `seconds`; False when INT or QUIT asked to make it quick."""
+        ends = time.monotonic() + seconds
+        self.reap_workers()
         while self.WORKERS and (remaining := ends - time.monotonic()) > 0:
-            signals = super().wait_for_signals(timeout=min(remaining, 0.1))
+            # The end of a worker is a signal, too.
+            signals = super().wait_for_signals(timeout=remaining)
             if signal.SIGINT in signals or signal.SIGQUIT in signals:
                 self.kill_workers(signal.SIGQUIT)
-                return
+                return False
             self.reap_workers()
+        return True
 
 
 class ServeApplication(BaseApplication):  # type: ignore[misc]

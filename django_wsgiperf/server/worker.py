@@ -271,13 +271,18 @@ class PooledWorker(Worker):  # type: ignore[misc]
 
     def _wait(self, seconds: float, done: Callable[[], bool]) -> bool:
         deadline = time.monotonic() + seconds
+        pause_s = 0.002
         while not done():
             remaining = deadline - time.monotonic()
             if remaining <= 0:
                 return done()
             self._beat()
             self.supervisor.tick()
-            self._sleep(min(remaining, 0.05))
+            self._sleep(min(remaining, pause_s))
+            # Where nothing is under way, it is over at once.
+            pause_s = min(2 * pause_s, 0.05)
+            if self.reactor.acceptor.stopping:
+                self.reactor.sweep_soon()
         return True
 
     def _leave_after_hooks(self) -> None:
