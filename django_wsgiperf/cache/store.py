@@ -242,4 +242,6 @@ class GuardedStore:
             self._link.failed(error)
             raise
         self._link.succeeded()
+        # There may be nothing to write for long.
+        self._writes.settle()
         return value

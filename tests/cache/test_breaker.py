@@ -90,9 +90,34 @@ def test_the_log_tells_once_each_way(breaker: Breaker, clock: FakeClock, caplog:
         breaker.failed(OSError("no answer"))
     breaker.succeeded()
     breaker.succeeded()
+    assert len(caplog.records) == 1, "whether it stays is not known yet"
+    clock.advance(2)
+    breaker.succeeded()
+    breaker.succeeded()
     assert [record.getMessage() for record in caplog.records] == [
         "It is lost: no answer",
         "It is back (after 40.0 s)",
+    ]
+
+
+def test_what_comes_back_and_fails_once_more_is_one_outage(
+    breaker: Breaker, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(5):
+        trip(breaker)
+        clock.advance(4)
+        assert breaker.allows()
+        breaker.succeeded()
+        clock.advance(1.9)
+    breaker.succeeded()
+    assert len(caplog.records) == 1
+    clock.advance(0.1)
+    breaker.succeeded()
+    trip(breaker)
+    assert [record.getMessage() for record in caplog.records] == [
+        "It is lost: no answer",
+        "It is back (after 27.6 s)",
+        "It is lost: no answer",
     ]
 
 
@@ -167,6 +192,8 @@ def test_a_full_store_is_read_and_asked_for_room_now_and_then(
     log.full = False
     clock.advance(5)
     assert guard.set("b", b"WPC", 60)
+    clock.advance(2)
+    assert guard.fetch(["b"], 0) is not None, "to read is enough"
     assert [record.getMessage().partition(":")[2].partition(":")[0].strip() for record in caplog.records] == [
         "the shared page cache takes nothing new, and is only read",
         "the shared page cache takes pages again (after 5.0 s)",
