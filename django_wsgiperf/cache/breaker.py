@@ -35,8 +35,8 @@ class BreakerNumbers:
 
 class Breaker:
     """Opens after `threshold` failures in a row, for `first_rest_s` seconds, and up to `longest_rest_s` when a trial
-    fails too. One caller at a time is let through for a trial; its success closes the breaker. An outage is over, and the
-    log told so, when it has been closed for `settles_s` seconds, by the next success or settle().
+    fails too. One caller at a time is let through for a trial; its success closes the breaker. An outage is over, and
+    the log told so, when it has been closed for `settles_s` seconds, by the next success or settle().
 
     `lost` and `regained` are the log lines, with the title and in `lost` the error put into them. `_lock` guards all
     fields; callers of allows() and succeeded() read without it while all is well."""
