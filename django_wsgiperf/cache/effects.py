@@ -57,6 +57,8 @@ class Made:
     """The door's own: what it needs to pass it on."""
     close: Callable[[], None] = lambda: None
     """To be called when it is not passed on."""
+    tell: Callable[[str], None] = lambda outcome: None
+    """Tell its record what the cache made of it, while that is open: before close()."""
 
     _fields: Mapping[str, str] | None = None
 

@@ -123,6 +123,7 @@ class Making(Looking):
             annotation=made.annotation,
             requested_at=self.began_at,
         )
+        made.tell("revalidated")
         made.close()
         if freshened.decision.store:
             held = engine.shelf.put(jittered(freshened.entry, engine.jitter), self.request, search_in(made))
@@ -166,6 +167,7 @@ class Making(Looking):
                 ticket.fail()
             return None
         if made is not None:
+            made.tell("stale")
             made.close()
         if ticket.is_leading:
             ticket.land(Landing(held, stale=True))

@@ -1,20 +1,30 @@
 """What the response cache tells the metrics of answers that never reach Django: under the route that made the page.
 
+And what the request timing would have given them: an X-Request-ID, and a line in the access log that has it.
+
 Metrics are asked for when the first answer is there; without them nothing is told.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from time import perf_counter_ns
-from typing import Any
+from typing import Any, Final
+
+from django.conf import settings
 
 from django_wsgiperf import conf
 
 from .effects import Reply
 from .entry import Entry
+from .held import HeaderList, Held
 
 Report = Callable[[str, str, int, int, int, str, int], None]
+_TIMING: Final = (
+    "django_wsgiperf.middleware.RequestTimingMiddleware",
+    "django_wsgiperf.metrics.middleware.RequestTimingMiddleware",
+)
 
 
 def _nothing(*_: object) -> None:
@@ -28,6 +38,25 @@ class Meter:
         self._report: Report | None = None
         self._excluded: tuple[str, ...] = ()
         """Beginnings of paths that are not measured."""
+        self._gives_ids = False
+
+    def name(self, environ: Mapping[str, Any], headers: HeaderList, record: Any = None) -> str | None:
+        """Put the request's X-Request-ID into the head, where answers have one, and say which: the one that its record
+        has, or its own, or a new one."""
+        if self._report is None:
+            self._find()
+        if not self._gives_ids or (self._excluded and environ["PATH_INFO"].startswith(self._excluded)):
+            return None
+        name: str
+        if record is not None and record.request_id:
+            name = record.request_id
+        else:
+            from django_wsgiperf.metrics.headers import next_request_id, request_id_of
+
+            given = environ.get("HTTP_X_REQUEST_ID")
+            name = next_request_id() if given is None else request_id_of(given)
+        headers.append(("X-Request-ID", name))
+        return name
 
     def hit(self, entry: Entry, environ: Mapping[str, Any], body_bytes: int, began_ns: int) -> None:
         """A fresh page was sent for a GET."""
@@ -62,8 +91,23 @@ class Meter:
             return _nothing
         if values.enabled:
             self._excluded = values.exclude
+            self._gives_ids = values.request_id and any(name in settings.MIDDLEWARE for name in _TIMING)
             from django_wsgiperf.metrics import pipeline
 
             report = getattr(pipeline, "page_cache_hit", _nothing)
         self._report = report
         return report
+
+
+def reporting(held: Held, outcome: str, name: str | None, environ: Mapping[str, Any]) -> Callable[[], dict[str, str]]:
+    """What gives an access log what it may say of an answer from the cache, should it ask."""
+    return partial(_report_of, held, outcome, name, environ.get("HTTP_TRACEPARENT", ""))
+
+
+def _report_of(held: Held, outcome: str, name: str | None, traceparent: str) -> dict[str, str]:
+    told = held.report(outcome)
+    if name is None:
+        return told
+    from django_wsgiperf.metrics.headers import trace_id_of
+
+    return {"request_id": name, "trace_id": trace_id_of(traceparent), **told}

@@ -155,7 +155,8 @@ class _Call:
     def ask(self, effect: Render) -> HttpRequest:
         """The request as the application is to see it."""
         request, meta = self._request, self._request.META
-        meta[OUTCOME] = "miss" if effect.buffer else "bypass"
+        if self._visit.replaces is None:
+            meta[OUTCOME] = "miss" if effect.buffer else "bypass"
         if effect.conditions is not None:
             for field, key in _KEYS.items():
                 self._own.setdefault(key, meta.get(key))

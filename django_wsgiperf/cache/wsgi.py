@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from django.http import HttpRequest
 
+from django_wsgiperf.request_state import RECORD
+
 from .annotations import annotation_of
 from .capture import Capture, HeaderList, StartResponse
 from .effects import Made, Pass, Render, Reply, drive
@@ -18,7 +20,7 @@ from .engine import Engine
 from .held import Held
 from .marking import DOOR, OUTCOME, REPORT, mark_requests_of, request_in
 from .messages import Annotation, Request, Signals
-from .metering import Meter
+from .metering import Meter, reporting
 from .plain import Plain, begin
 from .policy import ERROR_STATUSES, Forward, Reason
 from .synthetic import environ_for
@@ -47,12 +49,14 @@ class CachedApplication:
             return self._make(primary, environ, start_response, began_ns)
         representation = held.representation(environ.get("HTTP_ACCEPT_ENCODING"))
         body = representation.body
-        start_response(held.status, held.ready(representation, engine.now()))
+        headers = held.ready(representation, engine.now())
+        name = self.meter.name(environ, headers)
+        start_response(held.status, headers)
         held.hits += 1
         counters = engine.counters
         counters.hits += 1
         counters.hit_bytes += len(body)
-        environ[REPORT] = held.report
+        environ[REPORT] = held.report if name is None else reporting(held, "hit", name, environ)
         self.meter.hit(held.entry, environ, len(body), began_ns)
         return [body]
 
@@ -107,17 +111,18 @@ class CachedApplication:
         if isinstance(result, Pass):
             capture: Capture = result.made.origin
             return capture.commit(result.headers)
-        return self._send(result, environ, start_response, began_ns)
+        return self._send(result, environ, start_response, began_ns, call.record)
 
     def _send(
-        self, reply: Reply, environ: dict[str, Any], start_response: StartResponse, began_ns: int
+        self, reply: Reply, environ: dict[str, Any], start_response: StartResponse, began_ns: int, record: Any
     ) -> Iterable[bytes]:
         body = b"" if environ["REQUEST_METHOD"] == "HEAD" else reply.body
+        name = self.meter.name(environ, reply.headers, record)
         start_response(f"{reply.status} {reply.reason}", reply.headers)
         if reply.held is not None and not reply.rendered:
             self.engine.counters.hit_bytes += len(body)
             held, outcome = reply.held, reply.outcome
-            environ[REPORT] = lambda: held.report(outcome)
+            environ[REPORT] = reporting(held, outcome, name, environ)
             self.meter.reply(reply, environ, len(body), began_ns)
         return [body] if body else []
 
@@ -145,7 +150,7 @@ class CachedApplication:
 class _Call:
     """The calls of the application for one request."""
 
-    __slots__ = ("_again", "_door", "_environ", "_start_response", "_visit")
+    __slots__ = ("_again", "_door", "_environ", "_start_response", "_visit", "record")
 
     def __init__(
         self, door: CachedApplication, visit: Visit, environ: dict[str, Any], start_response: StartResponse
@@ -155,11 +160,19 @@ class _Call:
         self._environ = environ
         self._start_response = start_response
         self._again: dict[str, Any] | None = None
+        self.record: Any = None
+        """What the request timing has noted of the last one."""
+
+    def tell(self, outcome: str) -> None:
+        """What the cache made of its answer."""
+        if self.record is not None:
+            self.record.page_cache = outcome
 
     def render(self, effect: Render) -> Made:
         environ = self._environ
         # What the request timing inside notes.
-        environ[OUTCOME] = "miss" if effect.buffer else "bypass"
+        if self._visit.replaces is None:
+            environ[OUTCOME] = "miss" if effect.buffer else "bypass"
         if effect.conditions is not None:
             # Django changes its environ: what may be needed a second time is kept as it came.
             if self._again is None:
@@ -183,7 +196,10 @@ class _Call:
             time_zones=site.time_zones,
             language=site.keys.language_of(self._visit.request),
         )
-        return _made(capture, body, signals, annotation_of(request), request)
+        self.record = None if request is None else request.__dict__.get(RECORD)
+        made = _made(capture, body, signals, annotation_of(request), request)
+        made.tell = self.tell
+        return made
 
 
 def _made(

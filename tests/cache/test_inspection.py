@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from django.http import HttpRequest, HttpResponse
 
 from django_wsgiperf.cache import runtime
 from django_wsgiperf.metrics import pipeline, providers
 
 from . import doors
 from .doors import Site, environ, page
+from .fakes import eventually
 
 
 @pytest.fixture
@@ -138,6 +140,87 @@ def test_requests_that_reach_django_tell_what_the_cache_did(door: str, monkeypat
     if door == "middleware":
         expected.insert(1, ("hit", "/<path>"))
     assert told == expected
+
+
+TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+
+
+def test_hits_have_the_names_that_the_request_timing_gives() -> None:
+    timing = "django_wsgiperf.middleware.RequestTimingMiddleware"
+    metrics = {"STORE": "memory", "EXCLUDE": ["/ping"]}
+    options = {"JITTER": 0.0, "EARLY_REFRESH": 0.0}
+    with doors.site("wsgi", MIDDLEWARE=[timing], WSGIPERF={"METRICS": metrics, "CACHE": options}) as site:
+        for path in ("/", "/ping"):
+            site.view(path, lambda request: page("12345", ETag='"1"'))
+            assert site.get(path).cache == "fwd=uri-miss; stored"
+        first, second = site.get("/"), site.get("/")
+        assert first.is_hit
+        assert len({first.fields["x-request-id"], second.fields["x-request-id"]}) == 2
+        assert site.get("/", X_Request_ID="mine").fields["x-request-id"] == "mine"
+        assert site.get("/", X_Request_ID="not; mine").fields["x-request-id"] != "not; mine"
+        for answer in (site.get("/", "HEAD"), site.get("/", If_None_Match='"1"'), site.get("/", Range="bytes=1-2")):
+            assert answer.fields["x-request-id"], answer.status
+        assert "x-request-id" not in site.get("/ping").fields
+        for more in ({}, {"HTTP_RANGE": "bytes=0-1"}):
+            asked = environ("/") | {"HTTP_X_REQUEST_ID": "mine", "HTTP_TRACEPARENT": TRACE} | more
+            list(site.application(asked, lambda status, headers, exc_info=None: None))
+            assert asked["wsgiperf.report"]() == {
+                "request_id": "mine",
+                "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
+                "route": "/<path>",
+                "page_cache": "hit",
+            }
+    with doors.site("wsgi", WSGIPERF={"METRICS": metrics, "CACHE": options}) as site:
+        site.view("/", lambda request: page())
+        assert "x-request-id" not in site.get("/").fields
+        assert "x-request-id" not in site.get("/").fields, "nobody gives them"
+
+
+@pytest.mark.parametrize("door", ["wsgi", "middleware"])
+def test_what_was_made_of_an_answer_is_told_as_it_was(door: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    records: list[Any] = []
+    monkeypatch.setattr(pipeline, "submit", records.append)
+    timing = "django_wsgiperf.middleware.RequestTimingMiddleware"
+    cache = ["django_wsgiperf.middleware.ResponseCacheMiddleware"] if door == "middleware" else []
+    status = 200
+
+    def view(request: HttpRequest) -> HttpResponse:
+        if "If-None-Match" in request.headers and status == 200:
+            return page("", "max-age=60, stale-if-error=600", 304, ETag='"1"')
+        return page("12345", "max-age=60, stale-if-error=600", status, ETag='"1"')
+
+    with doors.site(
+        "wsgi" if door == "wsgi" else "plain",
+        MIDDLEWARE=[timing, *cache],
+        WSGIPERF={"METRICS": {"STORE": "memory"}, "CACHE": {"JITTER": 0.0, "EARLY_REFRESH": 0.0}},
+    ) as site:
+        site.view("/", view)
+        site.get("/")
+        site.clock.advance(61)
+        assert "fwd-status=304" in site.get("/").cache
+        site.clock.advance(61)
+        status = 503
+        covered = site.get("/", X_Request_ID="mine")
+        assert (covered.status, covered.fields["x-request-id"]) == (200, "mine")
+        named = site.get("/").fields["x-request-id"]
+    assert [record.page_cache for record in records] == ["miss", "revalidated", "stale", "stale"]
+    assert records[-1].request_id == named, "the one that the view saw"
+
+
+def test_pages_made_anew_in_the_background_are_no_clients_misses(monkeypatch: pytest.MonkeyPatch) -> None:
+    records: list[Any] = []
+    monkeypatch.setattr(pipeline, "submit", records.append)
+    with doors.site(
+        "wsgi",
+        MIDDLEWARE=["django_wsgiperf.middleware.RequestTimingMiddleware"],
+        WSGIPERF={"METRICS": {"STORE": "memory"}, "CACHE": {"JITTER": 0.0, "EARLY_REFRESH": 0.0}},
+    ) as site:
+        site.view("/", lambda request: page("12345", "max-age=60, stale-while-revalidate=60"))
+        site.get("/")
+        site.clock.advance(61)
+        assert site.get("/").cache == "hit; detail=stale"
+        eventually(lambda: len(records) > 1)
+    assert [record.page_cache for record in records] == ["miss", ""]
 
 
 def test_metrics_can_ask_for_the_numbers(site: Site) -> None:
