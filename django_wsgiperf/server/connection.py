@@ -10,7 +10,7 @@ import socket
 import ssl
 from typing import TYPE_CHECKING, Any
 
-from .outbound import WOULD_BLOCK, ClientGone, Outbound
+from .outbound import TLS_PIECE_BYTES, WOULD_BLOCK, ClientGone, Outbound
 
 if TYPE_CHECKING:
     from .accepting import Listener
@@ -96,12 +96,15 @@ class Connection:
     def idle(self) -> bool:
         return not (self.busy or self.inbox or self.request is not None or self.outbound is not None)
 
-    def left_by_client(self) -> bool:
-        """Whether the client has closed its end and nothing it sent is left to read. Only asked after an event."""
-        if isinstance(self.sock, ssl.SSLSocket):
+    def left_by_client(self, *, hung_up: bool) -> bool:
+        """Whether the client has closed its end and nothing it sent is left to read. Only asked after an event.
+
+        `hung_up`: the event said that the client's end is closed. With TLS there is no other way to learn it while
+        something is left to read, which then is the notice that nothing more will come."""
+        if hung_up and isinstance(self.sock, ssl.SSLSocket):
             return True
         try:
-            return not self.sock.recv(1, socket.MSG_PEEK)
+            return not socket.socket.recv(self.sock, 1, socket.MSG_PEEK)  # TLS sockets have no flags of their own.
         except WOULD_BLOCK:
             return False
         except OSError:
@@ -115,6 +118,13 @@ class Connection:
             self.outbound.append(data)
             if more:
                 self.outbound.append(more)
+            return
+        if reactor.tls and len(data) + len(more) > TLS_PIECE_BYTES:
+            outbound = self.leave(reactor)
+            outbound.append(data)
+            if more:
+                outbound.append(more)
+            reactor.push(self)
             return
         try:
             if more:

@@ -13,7 +13,9 @@ import threading
 from collections import deque
 from collections.abc import Callable
 
-_FILE_PIECE_BYTES = 262_144
+TLS_PIECE_BYTES = 65_536
+"""What a TLS socket did not take has to be offered again in the same length or more: Python's ssl module takes a piece
+whole or not at all, as far as it tells, and OpenSSL refuses one that is shorter than what it has of it."""
 _SEND_PIECE_BYTES = 1_048_576
 FLUSH_BYTES = 2_097_152
 """A client that reads as fast as we send gets so much at a time, and then it is the others' turn."""
@@ -52,7 +54,7 @@ class _FileSegment:
     def send(self, sock: socket.socket) -> int:
         count = min(self.end - self.offset, _SEND_PIECE_BYTES)
         if isinstance(sock, ssl.SSLSocket):
-            sent = sock.send(os.pread(self._fd, min(count, _FILE_PIECE_BYTES), self.offset))
+            sent = sock.send(os.pread(self._fd, min(count, TLS_PIECE_BYTES), self.offset))
         else:
             sent = os.sendfile(sock.fileno(), self._fd, self.offset, count)
         if sent == 0:
@@ -136,6 +138,7 @@ class Outbound:
 
         Raises OSError when the connection is broken."""
         total = 0
+        piece_bytes = TLS_PIECE_BYTES if isinstance(sock, ssl.SSLSocket) else _SEND_PIECE_BYTES
         with self.lock:
             if self.closed:
                 return 0
@@ -149,7 +152,7 @@ class Outbound:
                             segments.popleft()
                             segment.close()
                     else:
-                        sent = sock.send(segment[:_SEND_PIECE_BYTES])
+                        sent = sock.send(segment[:piece_bytes])
                         self._memory -= sent
                         if sent == len(segment):
                             segments.popleft()

@@ -6,7 +6,9 @@ the connection writable. The bytes wait in outbound.py.
 
 from __future__ import annotations
 
+import contextlib
 import socket
+import ssl
 import time
 from typing import TYPE_CHECKING
 
@@ -62,6 +64,10 @@ class Outgoing:
     def shut(self, connection: Connection) -> None:
         """Say that no more will come. Closing at once could take the response's last bytes from the client."""
         connection.deadline = time.monotonic() + _LINGER_S
+        if isinstance(connection.sock, ssl.SSLSocket):
+            # RFC 8446 section 6.1: without this, the end is like that of a connection which somebody has cut.
+            with contextlib.suppress(OSError, ValueError):
+                connection.sock.unwrap()  # Sends the notice, and would wait for the client's.
         try:
             connection.sock.shutdown(socket.SHUT_WR)
         except OSError:

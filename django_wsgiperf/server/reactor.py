@@ -123,7 +123,7 @@ class Reactor:
                 # Dekker with finished(): the mark first, then a second look.
                 connection.readable = True
                 if mask & GONE or not self._edge_triggered:
-                    connection.gone = connection.left_by_client()
+                    connection.gone = connection.left_by_client(hung_up=bool(mask & GONE))
                 if connection.outbound is not None and mask & (WRITE | GONE):
                     flush(connection)
                 if connection.busy:
