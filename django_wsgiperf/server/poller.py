@@ -32,7 +32,7 @@ class Poller(Protocol):
     """Closing a descriptor is enough to forget it, and arm() does nothing."""
 
     def arm(self, fd: int, write: bool) -> None:
-        """Report the next event on `fd`, and room to write too if `write`. Leader only."""
+        """Report the next event on `fd`: something to read, or room to write if `write`. Leader only."""
 
     def poll(self, timeout_s: float) -> list[tuple[int, int]]: ...
 
@@ -90,7 +90,8 @@ class SelectorPoller:
             self._selector.unregister(fd)
 
     def arm(self, fd: int, write: bool) -> None:
-        events = selectors.EVENT_READ | (selectors.EVENT_WRITE if write else 0)
+        # Never both: what a client sends while it does not read stays where it is, and would be reported for ever.
+        events = selectors.EVENT_WRITE if write else selectors.EVENT_READ
         try:
             self._selector.modify(fd, events)
         except KeyError:

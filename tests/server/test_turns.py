@@ -19,7 +19,7 @@ from django_wsgiperf.server.accepting import Listener, base_environ
 from django_wsgiperf.server.connection import Connection
 from django_wsgiperf.server.http1 import Request
 from django_wsgiperf.server.outbound import FLUSH_BYTES, Outbound
-from django_wsgiperf.server.poller import EpollPoller, SelectorPoller
+from django_wsgiperf.server.poller import READ, WRITE, EpollPoller, SelectorPoller
 from django_wsgiperf.server.reactor import Reactor
 from django_wsgiperf.server.response import plain_response
 from django_wsgiperf.server.threadpool import ThreadPool
@@ -135,3 +135,24 @@ def test_client_that_reads_as_fast_as_it_is_sent_to_is_flushed_in_shares() -> No
         ours.shutdown(socket.SHUT_WR)
         reader.join(DEADLINE_S)
         assert len(received) == 3 * FLUSH_BYTES
+
+
+def test_selector_leaves_the_unread_bytes_of_a_client_that_does_not_read_alone() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        poller = SelectorPoller()
+        poller.add(ours.fileno())
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                ours.send(b"x" * 65_536)
+        theirs.send(b"more")
+        poller.arm(ours.fileno(), True)
+        # Reported now, it would be reported at every turn, and the leader would never sleep.
+        assert poller.poll(0) == []
+        theirs.recv(1 << 24)
+        assert poller.poll(DEADLINE_S) == [(ours.fileno(), WRITE)]
+        poller.arm(ours.fileno(), False)
+        assert poller.poll(DEADLINE_S) == [(ours.fileno(), READ)]
+        poller.close()
+
