@@ -1,8 +1,9 @@
-"""`serve --reload`: a supervisor that runs the real server as a child and starts it anew when a source file changes.
+"""`serve --reload`: a supervisor that runs the real server as a child and starts another when a source file changes.
 
-The supervisor keeps the listening sockets, so that connections wait during a restart instead of being refused, and
-it outlives a broken file: the error is shown, and the next save tries again. The child's workers report what they have
-loaded; what is watched and how is in watching.py. No request passes through here.
+The supervisor keeps the listening sockets, so that connections wait during a restart instead of being refused. The old
+child takes no more of them and ends what it has begun while the new one starts already. A broken file is outlived: the
+error is shown, and the next save tries again. The child's workers report what they have loaded; what is watched and
+how is in watching.py. No request passes through here.
 """
 
 from __future__ import annotations
@@ -30,8 +31,10 @@ REPORT_VARIABLE = "WSGIPERF__REPORT_FD"
 
 _LOOK_S = 0.25
 _PATIENCE_S = 2.0
-"""How long a developer waits for requests that the old server still runs."""
+"""At the end: how long a developer waits for requests that still run."""
 _KILL_S = 3.0
+_OLD_MAX = 3
+"""So many old servers may have requests to finish; of more, the oldest is ended at once."""
 _SETTLED_S = 2.0
 _RESTARTS_IN_A_ROW = 10
 """So often a file may change right when the server has started, before the server is taken for who changes it."""
@@ -114,14 +117,18 @@ class Supervisor:
         self._command = command
         self._sockets = [sock.fileno() for sock in sockets]
         self._say = say
-        self._stopping = False
+        self._stop_signal = 0
         self._watch = Watch()
-        self._reports, self._report_fd = os.pipe()
-        os.set_blocking(self._reports, False)
+        self._wake_in, self._wake_out = os.pipe()
+        os.set_blocking(self._wake_in, False)
+        os.set_blocking(self._wake_out, False)
+        self._reports = -1
         self._unread = b""
         self._ready_at = NEVER
         self._started_at = 0.0
         self._child: subprocess.Popen[bytes] | None = None
+        self._old: list[subprocess.Popen[bytes]] = []
+        """Told to go, the oldest first."""
         self._has_served = False
         self._restarts = 0
         self._blamed = ""
@@ -134,33 +141,39 @@ class Supervisor:
         signal.signal(signal.SIGUSR1, self._pass_on)
         for number in (signal.SIGUSR2, signal.SIGTTIN, signal.SIGTTOU):
             signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGCHLD, lambda number, frame: None)
+        signal.set_wakeup_fd(self._wake_out, warn_on_full_buffer=False)
         for file in autoreload.iter_all_python_module_files():
             self._watch.add(str(file))
+        autoreload.ensure_echo_on()
         while True:
             self._watch.refresh()
             self._project = project_files()
-            autoreload.ensure_echo_on()
             child = self._child = self._start()
             changed = self._attend(child)
-            ended = child.poll() is not None
-            _stop(child)
             if not changed:
-                return (child.returncode if ended else 0) or 0
+                return self._end(child)
+            self._let_go(child)
             self._say(f"{_shown(changed)} changed, starting again")
 
     def _stop_soon(self, number: int, frame: object) -> None:
-        self._stopping = True
+        self._stop_signal = number
 
     def _pass_on(self, number: int, frame: object) -> None:
         if self._child is not None:
             self._child.send_signal(number)
 
     def _start(self) -> subprocess.Popen[bytes]:
+        # A pipe for each child, so that none speaks for another.
+        self._close_reports()
+        self._reports, report_fd = os.pipe()
+        os.set_blocking(self._reports, False)
+        self._unread = b""
         environment: Mapping[str, str] = {
             **os.environ,
             CHILD_VARIABLE: "2" if self._has_served else "1",
             SOCKETS_VARIABLE: ",".join(map(str, self._sockets)),
-            REPORT_VARIABLE: str(self._report_fd),
+            REPORT_VARIABLE: str(report_fd),
             # Applications know by Django's own variable which of the two processes is the one that works.
             autoreload.DJANGO_AUTORELOAD_ENV: "true",
         }
@@ -169,23 +182,25 @@ class Supervisor:
         # Ctrl-C reaches every process of the terminal. A child that still imports would show where it was just then;
         # once it serves, gunicorn takes the signal. Blocked, so that one which comes to us meanwhile is not ignored.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        self._stopping |= signal.SIGINT in signal.sigpending()
+        if signal.SIGINT in signal.sigpending():
+            self._stop_signal = signal.SIGINT
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             return subprocess.Popen(
-                self._command, env=environment, pass_fds=(*self._sockets, self._report_fd), close_fds=True
+                self._command, env=environment, pass_fds=(*self._sockets, report_fd), close_fds=True
             )
         finally:
+            os.close(report_fd)
             signal.signal(signal.SIGINT, before)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
     def _attend(self, child: subprocess.Popen[bytes]) -> str:
         """Until something changes: the file's name. Empty when the end has come."""
         told = False
-        while not self._stopping:
-            readable, _, _ = select.select([self._reports], [], [], _LOOK_S)
-            if readable:
-                self._read_reports()
+        while not self._stop_signal:
+            self._sleep(_LOOK_S)
+            self._read_reports()
+            self._bury()
             changed = self._watch.changed()
             status = child.poll()
             if status == 0:
@@ -201,6 +216,50 @@ class Supervisor:
                 return changed
         return ""
 
+    def _sleep(self, seconds: float) -> None:
+        """Until a signal or a report has come, or `seconds` have passed. The end of a child is a signal, too."""
+        reports = [self._reports] if self._reports >= 0 else []
+        select.select([self._wake_in, *reports], [], [], seconds)
+        with contextlib.suppress(BlockingIOError):
+            os.read(self._wake_in, 4096)
+
+    def _let_go(self, child: subprocess.Popen[bytes]) -> None:
+        """Tell the child to end what it has begun and to take nothing more. Nobody waits for it."""
+        child.send_signal(signal.SIGTERM)
+        self._old.append(child)
+        for old in self._old[:-_OLD_MAX]:
+            old.send_signal(signal.SIGQUIT)
+
+    def _bury(self) -> None:
+        ended = [old for old in self._old if old.poll() is not None]
+        for old in ended:
+            self._old.remove(old)
+            # It may have been in a debugger, which turns the echo off.
+            autoreload.ensure_echo_on()
+
+    def _end(self, child: subprocess.Popen[bytes]) -> int:
+        """End every child; on INT and QUIT at once, else what they have begun may finish, but not for long.
+
+        The exit status: that of a child that has ended by itself."""
+        status = child.poll() or 0
+        steps = [(signal.SIGTERM, _PATIENCE_S), (signal.SIGQUIT, _KILL_S), (signal.SIGKILL, _KILL_S)]
+        # A child that does not serve yet knows no signals, and would leave a core file of this one.
+        if self._stop_signal in (signal.SIGINT, signal.SIGQUIT) and self._ready_at != NEVER:
+            del steps[0]
+        self._stop_signal = 0
+        self._old.append(child)
+        for number, patience_s in steps:
+            self._bury()
+            for old in self._old:
+                old.send_signal(number)
+            deadline = time.monotonic() + patience_s
+            # Ctrl-C makes it quick.
+            while self._old and not self._stop_signal and (remaining := deadline - time.monotonic()) > 0:
+                self._sleep(remaining)
+                self._bury()
+            self._stop_signal = 0
+        return status
+
     def _is_the_servers_own(self, path: str) -> bool:
         """Whether the file changes because the server starts, which would go on for ever."""
         if path != self._blamed or time.time() > self._ready_at + _SETTLED_S:
@@ -212,10 +271,18 @@ class Supervisor:
         self._watch.ignore(path)
         return True
 
+    def _close_reports(self) -> None:
+        if self._reports >= 0:
+            os.close(self._reports)
+            self._reports = -1
+
     def _read_reports(self) -> None:
         with contextlib.suppress(BlockingIOError):
-            while data := os.read(self._reports, 65_536):
+            while self._reports >= 0:
+                data = os.read(self._reports, 65_536)
                 self._unread += data
+                if not data:  # The child has ended.
+                    self._close_reports()
         *lines, self._unread = self._unread.split(b"\n")
         for line in lines:
             match json.loads(line):
@@ -228,16 +295,6 @@ class Supervisor:
                     if self._has_served:
                         self._say(f"serving again after {time.time() - self._started_at:.1f} s")
                     self._has_served = True
-
-
-def _stop(child: subprocess.Popen[bytes]) -> None:
-    """End the child: what it has begun may finish, but not for long."""
-    for number, patience_s in ((signal.SIGTERM, _PATIENCE_S), (signal.SIGQUIT, _KILL_S), (signal.SIGKILL, _KILL_S)):
-        if child.poll() is not None:
-            return
-        child.send_signal(number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            child.wait(patience_s)
 
 
 def _shown(path: str) -> str:

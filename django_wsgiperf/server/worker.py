@@ -13,6 +13,7 @@ import os
 import random
 import select
 import signal
+import socket
 import sys
 import time
 from collections.abc import Callable
@@ -28,6 +29,7 @@ from . import gunicorn_options, process, reporting
 from .accepting import Listener, base_environ
 from .accesslog import AccessLog
 from .deadlines import DeadlineSupervisor
+from .gateway import Exchange
 from .ledger import Ledger
 from .listening import ListeningError, tls_context
 from .reactor import Reactor
@@ -36,12 +38,15 @@ from .reloader import Reporter
 from .reserved import ReservedPages
 from .scoreboard import DRAINING, ENDED, SERVING, STARTING, Scoreboard
 from .sharing import Sharing
+from .slots import Slot
 from .threadpool import ThreadPool
 
 logger = logging.getLogger("django_wsgiperf.server")
 
 _IDLE_LINGER_S = 2.0
 """While draining, an idle connection gets this long to send one more request, answered with Connection: close."""
+_RELOAD_LINGER_S = 0.1
+"""The same when a source file has changed, for which the answer would be the old code's."""
 _EXIT_S = 2.0
 """So long the interpreter may take to end when the server's part is done: exit handlers, the application's threads."""
 _WRITE_DOWN_S = 10.0
@@ -252,8 +257,8 @@ class PooledWorker(Worker):  # type: ignore[misc]
             self._wait(settings.drain_delay_s, lambda: False)
         reactor.stop_accepting()
         deadline = time.monotonic() + settings.graceful_timeout_s
-        reactor.drain(_IDLE_LINGER_S if not settings.reload else 0.1)
-        if not self._wait(settings.graceful_timeout_s, lambda: reactor.is_drained):
+        reactor.drain(_IDLE_LINGER_S if not settings.reload else _RELOAD_LINGER_S)
+        if not self._wait(settings.graceful_timeout_s, self._is_drained):
             logger.warning(
                 "Worker %d stops after %g s (graceful_timeout_s); cut off: %s",
                 os.getpid(),
@@ -268,6 +273,16 @@ class PooledWorker(Worker):  # type: ignore[misc]
             process.leave_within(_EXIT_S)
         else:
             self._leave_after_hooks()
+
+    def _is_drained(self) -> bool:
+        if not self.settings.reload:
+            return self.reactor.is_drained
+        # A browser is to come back for its events at once, to the new code; the old would go on for ever.
+        events = {exchange.connection for exchange in map(_events_of, self.pool.slots) if exchange is not None}
+        for connection in events:
+            with contextlib.suppress(OSError):
+                connection.sock.shutdown(socket.SHUT_RDWR)
+        return not self.reactor.acceptor.listeners and events.issuperset(list(self.reactor.connections.values()))
 
     def _wait(self, seconds: float, done: Callable[[], bool]) -> bool:
         deadline = time.monotonic() + seconds
@@ -310,3 +325,13 @@ class PooledWorker(Worker):  # type: ignore[misc]
         self.cfg.worker_int(self)
         self._leave_after_hooks()
         sys.exit(0)
+
+
+def _events_of(slot: Slot) -> Exchange | None:
+    """The exchange in `slot` if it sends events (EventSource of the HTML standard), which clients open anew."""
+    exchange = slot.task
+    if isinstance(exchange, Exchange) and exchange.head_sent:
+        for name, value in exchange.response_headers:
+            if name.lower() == "content-type" and value.lower().startswith("text/event-stream"):
+                return exchange
+    return None

@@ -146,7 +146,7 @@ class Command(BaseCommand):
         """The supervisor has the sockets and the pid file, and a view that waits in the debugger is not stuck."""
         from django_wsgiperf.server import reloader
 
-        settings = replace(settings, pid_file="", bind=reloader.inherited_addresses())
+        settings = replace(settings, pid_file="", bind=reloader.inherited_addresses(), drain_delay_s=0.0)
         if self.resolved.origins["request_timeout_s"].source is Source.DEFAULT:
             settings = replace(settings, request_timeout_s=0)
         return settings
