@@ -72,7 +72,8 @@ class Entry:
     """The purge counter when the request that made it began; see tags.py."""
     tags: tuple[str, ...] = ()
     vary: tuple[tuple[str, str | None], ...] = ()
-    """The nominated request fields, lower case, and their normalised values; None where the request had none."""
+    """The nominated request fields, lower case, and their normalised values, or the digests of what may be secret; None
+    where the request had none."""
     render_s: float = 0.0
     """What it took to make."""
     flags: int = 0

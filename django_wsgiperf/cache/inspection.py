@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from .addresses import target_of
 from .counting import Counters
 from .held import Held
+from .key import OPEN
 from .messages import Request
 from .policy import current_age, judge, may_look_up
 from .variants import Variants
@@ -69,7 +70,7 @@ def described(held: Held, now: float) -> dict[str, Any]:
         "render_ms": round(entry.render_s * 1000, 3),
         "hits": held.hits,
         "tags": [tag for tag in entry.tags if not tag.startswith(("u:", "p:"))],
-        "vary": {name: "(set)" if value and name.startswith("cookie") else value for name, value in entry.vary},
+        "vary": {name: "(set)" if value and name not in OPEN else value for name, value in entry.vary},
     }
 
 

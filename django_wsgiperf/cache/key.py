@@ -46,6 +46,14 @@ _MAX_REMEMBERED: Final = 2048
 _MAX_REMEMBERED_CHARS: Final = 512
 """Keys of longer addresses are made each time, so that no client can fill the memory with them."""
 _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
+OPEN: Final = frozenset(
+    {
+        *("accept", "accept-charset", "accept-encoding", "accept-language", "content-type", "dnt", "host", "origin"),
+        *("prefer", "save-data", "sec-fetch-dest", "sec-fetch-mode", "sec-fetch-site", "sec-gpc", "user-agent"),
+        *("x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-requested-with", "hx-request"),
+    }
+)
+"""Fields in which nobody sends a secret."""
 _UNPREFIXED: Final = {"content-type": "CONTENT_TYPE", "content-length": "CONTENT_LENGTH"}
 
 SPECIAL: Final = frozenset(
@@ -79,6 +87,8 @@ class KeyRules:
     """Whether the order of differently named parameters changes no response."""
     ignored_cookies: tuple[str, ...] = IGNORED_COOKIES
     """Names of cookies that change no response; `*` stands for any characters."""
+    secret: bytes | None = None
+    """With it the values of fields that may be secret are known by their digest alone: at most 64 bytes."""
     language_cookie: str | None = None
     language: Language | None = None
     """Where given, its answer is part of every key: what Django's LocaleMiddleware chooses depends on a cookie that
@@ -207,6 +217,24 @@ class Keys:
         )
 
     def _normaliser(self, name: str) -> Normaliser:
+        normalise, secret = self._plain_normaliser(name), self._rules.secret
+        if secret is None or name in OPEN:
+            return normalise
+
+        def digested(value: str) -> str | None:
+            plain = normalise(value)
+            if not plain:
+                return plain
+            return blake2b(plain.encode("utf-8", "surrogatepass"), digest_size=_KEY_BYTES, key=secret).hexdigest()
+
+        recall = lru_cache(_MAX_REMEMBERED)(digested)
+        return lambda value: recall(value) if len(value) <= _MAX_REMEMBERED_CHARS else digested(value)
+
+    def significant_cookies(self, value: str) -> str | None:
+        """A Cookie field without those that change no response."""
+        return self._cookies(value)
+
+    def _plain_normaliser(self, name: str) -> Normaliser:
         if name == "cookie":
             return self._cookies
         if name.startswith(COOKIE):

@@ -6,13 +6,17 @@ has no key, so that nothing is ever stored for it or found by it.
 
 from __future__ import annotations
 
+import hashlib
+import os
 from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import unquote_to_bytes
 
 from django.conf import settings
+from django.core.exceptions import ImproperlyConfigured
 from django.http.request import split_domain_port, validate_host
+from django.utils.encoding import force_bytes
 from django.utils.module_loading import import_string
 
 from django_wsgiperf.conf import CacheSettings
@@ -39,6 +43,7 @@ class Site:
                 ignored_parameters=values.ignored_parameters,
                 sort_query=values.sort_query,
                 ignored_cookies=(*values.ignored_cookies, settings.CSRF_COOKIE_NAME),
+                secret=secret(),
                 language_cookie=settings.LANGUAGE_COOKIE_NAME,
                 language=self.language,
             )
@@ -152,6 +157,15 @@ def rules_of(values: CacheSettings) -> Rules:
         private_cookies=frozenset({settings.SESSION_COOKIE_NAME, *values.private_cookies}),
         bypass_cookies=frozenset({"messages", *values.bypass_cookies}),
     )
+
+
+def secret() -> bytes:
+    """What values of requests are digested with: the same in all processes of the project."""
+    try:
+        known = settings.SECRET_KEY
+    except ImproperlyConfigured:  # Django works without it as long as nobody asks.
+        return os.urandom(32)
+    return hashlib.sha256(b"django_wsgiperf.cache\0" + force_bytes(known)).digest()
 
 
 def admin_paths(languages: Iterable[str] = ()) -> tuple[str, ...]:

@@ -1,7 +1,7 @@
 """The request that the cache itself makes to have a page made anew: the page's own, and nobody's.
 
-It has the address, the nominated fields with the values that the stored response is for, and what the proxy said of
-scheme and host. No session, no credentials, no conditions, no range, no address of a client.
+It has the address, the nominated fields as the request that the stored response answered has them, and what the proxy
+said of scheme and host. No session, no credentials, no conditions, no range, no address of a client.
 """
 
 from __future__ import annotations
@@ -51,14 +51,18 @@ def environ_for(request: Request, entry: Entry, site: Site) -> dict[str, Any]:
         if field in request.fields:
             environ[key] = request.fields[field]
     cookies = []
-    for field, value in entry.vary:
+    sent = request.fields.get("cookie", "")
+    for field, _ in entry.vary:
         if field in _NEVER:
             continue
         if field == "cookie":
-            cookies += [value] if value else []
+            significant = site.keys.significant_cookies(sent)
+            cookies += [significant] if significant else []
         elif field.startswith(COOKIE):
+            name = field.removeprefix(COOKIE)
+            value = cookie_value(sent, name)
             if value is not None:
-                cookies.append(f"{field.removeprefix(COOKIE)}={value}")
+                cookies.append(f"{name}={value}")
         elif field in request.fields:
             environ[_key(field)] = request.fields[field]
         else:

@@ -43,6 +43,36 @@ def test_page_made_by_one_process_is_found_by_another(pair: tuple[Site, Site]) -
     assert one.get("/", X_Kind="b").is_hit
 
 
+@pytest.mark.parametrize("field", ["Cookie", "Cookie alone", "X-Api-Key", "Authorization"])
+def test_nothing_secret_of_a_request_lies_in_the_store(pair: tuple[Site, Site], redis_url: str, field: str) -> None:
+    one, other = pair
+    name, _, alone = field.partition(" ")
+
+    @cache_response(swr=60, vary_cookies=["token"] if alone else None)
+    def view(request: HttpRequest) -> HttpResponse:
+        return page(len(request.headers.get(name, "")), "public, max-age=60", Vary=name)
+
+    one.view("/", view)
+    fields = [{name: f"token={secret}"} for secret in ("tell-nobody", "nor-this")]
+    for sent in fields:
+        one.get("/", **sent)
+        found = other.get("/", **sent)
+        assert (found.is_hit, found.text) == (True, str(len(sent[name]))), "each finds its own all the same"
+    one.clock.advance(61)
+    assert one.get("/", **fields[0]).cache == "hit; detail=stale"
+    if field != "Authorization":
+        # A refresh has no credentials to make such a page with.
+        eventually(lambda: one.get("/", **fields[0]).cache == "hit")
+        assert other.get("/", **fields[0]).text == str(len(fields[0][name])), "made anew for who has the same"
+    with redis.Redis.from_url(redis_url, protocol=2) as client:
+        keys = list(client.scan_iter())
+        values = [client.get(key) for key in keys if client.type(key) == b"string"]
+    assert len(values) > 2
+    everything = b"".join([*keys, *filter(None, values)])
+    assert b"tell-nobody" not in everything
+    assert b"nor-this" not in everything
+
+
 def test_what_is_found_elsewhere_has_its_age(pair: tuple[Site, Site]) -> None:
     one, other = pair
     one.view("/", lambda request: page())
