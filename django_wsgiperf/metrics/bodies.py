@@ -173,6 +173,16 @@ def end_with(response: HttpResponseBase, ending: Ending) -> None:
         _watch_close(response, ending)
 
 
+def length_of(response: Any) -> int:
+    """Bytes of the body of a response that is no stream."""
+    try:
+        # Its parts, which `content` would join.
+        [only] = response._container
+    except (AttributeError, TypeError, ValueError):
+        return len(response.content)
+    return len(only) if type(only) is bytes else len(response.content)
+
+
 def watch_stream(response: HttpResponseBase, record: Record, ending: Ending) -> None:
     """Have the pieces of a stream's body timed on their way."""
     record.streaming = True

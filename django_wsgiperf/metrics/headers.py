@@ -6,9 +6,11 @@ What a client sends is believed only where it is well-formed, and X-Request-Star
 from __future__ import annotations
 
 import itertools
+import operator
 import os
 import random
 import re
+from collections.abc import Iterator
 from typing import Any, Final
 
 from django.http import HttpRequest
@@ -27,11 +29,18 @@ _NO_TRACE: Final = "0" * 32
 _NO_SPAN: Final = "0" * 16
 
 
-def _ids() -> map[str]:
-    """Without end: 16 random digits of this process, and 16 that count. Which, others need not be able to tell."""
-    prefix = f"{_random.getrandbits(64):016x}"
-    # next() of either is atomic, and cheaper than a random number for each.
-    return map((prefix + "%x").__mod__, itertools.count(2**62 + _random.getrandbits(61), _random.getrandbits(24) | 1))
+def _ids() -> Iterator[str]:
+    """Without end: 16 random digits of this process, 14 that count, and two that go round while those stay. Which,
+    others need not be able to tell."""
+    process = f"{_random.getrandbits(64):016x}"
+    counts = itertools.count(2**54 + _random.getrandbits(53), _random.getrandbits(16) | 1)
+    last = [f"{number:02x}" for number in range(256)]
+    _random.shuffle(last)
+    # next() of all of these is atomic, and cheaper than to format a number for each, or to have a random one.
+    firsts = itertools.chain.from_iterable(
+        map(itertools.repeat, map((process + "%x").__mod__, counts), itertools.repeat(256))
+    )
+    return map(operator.add, firsts, itertools.cycle(last))
 
 
 # Not the module's own generator, which a project may seed; and not the system's, for a name need not be a secret.

@@ -1,15 +1,17 @@
 """Times what a request asks of its databases: each statement, and each wait for a connection.
 
-A timer is put on every connection object once, as the outermost of its execute wrappers; and the connection's
-connect() is timed, which is where an engine opens a connection or takes one from a pool, ours or Django's. Outside
-of requests both cost one look at a context variable.
+Statements are timed where Django's cursor wrapper hands them to the execute wrappers, around all of those: a wrapper of
+our own would cost a partial and a call more, and stand in the project's list. On each connection object connect() is
+timed, which is where an engine opens a connection or takes one from a pool, ours or Django's. Outside of requests both
+cost one look at a context variable.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from time import perf_counter_ns
-from typing import Any, Final
+from typing import Any
 
 from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -17,90 +19,102 @@ from django.db.backends.signals import connection_created
 from django.db.backends.utils import CursorWrapper
 from django.db.utils import ConnectionHandler
 
-from .record import MAX_STATEMENTS, Record, current
+from .record import Record, current
 from .statements import call_site, known_texts, text_of
 
+Run = Callable[[CursorWrapper, Any, Any, bool, Callable[..., Any]], Any]
+"""CursorWrapper._execute_with_wrappers(cursor, sql, params, many, executor)."""
+
 _TIMED = "_wsgiperf_connect"
+_TEXTS = "_wsgiperf_texts"
+"""Of a connection object: what text_of() has found out for its kind of database. Without, it is not watched."""
+_EXECUTE = "_execute_with_wrappers"
 _DISPATCH = "django_wsgiperf.metrics"
 
 
-def statement_timer(alias: str, vendor: str) -> Callable[..., Any]:
-    """An execute wrapper for one connection: called in place of each execute() and executemany()."""
-    known, record_of, clock = known_texts(vendor), current.get, perf_counter_ns
+def statement_timer(run: Run) -> Run:
+    """`run`, which sends a statement of a cursor, timed. In place of CursorWrapper._execute_with_wrappers()."""
+    record_of, clock = current.get, perf_counter_ns
+    is_djangos = getattr(run, "__module__", "") == CursorWrapper.__module__
 
     # One function without calls of others, for it is the way of every statement.
-    def timed(execute: Callable[..., Any], sql: Any, params: Any, many: bool, context: Any) -> Any:
+    def timed(self: CursorWrapper, sql: Any, params: Any, many: bool, executor: Callable[..., Any]) -> Any:
         record = record_of()
         if record is None or record.total_ns >= 0:
-            return execute(sql, params, many, context)
-        text = (known.get(sql) if type(sql) is str else None) or text_of(sql, vendor)
+            return run(self, sql, params, many, executor)
+        db = self.db
+        try:
+            text = db._wsgiperf_texts[sql]
+        except (KeyError, TypeError):
+            text = text_of(sql, db.vendor)
+        except AttributeError:
+            # Nobody's but a pool's, which prepares a connection with it.
+            return run(self, sql, params, many, executor)
         seat = record.seat
         if not seat.acquire(False):
-            return _beside(record, alias, text, execute, sql, params, many, context)
+            return _beside(record, self, text, run, sql, params, many, executor)
         accounted_ns = record.accounted_ns
         record.current_sql = text
         failed = True
         began_ns = clock()
         try:
-            result = execute(sql, params, many, context)
+            if is_djangos and not db.execute_wrappers:
+                # All that it does then.
+                result = executor(sql, params, many, {"connection": db, "cursor": self})
+            else:
+                result = run(self, sql, params, many, executor)
             failed = False
             return result
         finally:
             whole_ns = clock() - began_ns
+            # What has been added since is somebody else's, inside.
             own_ns = whole_ns - record.accounted_ns + accounted_ns
-            record.accounted_ns += own_ns
+            record.accounted_ns = accounted_ns + whole_ns
             record.current_sql = ""
-            use = record.db.get(alias)
-            if use is None:
-                use = record.database(alias)
+            try:
+                use = record.db[db.alias]
+            except KeyError:
+                use = record.database(db.alias)
             use.queries += 1
             use.execute_ns += own_ns
             if failed:
                 use.errors += 1
             else:
                 # The raw cursor: Django's would look the name up by __getattr__, which pooled engines watch.
-                rows = getattr(context["cursor"].cursor, "rowcount", None)
+                rows = getattr(self.cursor, "rowcount", None)
                 if rows is not None and rows > 0:
                     use.rows += rows
-            same = record.queries.get(text)
-            if same is None:
-                if len(record.queries) < MAX_STATEMENTS:
-                    record.queries[text] = [1, whole_ns, ""]
+            try:
+                same = record.queries[text]
+            except KeyError:
+                record.add_statement(text, whole_ns)
             else:
                 same[0] += 1
                 same[1] += whole_ns
                 if same[0] == record.limits.repeats:
                     same[2] = call_site()
             spans = record.details
-            if len(spans) < record.limits.max_spans:
-                spans.append(("db", began_ns - record.began_ns, whole_ns, text))
+            if 0 < len(spans) < record.limits.max_spans:
+                spans.append(("db", began_ns - record.began_ns, whole_ns, text))  # type: ignore[attr-defined]
             else:
-                record.spans_dropped += 1
+                record.add_span("db", began_ns, whole_ns, text)
             seat.release()
 
     return timed
 
 
-_TIMER: Final = statement_timer("", "").__code__
-
-
-def is_timer(wrapper: Any) -> bool:
-    """Whether an execute wrapper is one of ours."""
-    return getattr(wrapper, "__code__", None) is _TIMER
-
-
-def _rows(context: Any) -> int:
-    rows = getattr(context["cursor"].cursor, "rowcount", None)
+def _rows(cursor: CursorWrapper) -> int:
+    rows = getattr(cursor.cursor, "rowcount", None)
     return rows if isinstance(rows, int) and rows > 0 else 0
 
 
-def _beside(record: Record, alias: str, text: str, execute: Callable[..., Any], *args: Any) -> Any:
+def _beside(record: Record, cursor: CursorWrapper, text: str, run: Run, *args: Any) -> Any:
     """In a thread of the request while another of its threads is in an instrument: count, without time."""
-    failed, rows = True, 0
+    failed, rows, alias = True, 0, cursor.db.alias
     try:
-        result = execute(*args)
+        result = run(cursor, *args)
         failed = False
-        rows = _rows(args[-1])
+        rows = _rows(cursor)
         return result
     finally:
         record.add_beside(lambda: _count_statement(record, alias, text, failed, rows))
@@ -111,24 +125,20 @@ def _count_statement(record: Record, alias: str, text: str, failed: bool, rows: 
     use.queries += 1
     use.rows += rows
     use.errors += failed
-    if text in record.queries or len(record.queries) < MAX_STATEMENTS:
-        record.queries.setdefault(text, [0, 0, ""])[0] += 1
+    if text in record.queries:
+        record.queries[text][0] += 1
+    else:
+        record.add_statement(text, 0)
 
 
 def _timed_call(call: Callable[..., Any]) -> Callable[..., Any]:
-    """CursorWrapper.callproc(), which no execute wrapper sees."""
+    """CursorWrapper.callproc(), which goes another way."""
+    timed = statement_timer(lambda cursor, sql, params, many, executor: executor())
 
     def callproc(self: CursorWrapper, procname: str, *args: Any, **kwargs: Any) -> Any:
-        record = current.get()
-        if record is None:
+        if current.get() is None:
             return call(self, procname, *args, **kwargs)
-        wrapper = self.db
-
-        def execute(*_: Any) -> Any:
-            return call(self, procname, *args, **kwargs)
-
-        timer = statement_timer(wrapper.alias, wrapper.vendor)
-        return timer(execute, f"CALL {procname}", None, False, {"connection": wrapper, "cursor": self})
+        return timed(self, f"CALL {procname}", None, False, partial(call, self, procname, *args, **kwargs))
 
     return callproc
 
@@ -160,24 +170,20 @@ class _Connect:
 
 
 def watch(connection: BaseDatabaseWrapper) -> None:
-    """Put the timers on a connection object, unless it has them."""
+    """Time the statements of a connection object, and its connect(), unless they are."""
     attributes = vars(connection)
     if _TIMED not in attributes:
         attributes[_TIMED] = attributes["connect"] = _Connect(connection.alias, connection.connect)
-    wrappers = connection.execute_wrappers
-    if not any(is_timer(each) for each in wrappers):
-        # First, and so the outermost. A user's own `with connection.execute_wrapper(...)` takes the last one off when
-        # it ends, which this must not be; and the first query of a connection may be inside of one.
-        wrappers.insert(0, statement_timer(connection.alias, connection.vendor))
+        attributes[_TEXTS] = known_texts(connection.vendor)
 
 
 def unwatch(connection: BaseDatabaseWrapper) -> None:
-    """Take the timers off."""
+    """No longer."""
     attributes = vars(connection)
     timed = attributes.pop(_TIMED, None)
+    attributes.pop(_TEXTS, None)
     if timed is not None and attributes.get("connect") is timed:
         del attributes["connect"]
-    connection.execute_wrappers[:] = [each for each in connection.execute_wrappers if not is_timer(each)]
 
 
 def _connected(connection: BaseDatabaseWrapper, **_: Any) -> None:
@@ -188,15 +194,17 @@ def _connected(connection: BaseDatabaseWrapper, **_: Any) -> None:
 def install() -> Callable[[], None]:
     """Watch every connection object from now on; the function that ends it."""
     create, call = ConnectionHandler.create_connection, CursorWrapper.callproc
+    execute = getattr(CursorWrapper, _EXECUTE)
 
     def create_connection(self: ConnectionHandler, alias: str) -> Any:
         connection = create(self, alias)
         watch(connection)
         return connection
 
-    timed_call = _timed_call(call)
+    timed, timed_call = statement_timer(execute), _timed_call(call)
     ConnectionHandler.create_connection = create_connection  # type: ignore[method-assign]
     CursorWrapper.callproc = timed_call  # type: ignore[method-assign]
+    setattr(CursorWrapper, _EXECUTE, timed)
     connection_created.connect(_connected, dispatch_uid=_DISPATCH)
     for connection in connections.all(initialized_only=True):
         watch(connection)
@@ -206,6 +214,8 @@ def install() -> Callable[[], None]:
             ConnectionHandler.create_connection = create  # type: ignore[method-assign]
         if CursorWrapper.callproc is timed_call:
             CursorWrapper.callproc = call  # type: ignore[method-assign]
+        if getattr(CursorWrapper, _EXECUTE) is timed:
+            setattr(CursorWrapper, _EXECUTE, execute)
         connection_created.disconnect(dispatch_uid=_DISPATCH)
         for connection in connections.all(initialized_only=True):
             unwatch(connection)

@@ -108,9 +108,8 @@ class RequestTimingMiddleware:
         attributes = request.__dict__
         if request_state.RECORD in attributes:
             return None
-        record = Record(routes.METHODS.get(request.method or "", routes.OTHER_METHOD), self._limits)
+        record = Record(routes.METHODS.get(request.method or "", routes.OTHER_METHOD), self._limits, request)
         attributes[request_state.RECORD] = record
-        record.request = request
         if request_state.NAME in attributes:
             attributes[request_state.NAME].record = record
         try:
@@ -170,7 +169,7 @@ class RequestTimingMiddleware:
             if response.streaming:
                 bodies.watch_stream(response, record, ending)
             else:
-                record.body_bytes = len(response.content)  # type: ignore[attr-defined]
+                record.body_bytes = bodies.length_of(response)
             bodies.end_with(response, ending)
         except Exception:
             logger.exception("A request could not be measured to its end")

@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
+from types import MappingProxyType
 from typing import Any, Final
 
 SPAN_KINDS: Final = ("queue", "middleware", "view", "db", "pool", "cache", "template", "gc", "page_cache", "write")
@@ -66,6 +67,9 @@ class Limits:
 
 
 _USUAL = Limits()
+_NOTHING: Final[Any] = MappingProxyType({})
+"""What a request has that asked no database or cache. Those that end wait for the aggregator by the thousand: what they
+do not need is not made, for its memory is the dearest of it."""
 _Seat: Callable[[], threading.RLock] = type(threading.RLock())
 """What the function of that name calls."""
 _making = threading.Lock()
@@ -76,12 +80,12 @@ class Record:
     """One request. Durations are nanoseconds of time.perf_counter_ns(); -1 is unknown, as under servers that do not
     tell."""
 
+    # What nearly every request writes has a slot; the rest is of the class until it is written.
     __slots__ = (
-        "aborted",
+        "__dict__",
         "accounted_ns",
         "began_ns",
         "began_s",
-        "beside",
         "body_bytes",
         "cache",
         "cpu_began_ns",
@@ -89,14 +93,8 @@ class Record:
         "current_sql",
         "db",
         "details",
-        "exception",
-        "first_byte_parts",
-        "gc_ns",
-        "gc_runs",
         "limits",
         "method",
-        "page_cache",
-        "path",
         "phases_due",
         "queries",
         "queue_ns",
@@ -104,42 +102,52 @@ class Record:
         "request_id",
         "route",
         "seat",
-        "spans_dropped",
-        "stacks",
         "status",
-        "streaming",
-        "task",
-        "template_ns",
-        "templates",
         "thread_id",
         "total_ns",
-        "trace_id",
         "ttfb_ns",
         "view_began_ns",
         "view_ended_ns",
         "write_ns",
     )
 
-    def __init__(self, method: str, limits: Limits = _USUAL) -> None:
+    path: str = ""
+    """For the log alone: never stored, since it may hold a secret."""
+    exception: str = ""
+    """Class of the exception that the view or a middleware let through, with its module; not those that Django
+    answers with 4xx."""
+    streaming: bool = False
+    aborted: bool = False
+    """The client left before the end."""
+    template_ns: int = 0
+    """Rendering, without the database, cache, pool and collector time inside."""
+    templates: int = 0
+    gc_ns: int = 0
+    gc_runs: int = 0
+    page_cache: str = ""
+    """What the response cache did: "hit", "stale", "miss", "bypass", "collapsed", "revalidated"; empty without."""
+    spans_dropped: int = 0
+    stacks: Sequence[str] = ()
+    """Stacks of the thread, sampled while it ran past the threshold."""
+    trace_id: str = ""
+    task: Any = None
+    """The asyncio task that runs it, if one does."""
+    beside: list[Callable[[], None]] | None = None
+    first_byte_parts: tuple[int, int, int, int, int] | None = None
+    """Of a stream: db, pool, cache, template and gc time when its head was ready."""
+
+    def __init__(self, method: str, limits: Limits = _USUAL, request: Any = None) -> None:
         self.began_s = time.time()
         """Unix seconds; only to choose the minute that it counts for."""
         self.thread_id = threading.get_ident()
         """Of the thread that works on it, for its stack; 0 while an asynchronous request has none of its own."""
         self.method = method
         """One of the nine that are known, else `_OTHER`."""
-        self.path = ""
-        """For the log alone: never stored, since it may hold a secret."""
         self.route = ""
         """The route's template, `/books/<int:pk>/`, or `(not found)`, `(redirect)`, `(middleware)`, `(bad request)`;
         empty until it is known."""
         self.status = 0
         """499 when the client left before there was a response, 504 when the server interrupted it."""
-        self.exception = ""
-        """Class of the exception that the view or a middleware let through, with its module; not those that Django
-        answers with 4xx."""
-        self.streaming = False
-        self.aborted = False
-        """The client left before the end."""
         self.ttfb_ns = -1
         """Until the response left the middleware: all of it, but for a stream's body."""
         self.total_ns = -1
@@ -152,42 +160,26 @@ class Record:
         self.cpu_ns = -1
         """Processor time of the thread; -1 for asynchronous requests."""
         self.body_bytes = -1
-        self.db: dict[str, DatabaseUse] = {}
-        self.cache: dict[str, CacheUse] = {}
-        self.template_ns = 0
-        """Rendering, without the database, cache, pool and collector time inside."""
-        self.templates = 0
-        self.gc_ns = 0
-        self.gc_runs = 0
+        self.db: dict[str, DatabaseUse] = _NOTHING
+        self.cache: dict[str, CacheUse] = _NOTHING
         self.accounted_ns = 0
         """All that is known to be something else than Python code: the sum of the exclusive times above."""
-        self.page_cache = ""
-        """What the response cache did: "hit", "stale", "miss", "bypass", "collapsed", "revalidated"; empty without."""
         # -- for slow samples
         self.limits = limits
-        self.details: list[Span] = []
+        self.details: Sequence[Span] = ()
         self.phases_due = False
         """It has ended, and nobody has asked for its spans yet."""
-        self.spans_dropped = 0
-        self.queries: dict[str, list[Any]] = {}
+        self.queries: dict[str, list[Any]] = _NOTHING
         """Parameterless SQL -> [count, ns in all, call site "file:line in function", known only for repeated ones]."""
-        self.stacks: Sequence[str] = ()
-        """Stacks of the thread, sampled while it ran past the threshold."""
         self.view_began_ns = 0
         """On the clock of began_ns; 0 while there is none."""
         self.view_ended_ns = 0
         self.request_id = ""
-        self.trace_id = ""
         # -- while it runs
         self.current_sql = ""
-        self.request: Any = None
+        self.request = request
         """The HttpRequest, to name its route for the live view before it has ended."""
-        self.task: Any = None
-        """The asyncio task that runs it, if one does."""
         self.seat = _Seat()
-        self.beside: list[Callable[[], None]] | None = None
-        self.first_byte_parts: tuple[int, int, int, int, int] | None = None
-        """Of a stream: db, pool, cache, template and gc time when its head was ready."""
         self.cpu_began_ns = -1
         self.began_ns = time.perf_counter_ns()
 
@@ -219,15 +211,27 @@ class Record:
 
     def add_span(self, kind: str, began_ns: int, duration_ns: int, text: str) -> None:
         """Keep a span, if there is room."""
-        if len(self.details) < self.limits.max_spans:
-            self.details.append((kind, began_ns - self.began_ns, duration_ns, text))
-        else:
+        span = kind, began_ns - self.began_ns, duration_ns, text
+        if len(self.details) >= self.limits.max_spans:
             self.spans_dropped += 1
+        elif isinstance(self.details, list):
+            self.details.append(span)
+        else:
+            self.details = [span]
+
+    def add_statement(self, text: str, duration_ns: int) -> None:
+        """Remember a statement that there has been none of, if there is room."""
+        if self.queries is _NOTHING:
+            self.queries = {}
+        if len(self.queries) < MAX_STATEMENTS:
+            self.queries[text] = [1, duration_ns, ""]
 
     def database(self, alias: str) -> DatabaseUse:
         """The sums of a database alias."""
         use = self.db.get(alias)
         if use is None:
+            if self.db is _NOTHING:
+                self.db = {}
             use = self.db[alias] = DatabaseUse()
         return use
 
@@ -235,6 +239,8 @@ class Record:
         """The sums of a cache alias."""
         use = self.cache.get(alias)
         if use is None:
+            if self.cache is _NOTHING:
+                self.cache = {}
             use = self.cache[alias] = CacheUse()
         return use
 
@@ -248,8 +254,10 @@ class Record:
             self.beside = None
         self.current_sql = ""
         self.request = None
-        self.task = None
+        if self.task is not None:
+            self.task = None
         self.phases_due = True
+        self.cpu_began_ns = -1
         self.total_ns = now_ns - self.began_ns
 
     @property
@@ -258,18 +266,21 @@ class Record:
 
         Times of spans contain those of the spans inside; what a request waited in the queue starts below 0. Those of
         the middleware, the view and the like are there when it has ended, and not among `max_spans`."""
+        spans = self.details
+        if not isinstance(spans, list):
+            spans = self.details = list(spans)
         if self.phases_due:
             # Most records are never looked at so closely.
             self.phases_due = False
-            self._add_phases()
-        return self.details
+            self._add_phases(spans)
+        return spans
 
     @spans.setter
     def spans(self, spans: list[Span]) -> None:
         self.details = spans
 
-    def _add_phases(self) -> None:
-        spans, total_ns = self.details, self.total_ns
+    def _add_phases(self, spans: list[Span]) -> None:
+        total_ns = self.total_ns
         ttfb_ns = self.ttfb_ns if self.ttfb_ns >= 0 else total_ns
         if self.queue_ns > 0:
             spans.append(("queue", -self.queue_ns, self.queue_ns, ""))

@@ -137,14 +137,17 @@ class Worker:
 
     def put(self, record: Record) -> None:
         """A finished record. Drops it, and counts that, when too many wait."""
-        waiting = len(self._records)
+        records = self._records
+        waiting = len(records)
         if self.mode == "off":
             return
         if waiting >= self._max_records:
             self._dropped += 1
             return
-        self._records.append(record)
-        self._look_after(waiting)
+        records.append(record)
+        # Else the thread comes soon.
+        if waiting >= self._wake_at or self._thread is None:
+            self._look_after(waiting)
 
     def put_hit(self, hit: Hit) -> None:
         """A hit of the page cache, as put()."""

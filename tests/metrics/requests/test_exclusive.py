@@ -12,6 +12,7 @@ from unittest import mock
 
 import pytest
 from django.core.cache import caches
+from django.db.backends.utils import CursorWrapper
 from django.template import engines
 from django.test import override_settings
 from hypothesis import HealthCheck, given, settings
@@ -26,6 +27,7 @@ from django_wsgiperf.metrics import (
 )
 from django_wsgiperf.metrics.instruments_database import statement_timer
 from django_wsgiperf.metrics.record import Record, current
+from django_wsgiperf.metrics.statements import known_texts
 
 from .conftest import CACHES, TEMPLATES
 
@@ -72,6 +74,17 @@ class Failure(Exception):
     pass
 
 
+def as_django(cursor: Any, sql: Any, params: Any, many: bool, executor: Callable[..., Any]) -> Any:
+    """What CursorWrapper does with a statement."""
+    return executor(sql, params, many, {"connection": cursor.db, "cursor": cursor})
+
+
+def cursor_of(vendor: str, rowcount: int) -> CursorWrapper:
+    """Of a driver that knows nothing but how many rows there were."""
+    db = mock.Mock(alias="default", vendor=vendor, execute_wrappers=[], _wsgiperf_texts=known_texts(vendor))
+    return CursorWrapper(mock.Mock(rowcount=rowcount), db)
+
+
 class Request:
     """Takes steps by way of the real instruments, and keeps its own accounts."""
 
@@ -79,7 +92,7 @@ class Request:
         self.clock = clock
         self.collection = collection
         self.spent: dict[str, int] = dict.fromkeys((*KINDS, "wall"), 0)
-        self.timer = statement_timer("default", "sqlite")
+        self.timer = statement_timer(as_django)
 
     def take(self, step: Step) -> None:
         with contextlib.suppress(Failure):
@@ -106,8 +119,7 @@ class Request:
         body()
 
     def by_db(self, step: Step, body: Callable[..., int]) -> None:
-        cursor = mock.Mock(cursor=mock.Mock(rowcount=1))
-        self.timer(body, "SELECT 1", None, False, {"cursor": cursor})
+        self.timer(cursor_of("sqlite", rowcount=1), "SELECT 1", None, False, body)
 
     def by_pool(self, step: Step, body: Callable[..., Any]) -> None:
         instruments_database._Connect("default", body)()
@@ -205,15 +217,15 @@ def test_the_parts_are_those_that_were_spent_and_add_up(clock: Clock, plan: list
 @given(threads=st.integers(2, 5), times=st.integers(1, 20))
 def test_threads_at_once_lose_no_count_and_add_no_time_twice(threads: int, times: int) -> None:
     record = Record("GET")
-    timer = statement_timer("default", "sqlite")
+    timer = statement_timer(as_django)
     start = threading.Barrier(threads)
-    cursor = mock.Mock(cursor=mock.Mock(rowcount=2))
+    cursor = cursor_of("sqlite", rowcount=2)
 
     def work() -> None:
         current.set(record)
         start.wait(20)
         for _ in range(times):
-            timer(lambda *_: None, "SELECT 1", None, False, {"cursor": cursor})
+            timer(cursor, "SELECT 1", None, False, lambda *_: None)
 
     workers = [threading.Thread(target=work) for _ in range(threads)]
     for worker in workers:

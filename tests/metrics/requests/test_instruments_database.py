@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from django.db import connection, connections, transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
+from django.db.backends.utils import CursorWrapper
 from django.db.utils import load_backend
 
 from django_wsgiperf.metrics import instruments, instruments_database
-from django_wsgiperf.metrics.instruments_database import is_timer
 from django_wsgiperf.metrics.record import MAX_STATEMENTS, Record, current
 from tests.db.databases import Database
 from tests.db.sites import site
@@ -213,17 +213,19 @@ class TestHooks:
     def test_a_users_own_wrapper_is_left_alone(self, sqlite: Database, installed: None) -> None:
         """Django takes the last wrapper off at the end of `with`, whoever's it is."""
 
-        def users(execute: Any, *args: Any) -> Any:
-            return execute(*args)
+        statements: list[str] = []
+
+        def users(execute: Any, sql: str, *args: Any) -> Any:
+            statements.append(sql)
+            return execute(sql, *args)
 
         with site(sqlite, URLS, middleware=()):
             wrapper = connection._connections[connection._alias]  # type: ignore[attr-defined]
-            instruments_database.unwatch(wrapper)
-            with wrapper.execute_wrapper(users):
-                # The first connect, as in a block of theirs.
+            with wrapper.execute_wrapper(users), recorded() as record:
                 ask_database()
-                assert [is_timer(each) for each in wrapper.execute_wrappers] == [True, False]
-            assert [is_timer(each) for each in wrapper.execute_wrappers] == [True]
+                assert wrapper.execute_wrappers == [users]
+            assert wrapper.execute_wrappers == []
+        assert (len(statements), record.db["default"].queries) == (1, 1)
 
     def test_are_put_on_a_connection_once(self, sqlite: Database, installed: None) -> None:
         with site(sqlite, URLS, middleware=()):
@@ -231,9 +233,9 @@ class TestHooks:
                 ask_database()
                 connection.close()
             wrapper = connections["default"]
-            assert len(wrapper.execute_wrappers) == 1
+            timed = vars(wrapper)["connect"]
             instruments_database.watch(wrapper)
-            assert len(wrapper.execute_wrappers) == 1
+            assert vars(wrapper)["connect"] is timed
 
     def test_connections_made_elsewhere_are_timed_once_they_connect(self, sqlite: Database, installed: None) -> None:
         entry = sqlite.entry(stock=True)
@@ -260,14 +262,16 @@ class TestHooks:
 
     def test_taken_out_they_leave_nothing(self, sqlite: Database) -> None:
         before = BaseDatabaseWrapper.connect
+        execute, call = CursorWrapper._execute_with_wrappers, CursorWrapper.callproc  # type: ignore[attr-defined]
         with site(sqlite, URLS, middleware=()):
             ask_database()
             instruments.install()
             instruments.install()
             wrapper = connections["default"]
-            assert len(wrapper.execute_wrappers) == 1
+            assert CursorWrapper._execute_with_wrappers is not execute  # type: ignore[attr-defined]
             instruments.uninstall()
-            assert wrapper.execute_wrappers == []
+            assert CursorWrapper._execute_with_wrappers is execute  # type: ignore[attr-defined]
+            assert CursorWrapper.callproc is call
             assert "connect" not in vars(wrapper)
             assert not instruments.is_installed()
         assert BaseDatabaseWrapper.connect is before
