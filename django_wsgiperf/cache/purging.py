@@ -16,7 +16,7 @@ from django.db import transaction
 from django.db.models import Model
 from django.db.models.signals import post_delete, post_save
 
-from . import neighbours, runtime
+from . import committing, neighbours, runtime
 from .addresses import tags_for, target_of
 from .annotations import check_tag
 from .engine import Engine
@@ -48,8 +48,9 @@ def purge(
     is made, where their swr allows that.
 
     An address is `https://shop.example/books/?page=2`, or `/books/?page=2` for all hosts. Within a transaction of the
-    database `using`, the default one unless given, it waits for the commit, unless `on_commit` is false. Raises
-    ValueError and TypeError for what is no address and no tag."""
+    database `using`, the default one unless given, it waits for the commit, unless `on_commit` is false; within one
+    that is managed by hand, under set_autocommit(False), it is made at once and again at commit(). Raises ValueError
+    and TypeError for what is no address and no tag."""
     if isinstance(urls, str) or isinstance(tags, str):
         raise TypeError("urls and tags are lists of texts: write purge(tags=['book:1']), or purge(url='/books/')")
     addresses = ([] if url is None else [url]) + list(urls)
@@ -89,15 +90,20 @@ def _carry_out(order: Callable[[Engine], bool], on_commit: bool, using: str | No
     engine = runtime.engine()
     if engine is None:
         return Purged(everywhere=True)
-    if on_commit and transaction.get_connection(using).in_atomic_block:
-        done = Purged(deferred=True)
+    if not on_commit or not committing.is_in_transaction(using):
+        return Purged(everywhere=order(engine))
+    done = Purged(deferred=True)
 
-        def later() -> None:
-            done.everywhere = order(engine)
+    def later() -> None:
+        done.everywhere = order(engine)
 
+    if committing.is_managed_by_hand(using):
+        # Now as well: there are ways to end such a transaction that nobody is told of.
+        order(engine)
+        committing.at_commit_by_hand(later, using)
+    else:
         transaction.on_commit(later, using=using)
-        return done
-    return Purged(everywhere=order(engine))
+    return done
 
 
 def model_tags(instance: Model) -> tuple[str, str]:

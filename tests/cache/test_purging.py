@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+
 import pytest
 from django.contrib.auth.models import Group
 from django.db import transaction
@@ -175,6 +178,82 @@ def test_purge_need_not_wait(books: Site) -> None:
     with transaction.atomic():
         assert not purge(tags=["book:1"], on_commit=False).deferred
         assert kept(books, "/books/1/") == [False]
+
+
+@pytest.fixture
+def by_hand(transactional_db: None) -> Iterator[None]:
+    """Transactions that the project begins and ends itself."""
+    transaction.set_autocommit(False)
+    yield
+    transaction.rollback()
+    transaction.set_autocommit(True)
+
+
+@pytest.mark.usefixtures("by_hand")
+def test_purge_in_a_transaction_managed_by_hand_is_made_now_and_at_the_commit(books: Site) -> None:
+    purged = purge(tags=["book:1"])
+    assert purged.deferred
+    assert kept(books, "/books/1/") == [False], "made anew, from what others see until the commit"
+    assert kept(books, "/books/1/") == [True]
+    transaction.commit()
+    assert purged.everywhere
+    assert kept(books, "/books/1/") == [False]
+    transaction.commit()
+    assert kept(books, "/books/1/", "/books/2/") == [True, True], "each is made once"
+
+
+@pytest.mark.usefixtures("by_hand")
+def test_atomic_blocks_in_a_transaction_managed_by_hand_wait_for_its_commit_too(books: Site) -> None:
+    with transaction.atomic():
+        purge(tags=["book:1"])
+        purge(tags=["book:2"], on_commit=False)
+        assert kept(books, "/books/1/", "/books/2/") == [False, False]
+    assert kept(books, "/books/1/") == [True]
+    transaction.commit()
+    assert kept(books, "/books/1/", "/books/2/") == [False, True]
+
+
+@pytest.mark.usefixtures("by_hand")
+def test_what_is_rolled_back_by_hand_is_not_purged_at_the_next_commit(books: Site) -> None:
+    purge(tags=["book:1"])
+    transaction.rollback()
+    sid = transaction.savepoint()
+    with contextlib.suppress(LookupError), transaction.atomic():
+        purge(tags=["book:2"])
+        raise LookupError
+    transaction.savepoint_commit(sid)
+    assert kept(books, "/books/1/", "/books/2/") == [False, False]
+    transaction.commit()
+    assert kept(books, "/books/1/", "/books/2/") == [True, True]
+
+
+@pytest.mark.usefixtures("by_hand")
+def test_a_commit_that_somebody_watches_is_given_back_to_him(books: Site) -> None:
+    connection, commits = transaction.get_connection(), []
+    commit = connection.commit
+
+    def watched() -> None:
+        commits.append(1)
+        commit()
+
+    connection.commit = watched  # type: ignore[method-assign]
+    try:
+        for number in ("1", "2"):
+            purge(tags=[f"book:{number}"])
+        assert kept(books, "/books/1/", "/books/2/") == [False, False]
+        transaction.commit()
+        assert kept(books, "/books/1/", "/books/2/") == [False, False]
+        assert (connection.commit, commits) == (watched, [1])
+    finally:
+        del connection.commit
+
+
+@pytest.mark.django_db(transaction=True)
+def test_purge_connects_to_no_database(books: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    connection = transaction.get_connection()
+    monkeypatch.setattr(connection, "connection", None)
+    monkeypatch.setattr(connection, "connect", lambda: pytest.fail("it connects"))
+    assert not purge(tags=["book:1"]).deferred
 
 
 @pytest.mark.django_db(transaction=True)
