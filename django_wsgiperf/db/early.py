@@ -32,7 +32,7 @@ class EarlyRelease(_Base):
     _thread_sharing_count: int
 
     def can_release_early(self) -> bool:
-        """Whether nobody would notice: no transaction, no open cursor, no other thread, nothing that was pinned."""
+        """Whether nobody would notice: no transaction, no open cursor, no other thread, nothing pinned or unchecked."""
         pooling = self._pooling
         return (
             pooling.lease is not None
@@ -40,6 +40,7 @@ class EarlyRelease(_Base):
             and pooling.of is not None
             and not self.in_atomic_block
             and not pooling.pins
+            and not pooling.unchecked
             and not pooling.cursors
             and not self.run_on_commit
             and self.autocommit == self.settings_dict["AUTOCOMMIT"]
@@ -77,11 +78,31 @@ class EarlyRelease(_Base):
             pooling.pins -= 1
             self.release_between_transactions()
 
+    def disable_constraint_checking(self) -> bool:
+        """It holds for the session: migrations of SQLite make tables anew in the transactions that follow."""
+        pooling = self._pooling
+        pooling.pins += 1
+        try:
+            is_off = super().disable_constraint_checking()
+        finally:
+            pooling.pins -= 1
+        pooling.unchecked = is_off and pooling.lease is not None
+        self.release_between_transactions()
+        return is_off
+
+    def enable_constraint_checking(self) -> None:
+        super().enable_constraint_checking()
+        if self._pooling.unchecked:
+            self._pooling.unchecked = False
+            self.release_between_transactions()
+
     def note_session_state(self, sql: str, verdict: int) -> None:
         """A statement has set session state, or asks for it: where the next one has another session, say so."""
         pooling = self._pooling
         of = pooling.of
-        if of is None or not of.releases_between_transactions or pooling.pins or self.in_atomic_block:
+        if of is None or not of.releases_between_transactions or self.in_atomic_block:
+            return
+        if pooling.pins or pooling.unchecked:
             return
         if self.autocommit and not self._thread_sharing_count and of.is_news(sql):
             does = "asks for" if verdict == READS else "sets"

@@ -71,6 +71,7 @@ class PooledMixin(Lending):
         of = pooling.of
         assert of is not None
         pooling.lease = None
+        pooling.unchecked = False
         if of.is_djangos:
             self._give_back_to_django(lease, discard)
             return ""

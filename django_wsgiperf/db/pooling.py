@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 class Pooling:
     """What one wrapper has to do with its pool."""
 
-    __slots__ = ("checking", "connecting", "cursors", "epoch", "lease", "of", "pins", "seen", "unfit")
+    __slots__ = ("checking", "connecting", "cursors", "epoch", "lease", "of", "pins", "seen", "unchecked", "unfit")
 
     def __init__(self) -> None:
         self.of: PoolOf | None = None
@@ -27,5 +27,7 @@ class Pooling:
         self.pins = 0
         self.connecting = False
         self.checking = False
+        self.unchecked = False
+        """The checks of foreign keys are off, by Django's own means, which is state of the session."""
         self.unfit = ""
         """Why the connection must not be lent again, whatever it looks like."""

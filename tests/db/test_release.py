@@ -463,6 +463,30 @@ class TransactionPolicyContract:
         assert 'RELEASE "transaction" does not keep' in caplog.text
         assert "pin('default')" in caplog.text
 
+    def test_session_without_checks_of_foreign_keys_is_kept_until_they_are_on_again(
+        self, served: Database, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """On PostgreSQL they cannot be turned off, so nothing is kept."""
+        can = {"postgresql": False, "mysql": True, "sqlite3": True}[served.engine]
+
+        def work() -> None:
+            assert connection.disable_constraint_checking() is can
+            assert in_use() == int(can)
+            value(connection, "SELECT 1")
+            with transaction.atomic():
+                value(connection, "SELECT 2")
+            assert in_use() == int(can)
+            connection.enable_constraint_checking()
+            assert in_use() == 0
+            # Whoever closes it has nothing more to keep.
+            connection.disable_constraint_checking()
+            connection.close()
+            value(connection, "SELECT 3")
+            assert in_use() == 0
+
+        self.check(work)
+        assert caplog.text == ""
+
     def test_manual_transactions_keep_the_connection(self, served: Database) -> None:
         def work() -> None:
             connection.set_autocommit(False)
