@@ -21,7 +21,7 @@ MAX_TAG_CHARS = 256
 class PageCache:
     """Of one request. Lifetimes are seconds; None leaves the choice to the response's headers."""
 
-    __slots__ = ("_never", "_tags", "_vary_cookies", "keep", "sie", "swr", "ttl")
+    __slots__ = ("_never", "_tags", "_vary_cookies", "keep", "raw_language", "sie", "swr", "ttl")
 
     def __init__(self, state: object = None) -> None:
         self.ttl: float | None = None
@@ -32,6 +32,8 @@ class PageCache:
         """How long after that it is used when the application fails."""
         self.keep: float | None = None
         """How long after that it is kept, to ask the application whether it still holds."""
+        self.raw_language = False
+        """Whether the page depends on Accept-Language beyond the language that LocaleMiddleware chooses by it."""
         self._never = False
         self._tags: dict[str, None] = {}
         self._vary_cookies: tuple[str, ...] | None = None
@@ -60,7 +62,16 @@ class PageCache:
 
     def annotation(self) -> Annotation:
         """As the policy reads it."""
-        return Annotation(self._never, self.ttl, self.swr, self.sie, self.keep, tuple(self._tags), self._vary_cookies)
+        return Annotation(
+            self._never,
+            self.ttl,
+            self.swr,
+            self.sie,
+            self.keep,
+            tuple(self._tags),
+            self._vary_cookies,
+            self.raw_language,
+        )
 
 
 def register() -> None:

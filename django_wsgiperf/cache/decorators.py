@@ -27,14 +27,16 @@ def cache_response(
     keep: float | None = None,
     tags: Iterable[str] = (),
     vary_cookies: Iterable[str] | None = None,
+    raw_language: bool = False,
 ) -> Callable[[View], View]:
     """Keep the view's pages for `ttl` seconds; None leaves that to their headers.
 
     For `swr` seconds more they are used while a new one is made in the background, for `sie` when the view fails, for
     `keep` they are there to ask the view whether they still hold. `tags` are what they can be purged by.
     `vary_cookies` are the only cookies that they depend on: other ones, even the session's, do not make them
-    somebody's own, as long as the view does not use the session. Raises TypeError or ValueError for what makes no
-    sense."""
+    somebody's own, as long as the view does not use the session. `raw_language` is for views that read Accept-Language
+    themselves: each value of it has its page, not each language that Django chooses by it. Raises TypeError or
+    ValueError for what makes no sense."""
     for name, seconds in (("ttl", ttl), ("swr", swr), ("sie", sie), ("keep", keep)):
         if seconds is not None and (isinstance(seconds, bool) or not isinstance(seconds, (int, float))):
             raise TypeError(f"{name} is a number of seconds, not {seconds!r}: write @cache_response({name}=60)")
@@ -60,10 +62,14 @@ def cache_response(
         notes.tag(*checked)
         if cookies is not None:
             notes.vary_on_cookies(cookies)
+        if raw_language:
+            notes.raw_language = True
 
     def finish(response: HttpResponseBase) -> None:
         if cookies:
             patch_vary_headers(response, ["Cookie"])
+        if raw_language:
+            patch_vary_headers(response, ["Accept-Language"])
 
     return _decorator(annotate, finish)
 

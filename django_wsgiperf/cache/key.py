@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from .headers import NoVarySearch
 from .messages import Request, environ_host
-from .normalise import COOKIE, Normaliser, cookie_normaliser, cookie_value, normaliser_of, patterns
+from .normalise import COOKIE, RAW_LANGUAGE, Normaliser, cookie_normaliser, cookie_value, normaliser_of, patterns
 
 Language = Callable[[str, str | None, str | None], str]
 """PATH_INFO, value of the language cookie and Accept-Language -> the language that the application will choose."""
@@ -48,7 +48,8 @@ _MAX_REMEMBERED_CHARS: Final = 512
 _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 OPEN: Final = frozenset(
     {
-        *("accept", "accept-charset", "accept-encoding", "accept-language", "content-type", "dnt", "host", "origin"),
+        *("accept", "accept-charset", "accept-encoding", "accept-language", RAW_LANGUAGE, "content-type", "dnt"),
+        *("host", "origin"),
         *("prefer", "save-data", "sec-fetch-dest", "sec-fetch-mode", "sec-fetch-site", "sec-gpc", "user-agent"),
         *("x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-requested-with", "hx-request"),
     }

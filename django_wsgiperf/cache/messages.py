@@ -142,6 +142,8 @@ class Annotation:
     tags: tuple[str, ...] = ()
     vary_cookies: tuple[str, ...] | None = None
     """The only cookies that the response depends on; None where the view did not say."""
+    raw_language: bool = False
+    """The response depends on Accept-Language beyond the language that the application chooses by it."""
 
 
 NO_SIGNALS: Final = Signals()

@@ -20,6 +20,9 @@ KNOWN_CODINGS: Final = frozenset({"br", "deflate", "gzip", "zstd"})
 COOKIE: Final = "cookie="
 """Begins what stands among nominated fields for the cookie of a name: no field's own name has a `=` in it."""
 
+RAW_LANGUAGE: Final = "accept-language="
+"""Stands there for an Accept-Language that matters as it is sent, not only by the language that is chosen by it."""
+
 _LISTS: Final = frozenset(
     {"accept", "accept-charset", "accept-language", "cache-control", "forwarded", "prefer", "x-forwarded-for"}
 )
@@ -135,4 +138,4 @@ def normaliser_of(field: str) -> Normaliser:
     """How a field (in lower case) is normalised that has no settings: Accept-Encoding, lists, and all others."""
     if field == "accept-encoding":
         return accept_encoding
-    return spaced_list if field in _LISTS else stripped
+    return spaced_list if field in _LISTS or field == RAW_LANGUAGE else stripped

@@ -63,7 +63,7 @@ def environ_for(request: Request, entry: Entry, site: Site) -> dict[str, Any]:
             value = cookie_value(sent, name)
             if value is not None:
                 cookies.append(f"{name}={value}")
-        elif field in request.fields:
+        elif (field := field.partition("=")[0]) in request.fields:
             environ[_key(field)] = request.fields[field]
         else:
             # What the page was made without, it is made anew without.

@@ -57,6 +57,30 @@ def test_windows_are_those_of_the_decorator(site: Site) -> None:
     assert site.get("/").text == "2"
 
 
+@pytest.mark.parametrize("locale", [True, False])
+def test_a_page_may_depend_on_accept_language_as_it_is_sent(door: str, locale: bool) -> None:
+    middleware = [*doors.MIDDLEWARE] if locale else [*doors.PLAIN_MIDDLEWARE]
+
+    def view(request: HttpRequest) -> HttpResponse:
+        return HttpResponse(request.headers["Accept-Language"])
+
+    with doors.site(door, MIDDLEWARE=middleware, LANGUAGES=[("en", "English"), ("de", "German")]) as site:
+        site.view("/usual", cache_response(ttl=60)(view))
+        site.view("/raw", cache_response(ttl=60, swr=60, raw_language=True)(view))
+        values = ("de-AT, de;q=0.5", "de-CH, de;q=0.5", "de")
+        for _ in range(3):
+            for value in values:
+                raw = site.get("/raw", Accept_Language=value)
+                assert (raw.text, raw.fields["vary"]) == (value, "Accept-Language")
+                site.get("/usual", Accept_Language=value)
+        assert (site.renders("/raw"), site.renders("/usual")) == (3, 1)
+        assert site.get("/raw", Accept_Language="de-AT,de;q=0.5").is_hit, "blanks mean nothing"
+        site.clock.advance(61)
+        assert [site.get("/raw", Accept_Language=value).cache for value in values] == ["hit; detail=stale"] * 3
+        eventually(lambda: site.engine.counters.refreshes == 3)
+        assert [site.get("/raw", Accept_Language=value).text for value in values] == list(values)
+
+
 def test_never_is_never(site: Site) -> None:
     site.view("/", never_cache_response(lambda request: page()))
     assert [site.get("/").cache for _ in range(2)] == ["fwd=uri-miss; detail=never"] * 2

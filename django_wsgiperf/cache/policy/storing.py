@@ -21,7 +21,7 @@ from django_wsgiperf.cache.messages import (
     Response,
     Signals,
 )
-from django_wsgiperf.cache.normalise import COOKIE, KNOWN_CODINGS
+from django_wsgiperf.cache.normalise import COOKIE, KNOWN_CODINGS, RAW_LANGUAGE
 
 from .lifetime import initial_age, lifetime, windows
 from .lookup import PLAIN, Ask, has_cookie
@@ -341,10 +341,15 @@ def plan(
 
 
 def nominated_fields(reading: Reading, annotation: Annotation) -> tuple[str, ...]:
-    """The fields of Vary, and in place of Cookie the cookies that the view says it depends on, as key.py has them."""
+    """The fields of Vary, and in place of Cookie the cookies that the view says it depends on, as key.py has them, and
+    of Accept-Language what it is sent as, where the view says so."""
     value = reading.fields.get("vary")
     vary = () if value is None else parse_vary(value)
-    if annotation.vary_cookies is None or vary == EVERYTHING:
+    if vary == EVERYTHING:
+        return vary
+    if annotation.raw_language:
+        vary = tuple(sorted({RAW_LANGUAGE}.union(vary) - {"accept-language"}))
+    if annotation.vary_cookies is None:
         return vary
     cookies = {f"{COOKIE}{name}" for name in annotation.vary_cookies}
     return tuple(sorted(cookies.union(vary) - {"cookie"}))
