@@ -74,6 +74,9 @@ class Master(Arbiter):  # type: ignore[misc]
     def manage_workers(self) -> None:
         if self._reloader and os.getppid() != self._reloader:
             raise StopIteration  # The reloader was killed: nobody would ever end this process.
+        if self.num_workers == 0 and not self.reexec_pid:
+            logger.warning("The new program has ended; the workers come back")
+            self.num_workers = self.cfg.workers
         workers: dict[int, Any] = self.WORKERS
         asking = {pid for pid, worker in workers.items() if worker.wants_to_retire}
         self._outgoing = (self._outgoing | asking) & workers.keys()
@@ -113,6 +116,14 @@ class Master(Arbiter):  # type: ignore[misc]
         self.num_workers = self.cfg.workers
         self._outgoing |= self.WORKERS.keys()
         logger.info("HUP: %d workers are replaced", len(self._outgoing))
+
+    def handle_winch(self) -> None:
+        """After USR2: let the workers go, so that the new program serves alone. HUP brings them back.
+
+        At other times it is a terminal that has changed its size."""
+        if self.reexec_pid:
+            logger.info("WINCH: %d workers go, process %d serves", len(self.WORKERS), self.reexec_pid)
+            self.num_workers = 0
 
     def wait_for_signals(self, timeout: float = 1.0) -> list[int]:
         # A successor that begins to serve sends no signal.

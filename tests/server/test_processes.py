@@ -383,6 +383,47 @@ class TestUpgrade:
                 os.kill(successor, signal.SIGTERM)
                 eventually(lambda: not is_running(successor), "the successor has ended")
 
+    def test_winch_lets_the_old_workers_go_so_that_quit_loses_nothing(self, serve: Start, project: Path) -> None:
+        server = serve("--workers", "2", WSGIPERF_PID_FILE=str(project / "pid"))
+        port = server.wait_until_it_serves()
+        eventually(lambda: len(workers(port)) == 2, "both workers are there")
+        before = workers(port)
+        server.signal(signal.SIGWINCH)  # A terminal has changed its size.
+        successor = 0
+        try:
+            with Load(port) as load:
+                load.more(10)
+                assert workers(port) == before
+                server.signal(signal.SIGUSR2)
+                server.says("too; TERM to the old one ends that")
+                successor = int((project / "pid.2").read_text())
+                server.signal(signal.SIGWINCH)
+                eventually(lambda: not any(is_running(pid) for pid in before), "the old workers are gone")
+                load.more(10)
+                server.signal(signal.SIGQUIT)
+                assert server.wait() == 0
+                load.more(10)
+            assert load.failures == []
+        finally:
+            if successor:
+                os.kill(successor, signal.SIGTERM)
+                eventually(lambda: not is_running(successor), "the successor has ended")
+
+    def test_old_workers_come_back_when_the_new_program_ends(self, serve: Start, project: Path) -> None:
+        server = serve(WSGIPERF_PID_FILE=str(project / "pid"))
+        port = server.wait_until_it_serves()
+        before = workers(port)
+        with Load(port) as load:
+            server.signal(signal.SIGUSR2)
+            server.says("too; TERM to the old one ends that")
+            successor = int((project / "pid.2").read_text())
+            server.signal(signal.SIGWINCH)
+            eventually(lambda: not any(is_running(pid) for pid in before), "the old worker is gone")
+            os.kill(successor, signal.SIGTERM)
+            server.says("the workers come back")
+            load.more(10)
+        assert load.failures == []
+
     def test_unix_socket_passes_to_the_new_program(self, serve: Start, project: Path) -> None:
         path = project / "site.sock"
         server = serve(address=f"unix:{path}", WSGIPERF_PID_FILE=str(project / "pid"))
