@@ -9,7 +9,7 @@ from .slots import HISTOGRAM_BUCKETS
 
 @dataclass(slots=True)
 class ReactorStatistics:
-    """Counters since the start; written by the leader, but for `shed`, which any thread may add to."""
+    """Counters since the start; written by the leader, but for `shed` and `sent_away`, which any thread may add to."""
 
     accepted: int = 0
     open_max: int = 0
@@ -19,6 +19,8 @@ class ReactorStatistics:
     queue_peak: int = 0
     reserved: int = 0
     bad_requests: int = 0
+    sent_away: int = 0
+    """Connections that were ended for another worker to take over; any thread adds to it."""
     abandoned: int = 0
     """Queued requests whose client left before they were begun."""
     shed: dict[str, int] = field(default_factory=lambda: {"queue_length": 0, "queue_deadline": 0})

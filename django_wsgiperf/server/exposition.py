@@ -32,6 +32,7 @@ _COUNTERS = {
     "reserved": "Requests for the server's own pages.",
     "bad_requests": "Requests refused because they were not valid HTTP.",
     "client_left_queue": "Queued requests whose client left before they were run.",
+    "sent_away": "Connections ended after a response, for another worker that had less to do.",
     "lost_threads": "Threads given up because of stuck requests.",
     "received_bytes": "Bytes received.",
     "sent_bytes": "Bytes of responses.",

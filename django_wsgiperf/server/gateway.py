@@ -293,7 +293,9 @@ class Exchange:
             self._headers,
             request.method == "HEAD",
             request.http10,
-            request.keep_alive and not reactor.draining,
+            request.keep_alive
+            and not reactor.draining
+            and not (reactor.surplus and reactor.sends_away(self.connection)),
             length,
         )
         slot = self.slot

@@ -70,6 +70,10 @@ class Reactor:
         self.on_sweep: Callable[[], None] | None = None
         """Called by the leader about every quarter of a second, and after sweep_soon()."""
         self.sharing: Sharing | None = None
+        self.found = 0
+        """How many sockets had something to tell when poll() last asked."""
+        self.surplus = 0
+        """How many connections are better served by another worker. A decrement that is lost to a race does no harm."""
         self.finished_at_ns = 0
         """When the last request ended, by time.monotonic_ns()."""
         self.on_request: Callable[[], None] | None = None
@@ -112,6 +116,7 @@ class Reactor:
         if self.sharing is not None:
             timeout = self.sharing.before_poll(self, timeout)
         events = self._poller.poll(timeout)
+        self.found = len(events)
         self._now_ns = now_ns = time.monotonic_ns()
         connections, readable, flush = self.connections, self.intake.readable, self.outgoing.flush
         for fd, mask in events:
@@ -265,6 +270,14 @@ class Reactor:
         """The exchange in `slot` was interrupted."""
         self.statistics.timeouts["request"] += 1
         slot.worn_out = True
+
+    def sends_away(self, connection: Connection) -> bool:
+        """Whether to close the connection after this response, for its client to come back to another worker."""
+        if self.surplus <= 0 or connection.inbox:
+            return False
+        self.surplus -= 1
+        self.statistics.sent_away += 1
+        return True
 
     def new_outbound(self) -> Outbound:
         return Outbound(self.settings.outbound_memory_bytes, self.settings.outbound_spool_bytes)

@@ -26,8 +26,9 @@ SHED = ("queue_length", "queue_deadline")
 TIMEOUTS = ("header", "body", "write", "keepalive", "request", "handshake")
 """The keys of ReactorStatistics.shed and .timeouts."""
 
-_STATUS = ("state", "pid", "age", "retiring", "started_s", "seen_s", "polled_ms", "open", "full")
-"""`open` (connections) and `full` (no free thread) are written at each turn of the reactor, the others each second."""
+_STATUS = ("state", "pid", "age", "retiring", "started_s", "seen_s", "polled_ms", "open", "full", "pressure")
+"""`open` (connections), `full` (no free thread) and `pressure` (sharing.py) are written at each turn of the reactor,
+the others each second."""
 GAUGES = (
     "threads",
     "busy",
@@ -46,6 +47,7 @@ COUNTERS = (
     "reserved",
     "bad_requests",
     "client_left_queue",
+    "sent_away",
     "lost_threads",
     "received_bytes",
     "sent_bytes",
@@ -171,6 +173,7 @@ class Scoreboard:
             "reserved": statistics.reserved,
             "bad_requests": statistics.bad_requests,
             "client_left_queue": statistics.abandoned,
+            "sent_away": statistics.sent_away,
             "received_bytes": statistics.received_bytes,
             "sent_bytes": sum(slot.sent_bytes for slot in slots),
             "queued_ns": sum(slot.queued_ns for slot in slots),

@@ -42,6 +42,7 @@ def statistics(reactor: Reactor, board: Scoreboard, place: int, *, stacks: bool)
         "reserved": counters.reserved,
         "bad_requests": counters.bad_requests,
         "client_left_queue": counters.abandoned,
+        "sent_away": counters.sent_away,
         "shed": dict(counters.shed),
         "timeouts": dict(counters.timeouts),
         "lost_threads": board.get(place, "lost_threads"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import socket
 import threading
@@ -54,9 +55,12 @@ class Side:
         self.listens = True
         self.reactor: Any = SimpleNamespace(
             connections={},
-            pool=SimpleNamespace(has_free_slot=True),
+            pool=SimpleNamespace(has_free_slot=True, busy=0, waiting=0),
             statistics=SimpleNamespace(accepted=0),
             finished_at_ns=0,
+            found=0,
+            surplus=0,
+            polled_at_ns=0,
             acceptor=SimpleNamespace(is_accepting=True, listen=self._listen),
         )
 
@@ -65,6 +69,7 @@ class Side:
         self.listens = listening
 
     def poll(self) -> float:
+        self.reactor.polled_at_ns = self.clock.monotonic_ns()
         return self.sharing.before_poll(self.reactor, 0.25)
 
     def refresh(self) -> None:
@@ -131,6 +136,107 @@ def test_yield_ends_after_two_milliseconds_and_in_vain_it_is_made_up_for(sides: 
         assert busy.listens, "nobody else came"
         taken.append(busy.accept(64))
     assert taken == [2, 4, 8, 16, 32, 64, 64, 64]
+
+
+def test_worker_that_runs_requests_yields_for_longer(sides: list[Side], clock: Clock) -> None:
+    busy = sides[0]
+    busy.reactor.pool.busy = 1
+    busy.accept(1), busy.poll(), busy.accept(1), busy.poll()
+    clock.now += 0.0021
+    busy.poll()
+    assert not busy.listens, "the other may have to win its interpreter lock first"
+    clock.now += 0.0181
+    busy.poll()
+    assert busy.listens
+
+
+def press(side: Side, *, waiting: int, events: int = 0, turns: int = 40) -> None:
+    side.reactor.pool.waiting, side.reactor.found = waiting, events
+    for _ in range(turns):
+        side.poll()
+
+
+@pytest.mark.parametrize(("waiting", "events"), [(20, 1), (0, 21)])
+def test_worker_in_which_requests_wait_sends_connections_to_one_that_has_time(
+    sides: list[Side], clock: Clock, waiting: int, events: int
+) -> None:
+    pressed, other = sides
+    pressed.reactor.connections.update(dict.fromkeys(range(30)))
+    press(pressed, waiting=waiting, events=events)
+    press(other, waiting=0, events=1)
+    clock.now += 1
+    pressed.poll()
+    assert pressed.reactor.surplus == 10, "half of what waits, not half of the connections: most of them may rest"
+    other.poll()
+    assert other.reactor.surplus == 0
+
+
+@pytest.mark.parametrize(
+    ("mine", "theirs", "waiting", "waiting_there", "full_there"),
+    [
+        pytest.param(30, 0, 1, 0, False, id="hardly anything waits"),
+        pytest.param(30, 0, 20, 12, False, id="the other is pressed, too"),
+        pytest.param(30, 0, 20, 0, True, id="the other has no free thread"),
+        pytest.param(10, 9, 20, 0, False, id="the other has as many connections"),
+    ],
+)
+def test_worker_keeps_its_connections_where_nothing_is_gained(
+    sides: list[Side], clock: Clock, mine: int, theirs: int, waiting: int, waiting_there: int, full_there: bool
+) -> None:
+    for side, number in zip(sides, (mine, theirs), strict=True):
+        side.reactor.connections.update(dict.fromkeys(range(number)))
+    sides[1].reactor.pool.has_free_slot = not full_there
+    press(sides[0], waiting=waiting)
+    press(sides[1], waiting=waiting_there)
+    clock.now += 1
+    sides[0].poll()
+    assert sides[0].reactor.surplus == 0
+
+
+def test_connections_are_sent_away_until_both_workers_have_as_much_to_do(sides: list[Side], clock: Clock) -> None:
+    counts = [30, 2]
+    for _ in range(20):
+        for side, number in zip(sides, counts, strict=True):
+            side.reactor.connections.clear()
+            side.reactor.connections.update(dict.fromkeys(range(number)))
+            press(side, waiting=max(0, number - 12))
+        clock.now += 0.3
+        sides[0].poll()
+        counts = [counts[0] - sides[0].reactor.surplus, counts[1] + sides[0].reactor.surplus]
+    assert 14 <= counts[1] <= 18
+
+
+def test_real_worker_sends_connections_to_one_that_has_time_again(serve: Start) -> None:
+    port = two_workers(serve)
+    done = threading.Event()
+    failures: list[BaseException] = []
+
+    def ask_again_and_again() -> None:
+        try:
+            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as client:
+                while not done.is_set():
+                    client.request("GET", "/?sleep=0.01")
+                    client.getresponse().read()
+        except (OSError, http.client.HTTPException) as error:
+            failures.append(error)
+
+    def opened() -> list[int]:
+        return sorted(row["connections"] for row in stats(port)["workers"])
+
+    clients = [threading.Thread(target=ask_again_and_again) for _ in range(12)]
+    slow = threading.Thread(target=get, args=(port, "/?sleep=2"))
+    slow.start()
+    try:
+        eventually(lambda: any(row["busy"] for row in stats(port)["workers"]), "one is busy")
+        for client in clients:  # All of them go to the other.
+            client.start()
+        slow.join()
+        eventually(lambda: opened()[0] >= 4, "they have spread over both")
+    finally:
+        done.set()
+        for thread in (slow, *clients):
+            thread.join()
+    assert failures == []
 
 
 def test_worker_without_a_free_thread_leaves_new_connections_to_one_with(sides: list[Side], clock: Clock) -> None:
