@@ -192,8 +192,8 @@ class Exchange:
 
     def write(self, data: bytes) -> None:
         """Send a piece of the body, with the head before the first. Raises ClientGone."""
-        if not isinstance(data, (bytes, bytearray, memoryview)):
-            raise ResponseError(f"a body is made of bytes, not {type(data).__name__}")
+        if type(data) is not bytes:
+            data = _as_bytes(data)
         if not data and not self.head_sent:
             return
         head = b"" if self.head_sent else self._begin(None)
@@ -213,8 +213,8 @@ class Exchange:
     # -- the shapes of a body
 
     def _send_whole(self, body: bytes) -> None:
-        if not isinstance(body, bytes):
-            raise ResponseError(f"a body is made of bytes, not {type(body).__name__}")
+        if type(body) is not bytes:
+            body = _as_bytes(body)
         if self.head_sent:  # write() was used before.
             self.write(body)
             self._end()
@@ -394,3 +394,10 @@ class Exchange:
             pass
         for _ in range(1000):
             pass  # The interpreter looks for asynchronous exceptions wherever it jumps back.
+
+
+def _as_bytes(data: Any) -> bytes:
+    """A copy, for the application may fill its buffer anew before the client has taken this. Raises ResponseError."""
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        raise ResponseError(f"a body is made of bytes, not {type(data).__name__}")
+    return bytes(data)

@@ -427,3 +427,26 @@ def test_child_that_a_request_forks_does_not_answer_as_well(serve_app: Start, ho
     assert server.get("/fork").body == b"parent"
     assert codes == [70]
     assert {server.get().body for _ in range(10)} == {b"parent"}
+
+
+@pytest.mark.parametrize("declared", [True, False], ids=["with a length", "chunked"])
+def test_buffer_that_is_filled_anew_for_each_piece_is_sent_as_it_was(serve_app: Start, declared: bool) -> None:
+    """What readinto() suggests, and no bytes as PEP 3333 wants them."""
+    size, count = 1_000_000, 12  # Far more than the kernel takes at once.
+
+    def app(environ: Any, start_response: Any) -> Iterator[memoryview]:
+        start_response("200 OK", [*TEXT, ("Content-Length", str(size * count))] if declared else list(TEXT))
+        buffer = bytearray(size)
+        for number in range(count):
+            buffer[:] = bytes([number]) * size
+            yield memoryview(buffer)
+
+    server = serve_app(app, validate=False)
+    client = server.connect()
+    client.send(b"GET / HTTP/1.1\r\nHost: test\r\n\r\n")
+    eventually(lambda: any(c.outbound is not None for c in list(server.reactor.connections.values())), "it is slower")
+    assert client.response().body == b"".join(bytes([number]) * size for number in range(count))
+
+
+def test_one_piece_may_be_any_buffer_of_bytes(serve_app: Start) -> None:
+    assert serve_app(answering([bytearray(b"hello")]), validate=False).get().body == b"hello"
