@@ -6,6 +6,7 @@ statement on the lease, for the pool's reports and for the reset when the connec
 
 from __future__ import annotations
 
+import functools
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +16,16 @@ from django.db.backends.utils import CursorWrapper
 from .adapters.statements import SETS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from .adapters.base import Adapter
     from .lease import Lease
     from .mixin import PooledMixin
     from .pooling import Pooling
 
 _FETCHED_ALREADY = frozenset({"fetchone", "fetchmany", "fetchall", "rowcount", "description", "lastrowid", "closed"})
+_RUNS_A_STATEMENT = frozenset({"copy", "stream", "executescript"})
+"""Methods of drivers' cursors that are not Django's."""
 
 
 class WatchedCursor(CursorWrapper):
@@ -73,7 +78,16 @@ class WatchedCursor(CursorWrapper):
         # COPY, streams and rows that are still to come use the connection itself.
         if self._pool_fetches or name not in _FETCHED_ALREADY:
             self._require_lease()
-        return super().__getattr__(name)
+        found = super().__getattr__(name)
+        return self._noting(found) if name in _RUNS_A_STATEMENT else found
+
+    def _noting(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(method)
+        def noted(statement: Any, *args: Any, **kwargs: Any) -> Any:
+            self._note(statement)
+            return method(statement, *args, **kwargs)
+
+        return noted
 
     def close(self) -> None:
         try:

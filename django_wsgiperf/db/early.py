@@ -76,6 +76,9 @@ class EarlyRelease(_Base):
             yield
         finally:
             pooling.pins -= 1
+            if pooling.lease is not None:
+                # Whoever asks for a session uses it; what was done on the driver's own connection went by unseen.
+                pooling.lease.dirty = True
             self.release_between_transactions()
 
     def disable_constraint_checking(self) -> bool:

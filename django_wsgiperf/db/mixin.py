@@ -86,7 +86,7 @@ class PooledMixin(Lending):
             elif self.errors_occurred and not adapter.is_alive(lease.raw):
                 reason = BROKEN
             else:
-                reason = adapter.settle(lease.raw, dirty=lease.dirty)
+                reason = adapter.settle(lease.raw, dirty=lease.dirty or pooling.pins > 0)
         except Exception as error:
             reason = BROKEN
             logger.info("Pool %s closes a connection whose session could not be cleaned: %s", adapter.pool.name, error)

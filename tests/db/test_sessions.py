@@ -71,6 +71,27 @@ def resets() -> dict[str, int]:
     return kinds
 
 
+SETS_TIMEOUT = "SELECT set_config('statement_timeout', '123', false)"
+
+
+def copied(wrapper: Any, statement: str) -> list[Any]:
+    with wrapper.cursor() as cursor, cursor.copy(statement) as rows:
+        return list(rows)
+
+
+def on_drivers_own(wrapper: Any, statement: str) -> None:
+    """Past Django's cursors, as the documentation says it is done."""
+    with wrapper.pinned():
+        wrapper.ensure_connection()
+        wrapper.connection.cursor().execute(statement)
+
+
+def notified(wrapper: Any) -> int:
+    """How many notifications there are."""
+    wrapper.ensure_connection()
+    return len(list(wrapper.connection.notifies(timeout=0)))
+
+
 @pytest.mark.parametrize("reset", ["auto", "hard"])
 @pytest.mark.parametrize(
     ("use", "look"),
@@ -88,6 +109,10 @@ def resets() -> dict[str, int]:
         (does("LISTEN left_over"), asks("SELECT COUNT(*) FROM pg_listening_channels()")),
         (does("SELECT pg_advisory_lock(7)"), asks("SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory'")),
         (does("DECLARE left_over CURSOR WITH HOLD FOR SELECT 1"), asks("SELECT COUNT(*) FROM pg_cursors")),
+        (lambda wrapper: list(wrapper.cursor().stream(SETS_TIMEOUT)), asks("SHOW statement_timeout")),
+        (lambda wrapper: copied(wrapper, f"COPY ({SETS_TIMEOUT}) TO STDOUT"), asks("SHOW statement_timeout")),
+        (lambda wrapper: on_drivers_own(wrapper, "SET statement_timeout = 123"), asks("SHOW statement_timeout")),
+        (does("LISTEN left_over", "NOTIFY left_over"), lambda wrapper: notified(wrapper)),
     ],
 )
 def test_postgresql_session_is_as_new(postgres: Database, use: Use, look: Use, reset: str) -> None:
@@ -116,6 +141,7 @@ def test_postgresql_session_is_as_new(postgres: Database, use: Use, look: Use, r
             lambda wrapper: _fails(wrapper, "SELECT * FROM left_over"),
         ),
         (does("START TRANSACTION"), asks("SELECT @@in_transaction")),
+        (lambda wrapper: on_drivers_own(wrapper, "SET @left_over = 5"), asks("SELECT @left_over")),
     ],
 )
 def test_mariadb_session_is_as_new(mysql: Database, use: Use, look: Use, reset: str) -> None:
@@ -138,6 +164,8 @@ def _fails(wrapper: Any, sql: str) -> str:
     [
         (does("PRAGMA foreign_keys = OFF"), asks("PRAGMA foreign_keys")),
         (does("PRAGMA cache_size = 77"), asks("PRAGMA cache_size")),
+        (lambda wrapper: wrapper.cursor().executescript("PRAGMA cache_size = 77"), asks("PRAGMA cache_size")),
+        (lambda wrapper: on_drivers_own(wrapper, "PRAGMA cache_size = 77"), asks("PRAGMA cache_size")),
         (does("ATTACH ':memory:' AS left_over"), asks("SELECT COUNT(*) FROM pragma_database_list")),
         (does("CREATE TEMP TABLE left_over (n int)"), asks("SELECT COUNT(*) FROM sqlite_temp_master")),
     ],

@@ -44,6 +44,9 @@ EVERYWHERE_SETS = (
     "SELECT 1; SET x = 1",
     "PREPARE p AS SELECT 1",
     "gibberish",
+    "CREATE /* a comment */ TEMPORARY TABLE t (n int)",
+    "SELECT '/*'; SET x = 1; SELECT '*/'",
+    "SELECT '--'; SET x = 1",
 )
 
 TABLES: list[tuple[Statements, int, tuple[str, ...]]] = [
@@ -73,7 +76,13 @@ TABLES: list[tuple[Statements, int, tuple[str, ...]]] = [
             "RESET ALL",
             "SELECT set_config('search_path', %s, false)",
             "SELECT set_config('a', 'b', true), set_config('c', 'd', false)",
+            """SELECT "set_config"('a', 'b', false)""",
+            "SELECT set_config /* a comment */ ('a', 'b', false)",
+            "SELECT '/*', set_config('a', 'b', false), '*/'",
+            """SELECT U&"set\\005fconfig"('a', 'b', false)""",
+            "UPDATE pg_settings SET setting = '1' WHERE name = 'statement_timeout'",
             "SELECT pg_advisory_lock(1)",
+            'SELECT "pg_advisory_lock"(1)',
             "SELECT pg_try_advisory_lock_shared(1)",
             "select * into temp t from a",
             "CREATE UNLOGGED TABLE pg_temp.t (n int)",
@@ -107,6 +116,8 @@ TABLES: list[tuple[Statements, int, tuple[str, ...]]] = [
             "ATTACH 'x' AS y",
             "CREATE TEMP TABLE t (n)",
             "CREATE TABLE temp.t (n)",
+            'CREATE TABLE "temp".t (n)',
+            "CREATE TABLE [temp] . t (n)",
             "SELECT load_extension('x')",
         ),
     ),
@@ -117,7 +128,7 @@ if find_spec("MySQLdb"):
         (
             MySQLAdapter.statements,
             CLEAN,
-            ("SELECT @@version", "SELECT 'a@b.example'", "LOAD DATA INFILE 'x' INTO TABLE t"),
+            ("SELECT @@version", "SELECT 'a@b.example'", "LOAD DATA INFILE 'x' INTO TABLE t", "FLUSH TABLES"),
         ),
         (
             MySQLAdapter.statements,
@@ -129,7 +140,10 @@ if find_spec("MySQLdb"):
                 "SELECT id INTO @x FROM t",
                 "USE other",
                 "SELECT GET_LOCK('a', 1)",
+                "SELECT GET_LOCK/**/('a', 1)",
+                "SELECT GET_LOCK # a comment\n('a', 1)",
                 "DO RELEASE_LOCK('a')",
+                "FLUSH TABLES t WITH READ LOCK",
                 "LOCK TABLES t WRITE",
                 "BEGIN",
                 "START TRANSACTION",

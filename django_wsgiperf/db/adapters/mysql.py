@@ -23,8 +23,9 @@ _STATEMENTS = Statements(
         **harmless(
             *("select", "insert", "update", "delete", "replace", "with", "values", "table", "show", "describe", "desc"),
             *("explain", "alter", "drop", "truncate", "rename", "analyze", "optimize", "check", "repair", "checksum"),
-            *("commit", "rollback", "savepoint", "release", "grant", "revoke", "kill", "flush", "purge"),
+            *("commit", "rollback", "savepoint", "release", "grant", "revoke", "kill", "purge"),
         ),
+        "flush": unless(r".*\bwith\s+read\s+lock\b|.*\bfor\s+export\b"),
         "create": unless(r"create\s+(?:or\s+replace\s+)?temporary\b"),
         # LOAD DATA; LOAD INDEX and its like are rare.
         "load": None,

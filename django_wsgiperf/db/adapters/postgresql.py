@@ -54,9 +54,12 @@ _STATEMENTS = Statements(
         "set": only_if(r"set\s+(?:local|transaction|constraints)\b"),
     },
     setting={
-        "set_config": re.compile(r"set_config\s*\((?![^()]*,\s*true\s*\))"),
+        "set_config": re.compile(r"set_config\"?\s*\((?![^()]*,\s*true\s*\))"),
         "advisory": re.compile(r"pg_(?:try_)?advisory_(?:un)?lock"),
         "temp": re.compile(r"\btemp(?:orary)?\b|\bpg_temp\b"),
+        "pg_settings": re.compile(r"\bupdate\b.*\bpg_settings\b", re.DOTALL),
+        # Names in which letters are written as numbers.
+        'u&"': re.compile(""),
         "setseed": re.compile(r"\bsetseed\b"),
         "dblink": re.compile(r"\bdblink_connect"),
     },
@@ -117,9 +120,11 @@ class PostgreSQLAdapter(Adapter):
 
     def _reset(self, raw: Any) -> None:
         raw.execute(b"DISCARD ALL", prepare=False)
-        # What LISTEN has brought in the meantime is not for the next listener.
+        # What LISTEN has brought in the meantime is not for the next listener. psycopg keeps it from 3.2.4 on.
         while raw.pgconn.notifies() is not None:
             pass
+        if kept := getattr(raw, "_notifies_backlog", None):
+            kept.clear()
         self.pool.statistics.count_reset("hard")
         with self.maker() as maker:
             self.set_up(maker, raw)

@@ -27,7 +27,7 @@ _STATEMENTS = Statements(
         "pragma": only_if(_ASKING),
     },
     setting={
-        "temp": re.compile(r"\btemp(?:orary)?\s+(?:table|view|trigger|index)\b|\btemp\s*\.|\bsqlite_temp_"),
+        "temp": re.compile(r"\btemp(?:orary)?\s+(?:table|view|trigger|index)\b|\btemp[\]\"'`]?\s*\.|\bsqlite_temp_"),
         "load_extension": re.compile(r"\bload_extension\s*\("),
     },
     reading={

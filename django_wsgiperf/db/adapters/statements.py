@@ -16,6 +16,8 @@ READS = 2
 """It asks for what an earlier statement of the same session has left, as LAST_INSERT_ID() does."""
 
 _FIRST_WORD = re.compile(r"(?:\s+|\(|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*([a-z]+)", re.DOTALL)
+_COMMENT_MARKS = ("/*", "--", "#")
+_COMMENT = re.compile(r"/\*.*?\*/|(?:--|#)[^\n]*", re.DOTALL)
 _MOST_REMEMBERED = 1024
 _LONGEST_REMEMBERED = 4096
 
@@ -55,6 +57,14 @@ class Statements:
         return verdict
 
     def _judge(self, text: str) -> int:
+        verdict = self._judge_as_it_stands(text)
+        if verdict != SETS and any(mark in text for mark in _COMMENT_MARKS):
+            # A comment may stand between any two words. What looks like one may be a part of a value: so both count.
+            bare = self._judge_as_it_stands(_COMMENT.sub(" ", text))
+            verdict = SETS if bare == SETS else max(verdict, bare)
+        return verdict
+
+    def _judge_as_it_stands(self, text: str) -> int:
         if any(key in text and pattern.search(text) for key, pattern in self._setting.items()):
             return SETS
         # A semicolon inside a quoted value makes a part that no rule knows: one reset too many, never one too few.
