@@ -181,15 +181,15 @@ SCENARIOS: Mapping[str, Scenario] = {
         ),
         Scenario(name="database", title="A database page", paths=("/books",), measure=throughput("/books")),
         Scenario(
-            name="idle", title="Idle keep-alive connections", paths=("/small",), measure=idle, workers=(1,), idle=True
+            name="idle", title="Idle keep-alive connections", paths=("/small",), measure=idle, idle=True
         ),
         Scenario(
             name="overload", title="Twice the capacity of a view that sleeps 20 ms", paths=("/sleep",),
-            measure=overload("/sleep"), workers=(1,), overlaps=True,
+            measure=overload("/sleep"), overlaps=True,
         ),
         Scenario(
             name="overload-cpu", title="Twice the capacity of a view that computes 10 ms", paths=("/burn",),
-            measure=overload("/burn"), workers=(1,), overlaps=True, smoke=False,
+            measure=overload("/burn"), overlaps=True, smoke=False,
         ),
     )
 }  # fmt: skip
