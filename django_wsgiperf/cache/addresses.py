@@ -6,13 +6,19 @@ Neither depends on the language, which is part of the keys: a purge is for all l
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from .headers import NoVarySearch, parse_no_vary_search
 from .key import Keys
 from .messages import Request
 from .policy.invalidation import Target
+
+if TYPE_CHECKING:
+    from .site import Site
+
+_MAX_PLAIN_CHARS: Final = 64
 
 
 def tags_of(keys: Keys, request: Request, search: str | None) -> tuple[str, str]:
@@ -21,6 +27,18 @@ def tags_of(keys: Keys, request: Request, search: str | None) -> tuple[str, str]
     if search is not None:
         query = _searched(keys, parse_no_vary_search(search), query)
     return _whole(keys, request.scheme, request.host, request.path, query), _path(keys, request.path, query)
+
+
+def tags_in(site: Site, environ: Mapping[str, Any], primary: bytes) -> tuple[str, str]:
+    """As tags_of(), for the request in an environ, whose primary key this is, and no No-Vary-Search."""
+    path = site.script(environ) + (environ.get("PATH_INFO", "") or "/")
+    query = environ.get("QUERY_STRING", "")
+    if site.language is None:
+        whole = f"u:{primary.hex()}"
+    else:
+        scheme = site.scheme(environ)
+        whole = _whole(site.keys, scheme, site.host(environ, scheme), path, query)
+    return whole, _path(site.keys, path, query)
 
 
 def tags_for(keys: Keys, target: Target, searches: Iterable[NoVarySearch] = ()) -> tuple[str, ...]:
@@ -41,6 +59,9 @@ def _whole(keys: Keys, scheme: str, host: str, path: str, query: str) -> str:
 
 
 def _path(keys: Keys, path: str, query: str) -> str:
+    # As it is, where that is no longer than a digest, and sooner made.
+    if len(path) + len(query) <= _MAX_PLAIN_CHARS:
+        return f"p:{len(path)}:{path}{keys.normalise_query(query)}"
     return f"p:{keys.unplaced(path, query).hex()}"
 
 

@@ -19,13 +19,14 @@ from .addresses import tags_for
 from .counting import Counters
 from .effects import Landing
 from .flight import Flights
-from .held import Held, Sending
+from .held import Held, Sending, is_worthwhile
 from .hit_for_miss import HitForMiss
 from .key import SPECIAL
 from .lease import Leases
 from .memory import MemoryCache
 from .messages import Request, Response
 from .policy import invalidated_by
+from .policy.heads import Heads
 from .policy.lookup import goes_past
 from .refresh import Refresher
 from .shelf import Shelf
@@ -81,6 +82,7 @@ class Engine:
         self.shelf = Shelf(
             memory, self.tags, site.keys, self.sending, store=self.store, max_variants=values.max_variants
         )
+        self.heads = Heads(site.rules, is_worthwhile)
         self.hit_for_miss_s = values.hit_for_miss_s
         self.hit_for_miss = HitForMiss(clock=monotonic)
         self.flights: Flights[Landing] = Flights(

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, make_dataclass
 from itertools import accumulate, chain, pairwise
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 from zlib import crc32
 
 #: Bits of Entry.flags.
@@ -85,17 +85,24 @@ class Entry:
     @property
     def size(self) -> int:
         """About the bytes of memory it takes; what a store charges for it. Not free to compute: ask once."""
-        strings = [self.reason, self.route, *self.tags, *self.codings, *chain.from_iterable(self.headers)]
-        for name, value in self.vary:
-            strings += (name,) if value is None else (name, value)
-        return (
+        tags, headers = self.tags, self.headers
+        size = (
             _ENTRY_BYTES
             + len(self.body)
-            + sum(map(len, self.codings.values()))
-            + len("".join(strings))
-            + _STRING_BYTES * (len(strings) + len(self.codings))
-            + _PAIR_BYTES * (len(self.headers) + len(self.vary) + len(self.codings))
+            + len(self.reason)
+            + len(self.route)
+            + len("".join(tags))
+            + len("".join(chain.from_iterable(headers)))
+            + _STRING_BYTES * (2 + len(tags))
+            + (_PAIR_BYTES + 2 * _STRING_BYTES) * len(headers)
         )
+        if self.codings:
+            size += sum(map(len, self.codings)) + sum(map(len, self.codings.values()))
+            size += (_PAIR_BYTES + 2 * _STRING_BYTES) * len(self.codings)
+        for name, value in self.vary:
+            size += _PAIR_BYTES + _STRING_BYTES + len(name)
+            size += 0 if value is None else _STRING_BYTES + len(value)
+        return size
 
     def to_bytes(self) -> bytes:
         """The envelope. Raises ValueError where a number does not fit: a status above 65535, a 4 GiB header."""
@@ -201,3 +208,14 @@ class Entry:
             else NO_CODINGS,
             strings[1],
         )
+
+
+# To freeze an entry field by field takes three times as long as to make it first.
+_Draft: Final[Any] = make_dataclass("_Draft", [(each.name, Any) for each in fields(Entry)], slots=True)
+
+
+def entry_of(*values: Any) -> Entry:
+    """The entry with these values, one for each field in order: sooner than by Entry() itself."""
+    entry: Entry = _Draft(*values)
+    entry.__class__ = Entry
+    return entry

@@ -8,7 +8,7 @@ at all is not.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Final
@@ -23,7 +23,8 @@ from .policy import Forward, current_age, time_to_live
 
 NAME: Final = "wsgiperf"
 """By which this cache calls itself in Cache-Status."""
-_NEVER: Final = -math.inf
+NEVER: Final = -math.inf
+_WITHOUT_BODY: Final = (204, 205)
 _EARLY: Final = 37
 """Beyond so many times what a page takes to make, XFetch rolls no dice; see expiry.py."""
 
@@ -31,6 +32,7 @@ _HELD_BYTES: Final = 600
 _PAIR_BYTES: Final = 24
 _HEAD_BYTES: Final = 400
 
+VARY_BY_CODING: Final = ("Vary", "Accept-Encoding")
 HeaderList = list[tuple[str, str]]
 
 
@@ -56,6 +58,12 @@ class Sending:
     def status_of_miss(self, detail: str, forward: Forward = Forward.URI_MISS) -> HeaderList:
         """As status_of_forwarded(), of an answer that was not stored. Not to be changed."""
         return [] if self.cache_status == "off" else _missed(forward, detail)
+
+    def status_of_stored(self, held: Held, forward: Forward, now: float) -> HeaderList:
+        """As status_of_forwarded(), of an answer that was stored. Not to be changed."""
+        if self.cache_status == "brief":
+            return _stored(forward)
+        return self.status_of_forwarded(forward, None, stored=held, now=now)
 
     def status_of_forwarded(
         self,
@@ -96,6 +104,11 @@ def _missed(forward: Forward, detail: str) -> HeaderList:
     return [("Cache-Status", _brief(forward, detail, None, False, False))]
 
 
+@lru_cache(64)
+def _stored(forward: Forward) -> HeaderList:
+    return [("Cache-Status", _brief(forward, None, None, True, False))]
+
+
 class Representation:
     """An entry in one content coding: its head but for Age and Cache-Status, and its body."""
 
@@ -108,13 +121,17 @@ class Representation:
         """The second that the list is of, and the whole head of a fresh hit in it."""
 
 
+_NONE: Final[Mapping[str, Representation]] = {}
+
+
 class Held:
     """An entry and what is ready of it. `key` is what it is found by in memory."""
 
     __slots__ = (
         "_busy",
+        "_encodings",
         "_grown",
-        "_representations",
+        "_identity",
         "_sending",
         "calm_until",
         "checked",
@@ -128,7 +145,13 @@ class Held:
     )
 
     def __init__(
-        self, entry: Entry, key: bytes, primary: bytes, sending: Sending, grown: Callable[[Held], None] | None = None
+        self,
+        entry: Entry,
+        key: bytes,
+        primary: bytes,
+        sending: Sending,
+        grown: Callable[[Held], None] | None = None,
+        is_compressible: bool | None = None,
     ) -> None:
         self.entry = entry
         self.key = key
@@ -140,28 +163,30 @@ class Held:
         """No purge up to this number concerns it."""
         expires_at = entry.stored_at + entry.lifetime_s - entry.initial_age_s
         early_s = _EARLY * entry.render_s * sending.early_refresh
-        self.calm_until = _NEVER if entry.flags & MUST_VALIDATE else expires_at - early_s
+        self.calm_until = NEVER if entry.flags & MUST_VALIDATE else expires_at - early_s
         """Until then it is fresh, and it is too early to make it anew."""
-        self.offered = self._codings_offered(sending)
+        self.offered = self._codings_offered(sending, is_compressible)
         self.refused_codings: frozenset[str] = frozenset()
         """Codings in which the body does not get smaller."""
         self._busy: frozenset[str] = frozenset()
         self._sending = sending
         self._grown = grown
         """To be told when there is one more coding of it."""
-        headers = varying_by_coding(entry.headers) if self.offered else entry.headers
-        self._representations = {"identity": Representation(headers, entry.body)}
+        # Most pages are never asked for again: what is sent is made when it is.
+        self._identity: Representation | None = None
+        self._encodings = _NONE
         for coding, body in entry.codings.items():
             if coding in self.offered:
                 self._add(coding, body)
 
-    def _codings_offered(self, sending: Sending) -> tuple[str, ...]:
+    def _codings_offered(self, sending: Sending, is_compressible: bool | None) -> tuple[str, ...]:
+        """Whether its head allows any may be known already."""
         entry = self.entry
-        if not sending.codings or entry.flags & NO_TRANSFORM or entry.status in (204, 205):
+        if is_compressible is False or len(entry.body) < sending.min_bytes or entry.flags & NO_TRANSFORM:
             return ()
-        if len(entry.body) < sending.min_bytes:
+        if not sending.codings or entry.status in _WITHOUT_BODY:
             return ()
-        return sending.codings if is_worthwhile(entry.headers) else ()
+        return sending.codings if is_compressible or is_worthwhile(entry.headers) else ()
 
     @property
     def expires_at(self) -> float:
@@ -171,18 +196,22 @@ class Held:
     @property
     def codings(self) -> dict[str, int]:
         """Content coding -> bytes of the body in it, of those that were made."""
-        return {name: len(each.body) for name, each in self._representations.items() if name != "identity"}
+        return {name: len(each.body) for name, each in self._encodings.items()}
 
     @property
     def identity(self) -> Representation:
-        return self._representations["identity"]
+        """The one without a coding."""
+        made = self._identity
+        if made is None:
+            headers = varying_by_coding(self.entry.headers) if self.offered else self.entry.headers
+            made = self._identity = Representation(headers, self.entry.body)
+        return made
 
     def representation(self, accepted: str | None) -> Representation:
         """The one for an Accept-Encoding. Who first asks for a coding makes it; others do not wait for that."""
         if not self.offered or not accepted:
-            return self._representations["identity"]
-        coding = choose_coding(accepted, self.offered)
-        return self._representations.get(coding) or self._encoded(coding)
+            return self._identity or self.identity
+        return self._in(choose_coding(accepted, self.offered))
 
     def known_to(self, tags: str) -> Representation | None:
         """The one that an If-None-Match names, so that a client that has one of them keeps it, though it would get
@@ -196,17 +225,22 @@ class Held:
         for coding in ("identity", *self.offered):
             tag = own if coding == "identity" else encoded_etag(own, coding)
             if any(weak_match(each, tag) for each in wanted):
-                return self._representations.get(coding) or self._encoded(coding)
+                return self._in(coding)
         return None
+
+    def _in(self, coding: str) -> Representation:
+        if coding == "identity":
+            return self._identity or self.identity
+        return self._encodings.get(coding) or self._encoded(coding)
 
     def _encoded(self, coding: str) -> Representation:
         if coding in self.refused_codings or coding in self._busy:
-            return self._representations["identity"]
+            return self.identity
         self._busy |= {coding}
         body = compression.compress(coding, self.entry.body)
         if len(body) >= len(self.entry.body):
             self.refused_codings |= {coding}
-            return self._representations["identity"]
+            return self.identity
         made = self._add(coding, body)
         if self._grown is not None:
             self._grown(self)
@@ -215,15 +249,15 @@ class Held:
     def _add(self, coding: str, body: bytes) -> Representation:
         made = Representation(encoded_headers(self.entry.headers, coding, len(body)), body)
         # Replaced whole: others may be reading it.
-        self._representations = {**self._representations, coding: made}
+        self._encodings = {**self._encodings, coding: made}
         return made
 
     @property
     def size(self) -> int:
         """About the bytes of memory it takes, its entry included. Not free to compute."""
-        heads = (_PAIR_BYTES * len(self.entry.headers) + _HEAD_BYTES) * len(self._representations)
+        heads = (_PAIR_BYTES * len(self.entry.headers) + _HEAD_BYTES) * (1 + len(self._encodings))
         size = self.entry.size + _HELD_BYTES + heads
-        if len(self._representations) > 1:
+        if self._encodings:
             size += sum(self.codings.values()) - sum(map(len, self.entry.codings.values()))
         return size
 
@@ -265,7 +299,7 @@ def varying_by_coding(headers: Headers) -> tuple[tuple[str, str], ...]:
     """The head with Accept-Encoding in its Vary."""
     lines = [value for name, value in headers if len(name) == 4 and name.lower() == "vary"]
     if not lines:
-        return (*headers, ("Vary", "Accept-Encoding"))
+        return (*headers, VARY_BY_CODING)
     value = ", ".join(lines)
     named = parse_vary(value)
     if named == EVERYTHING or "accept-encoding" in named:

@@ -49,8 +49,17 @@ _DEFAULT_PORTS: Final = {"http": ":80", "https": ":443"}
 OPEN: Final = frozenset(
     {
         *("accept", "accept-charset", "accept-encoding", "accept-language", RAW_LANGUAGE, "content-type", "dnt"),
-        *("host", "origin"),
-        *("prefer", "save-data", "sec-fetch-dest", "sec-fetch-mode", "sec-fetch-site", "sec-gpc", "user-agent"),
+        *(
+            "host",
+            "origin",
+            "prefer",
+            "save-data",
+            "sec-fetch-dest",
+            "sec-fetch-mode",
+            "sec-fetch-site",
+            "sec-gpc",
+            "user-agent",
+        ),
         *("x-forwarded-host", "x-forwarded-port", "x-forwarded-proto", "x-requested-with", "hx-request"),
     }
 )
@@ -107,7 +116,7 @@ class Keys:
         self._authority = lru_cache(512)(_authority)
         self._nominated = lru_cache(256)(self._nominate)
         self._query = _query_normaliser(rules)
-        self._recall_primary = lru_cache(_MAX_REMEMBERED)(self._make_primary)
+        self._recall_primary = lru_cache(_MAX_REMEMBERED)(self.make_primary)
         self._recall_variant = lru_cache(_MAX_REMEMBERED)(self._make_variant)
 
     def normalise_query(self, query: str) -> str:
@@ -117,10 +126,11 @@ class Keys:
     def primary(self, scheme: str, host: str, path: str, query: str, language: str = "") -> bytes:
         """The key of an address. `path` as PEP 3333 has it: decoded, each character a byte."""
         if len(host) + len(path) + len(query) + len(language) > _MAX_REMEMBERED_CHARS:
-            return self._make_primary(scheme, host, path, query, language)
+            return self.make_primary(scheme, host, path, query, language)
         return self._recall_primary(scheme, host, path, query, language)
 
-    def _make_primary(self, scheme: str, host: str, path: str, query: str, language: str) -> bytes:
+    def make_primary(self, scheme: str, host: str, path: str, query: str, language: str) -> bytes:
+        """As primary(), for who remembers it himself."""
         return self._digest(_PRIMARY, scheme, host, path, self.normalise_query(query), language)
 
     def of_environ(self, environ: Mapping[str, Any], scheme: str | None = None, host: str | None = None) -> bytes:

@@ -9,13 +9,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from .effects import Landing, Made, Pass
-from .held import HeaderList
+from .held import NEVER, VARY_BY_CODING, HeaderList, varying_by_coding
 from .messages import NO_ANNOTATION, NO_SIGNALS, Annotation, Signals
 from .policy import ERROR_STATUSES, Forward, Reason
+from .policy.heads import Known
 from .policy.lookup import has_cookie
 from .policy.reading import read
 from .policy.storing import refused_at_a_glance, refused_by_head
-from .storage import keep
+from .storage import Answered, keep, keep_known
 from .ticket import Ticket
 from .visit import OF_SOMEBODY, Visit
 
@@ -33,8 +34,8 @@ class Plain:
         "_environ",
         "_excluded",
         "_forward",
+        "_known",
         "_primary",
-        "_reading",
         "_sequence",
         "_ticket",
         "private",
@@ -57,6 +58,8 @@ class Plain:
         self.private = private
         """It has a session."""
         self._forward = forward
+        self._known: Known | None = None
+        """What is known of its answer's head; none where refusal() had to judge it by itself."""
         self._ticket = ticket
         """Of a leader; None where nobody is to wait for it."""
         self._excluded = excluded
@@ -70,13 +73,17 @@ class Plain:
         """Why an answer with this head is not kept; None where its body has to be seen."""
         if self._excluded:
             return Reason.EXCLUDED
-        rules = self._engine.site.rules
-        if signals is NO_SIGNALS and annotation is NO_ANNOTATION:
-            reason = refused_at_a_glance(status, headers, self.private, rules)
-            if reason is not None:
-                return reason
-        self._reading = reading = read(headers, rules)
-        cookies = self._environ.get("HTTP_COOKIE", "")
+        engine = self._engine
+        rules, cookies = engine.site.rules, self._environ.get("HTTP_COOKIE", "")
+        if signals is NO_SIGNALS:
+            known = self._known = engine.heads.known(status, headers, self.private, cookies, annotation)
+            if known is not None:
+                return known.judgement.reason
+            if annotation is NO_ANNOTATION:
+                reason = refused_at_a_glance(status, headers, self.private, rules)
+                if reason is not None:
+                    return reason
+        reading = read(headers, rules)
         return refused_by_head(status, reading, cookies, rules, signals=signals, annotation=annotation)
 
     @property
@@ -100,14 +107,49 @@ class Plain:
         counters.misses += 1
         return [*headers, *engine.sending.status_of_miss(reason, self._forward)]
 
+    def keep_known(
+        self, status: int, phrase: str, headers: HeaderList, body: bytes, annotation: Annotation, route: str
+    ) -> HeaderList | None:
+        """Keep an answer of which refusal() knew the head: the head to send it with. None where it takes keep()."""
+        engine, known, ticket = self._engine, self._known, self._ticket
+        if known is None or not known.fits(len(body), engine.site.rules):
+            return None
+        kept = keep_known(
+            engine,
+            known,
+            Answered(status, phrase, headers, body, annotation.tags, route, engine.monotonic() - self._began_s),
+            self._environ,
+            self._primary,
+            self._sequence,
+        )
+        if kept is None:
+            return None
+        held = kept.held
+        assert held is not None
+        if ticket is not None:
+            if held.calm_until == NEVER or held.entry.lifetime_s <= 0.0:
+                ticket.release(engine.hit_for_miss_s)
+            else:
+                ticket.land(Landing(held))
+        engine.counters.misses += 1
+        sent = [*kept.headers(headers)]
+        if held.offered:
+            if known.judgement.has_vary:
+                sent[:] = varying_by_coding(sent)
+            else:
+                sent.append(VARY_BY_CODING)
+        sent += engine.sending.status_of_stored(held, self._forward, engine.now())
+        return sent
+
     def keep(self, made: Made, door: Door) -> HeaderList:
         """Keep what refusal() says nothing against, unless its body is: the head to send it with."""
         engine = self._engine
         visit = Visit(engine, engine.site.request(self._environ), door)
+        reading = read(made.headers, engine.site.rules)
         visit.began_at, visit.sequence = self._began_at, self._sequence
         visit.primary, visit.private, visit.forward = self._primary, self.private, self._forward
         ticket = engine.flights.alone() if self._ticket is None else self._ticket
-        kept = keep(engine, visit, made, engine.monotonic() - self._began_s, self._reading)
+        kept = keep(engine, visit, made, engine.monotonic() - self._began_s, reading)
         visit.settle(made, kept, ticket)
         passed = visit.passed(made, kept)
         assert isinstance(passed, Pass), "a plain request asks for no part and has no conditions"

@@ -203,8 +203,12 @@ class Shelf:
         if search is not None:
             self._remember(self.address(request), request.path, search)
             primary = self._keys.searched(request, parse_no_vary_search(search))
+        return self.place(entry, primary)
+
+    def place(self, entry: Entry, primary: bytes, is_compressible: bool | None = None) -> Held:
+        """Keep the entry in memory, for the address of this key."""
         key = self._keys.variant(primary, entry.vary)
-        held = Held(entry, key, primary, self._sending, self.recharge)
+        held = Held(entry, key, primary, self._sending, self.recharge, is_compressible)
         size = held.size
         with self._lock:
             current = self.memory.peek(primary)

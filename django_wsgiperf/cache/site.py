@@ -80,7 +80,7 @@ class Site:
         return bool(domain) and validate_host(domain, self._allowed_hosts)
 
     def _known(self, scheme: str, host: str, path: str, query: str, language: str = "") -> bytes | None:
-        return self.keys.primary(scheme, host, path, query, language) if self.allows(host) else None
+        return self.keys.make_primary(scheme, host, path, query, language) if self.allows(host) else None
 
     def script(self, environ: Mapping[str, Any]) -> str:
         """Where the application is mounted, as Django has it."""

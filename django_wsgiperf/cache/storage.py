@@ -5,19 +5,21 @@ Asks policy whether; the shelf keeps it. Nothing here calls the application or w
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
-from zlib import adler32, crc32
+from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
-from .addresses import tags_of
+from .addresses import tags_in, tags_of
 from .effects import Made
-from .entry import MAX_ROUTE_CHARS, OWN_ETAG, Entry
+from .entry import MAX_ROUTE_CHARS, NO_CODINGS, OWN_ETAG, Entry, entry_of
 from .expiry import spread
-from .headers import parse_no_vary_search
+from .headers import format_date, parse_no_vary_search
 from .headers.structured import MATTERS
 from .held import Held
 from .normalise import reads
 from .policy import Reason, may_store
+from .policy.heads import Known
 from .policy.reading import Reading
 from .policy.storing import plan, refused_by_form
 
@@ -36,9 +38,9 @@ class Kept:
     etag: str | None = None
     """The one that was made here."""
 
-    def headers(self, headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
+    def headers(self, headers: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
         """The head of the answer itself, which others get a stored copy of."""
-        return headers if self.etag is None else (*headers, ("ETag", self.etag))
+        return tuple(headers) if self.etag is None else (*headers, ("ETag", self.etag))
 
 
 def keep(engine: Engine, visit: Looking, made: Made, render_s: float, reading: Reading | None = None) -> Kept:
@@ -78,8 +80,7 @@ def keep(engine: Engine, visit: Looking, made: Made, render_s: float, reading: R
     search = search_in(made)
     etag = None
     if engine.makes_etags and made.status == 200 and "etag" not in made.fields:
-        # Tells versions of one page apart, and that fast; it is no protection against anybody.
-        etag = f'"{len(made.body):x}-{crc32(made.body):08x}{adler32(made.body):08x}"'
+        etag = etag_of(made.body)
     entry = Entry(
         made.status,
         made.reason,
@@ -101,6 +102,76 @@ def keep(engine: Engine, visit: Looking, made: Made, render_s: float, reading: R
     held = engine.shelf.put(entry, request, search)
     engine.counters.stored += 1
     return Kept(Reason.OK, held, search, etag)
+
+
+@dataclass(slots=True)
+class Answered:
+    """What the application gave to a plain request, and `render_s` after it was called."""
+
+    status: int
+    reason: str
+    headers: list[tuple[str, str]]
+    body: bytes
+    tags: tuple[str, ...]
+    """That the view has noted."""
+    route: str
+    render_s: float
+
+
+def keep_known(
+    engine: Engine, known: Known, made: Answered, environ: Mapping[str, Any], primary: bytes, sequence: int
+) -> Kept | None:
+    """As keep(), for an answer whose head is known, not refused and of a form that fits: no rule has to be asked. None
+    where one has. `environ` is that of the request, as it came, `primary` its key."""
+    judgement, site, now = known.judgement, engine.site, engine.now()
+    decision, body = judgement.decision, made.body
+    tags = made.tags if not decision.tags else tuple(dict.fromkeys((*made.tags, *decision.tags)))
+    if len(tags) > site.rules.max_tags:
+        return None
+    vary: tuple[tuple[str, str | None], ...] = ()
+    if decision.vary:
+        vary = site.keys.values(decision.vary, environ)
+        if judgement.encoding and not reads(dict(vary).get("accept-encoding"), judgement.encoding):
+            return None
+    headers = known.stored(made.headers)
+    headers.append(("Date", format_date(now)))
+    flags, etag = decision.flags, None
+    if engine.makes_etags and made.status == 200 and "ETag" not in known.varying:
+        etag = etag_of(body)
+        headers.append(("ETag", etag))
+        flags |= OWN_ETAG
+    entry = entry_of(
+        made.status,
+        made.reason,
+        tuple(headers),
+        body,
+        now,
+        0.0,
+        spread(decision.lifetime_s, engine.jitter),
+        decision.swr_s,
+        decision.sie_s,
+        decision.keep_s,
+        sequence,
+        (*tags_in(site, environ, primary), *tags),
+        vary,
+        made.render_s,
+        flags,
+        NO_CODINGS,
+        made.route[:MAX_ROUTE_CHARS],
+    )
+    held = engine.shelf.place(entry, primary, judgement.is_compressible)
+    engine.counters.stored += 1
+    return Kept(Reason.OK, held, None, etag)
+
+
+def etag_of(body: bytes) -> str:
+    """An ETag of a body. Tells versions of one page apart, and that fast; it is no protection against anybody.
+
+    Two checksums, of a half each: no single change within four bytes goes unseen, nor does any other but once in four
+    billion."""
+    whole = memoryview(body)
+    half = len(body) // 2
+    return f'"{len(body):x}-{crc32(whole[:half]):08x}{crc32(whole[half:]):08x}"'
 
 
 def _refused(engine: Engine, reason: Reason) -> Kept:

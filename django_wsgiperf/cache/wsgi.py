@@ -98,6 +98,11 @@ class CachedApplication:
             return capture.commit(plain.refuse(status, capture.headers, reason, signals))
         if capture.is_whole:
             body = capture.body()
+        if body is not None:
+            phrase, route = capture.status[4:], route_of(request, status)
+            head = plain.keep_known(status, phrase, capture.headers, body, annotation, route)
+            if head is not None:
+                return capture.commit(head)
         made = _made(capture, body, signals, annotation, request)
         return capture.commit(plain.keep(made, self))
 

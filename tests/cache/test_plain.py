@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gzip
 from collections.abc import Callable
+from dataclasses import replace
 from io import BytesIO
 from typing import Any
 
@@ -44,6 +46,14 @@ def cookie(request: HttpRequest) -> HttpResponse:
     return response
 
 
+def encoded(request: HttpRequest) -> HttpResponse:
+    response = page("word " * 1_000, Vary="Accept-Encoding")
+    if "gzip" in request.headers.get("Accept-Encoding", ""):
+        response.content = gzip.compress(response.content)
+        response["Content-Encoding"] = "gzip"
+    return response
+
+
 VIEWS: dict[str, Callable[[HttpRequest], Any]] = {
     "kept": lambda request: page(),
     "kept for compression": lambda request: page("word " * 1_000, Content_Type="text/plain"),
@@ -73,10 +83,22 @@ VIEWS: dict[str, Callable[[HttpRequest], Any]] = {
     "file": lambda request: FileResponse(BytesIO(b"file"), headers={"Cache-Control": "max-age=60"}),
     "token": csrf,
     "annotated": annotated,
+    "encoded": encoded,
+    "expires, too": lambda request: page(Expires="Thu, 01 Jan 2026 00:00:00 GMT"),
+    "modified": lambda request: page(Last_Modified="Thu, 01 Jan 2026 00:00:00 GMT"),
+    "tagged": lambda request: page(ETag='"a"'),
+    "dated": lambda request: page(Date="Thu, 01 Jan 2026 00:00:00 GMT"),
+    "aged": lambda request: page(Age="10"),
+    "searched": lambda request: page(No_Vary_Search="params"),
+    "sets apart": lambda request: page(cache_control='private="x-kind", max-age=60', X_Kind="a"),
+    "hop by hop": lambda request: page(X_Request_ID="1", Server_Timing="a", Proxy_Connection="close"),
+    "no-transform": lambda request: page("word " * 1_000, "no-transform, max-age=60", Content_Type="text/plain"),
     "never": never,
     "raises": raising,
     "sets a cookie": cookie,
 }
+ALIKE = {"kept", "kept for compression", "varies", "varies by cookie", "targeted", "groups", "annotated", "encoded"}
+"""Those of which others with the same head are kept by what is known of it."""
 ASKED: dict[str, dict[str, str]] = {
     "plainly": {},
     "with a cookie": {"Cookie": "theme=dark"},
@@ -85,15 +107,20 @@ ASKED: dict[str, dict[str, str]] = {
 }
 
 
-def told(view: Callable[[HttpRequest], Any], path: str, fields: dict[str, str]) -> list[Any]:
-    """All that shows of three requests to a new site: the answers, what was counted, and what is kept."""
-    with doors.site("wsgi", {"EXCLUDE": ["/excluded/"], "COMPRESS": ["gzip"]}) as site:
-        site.view(path, view)
-        answers = [site.get(path, **fields) for _ in range(3)]
+def told(
+    view: Callable[[HttpRequest], Any], path: str, fields: dict[str, str], *, others: int = 0, keep_s: float = 0.0
+) -> list[Any]:
+    """All that shows of requests to a new site: the answers, what was counted, and what is kept. The first are for
+    other pages with the same head."""
+    with doors.site("wsgi", {"EXCLUDE": ["/excluded/"], "COMPRESS": ["gzip"], "JITTER": 0.0, "KEEP_S": keep_s}) as site:
+        paths = [f"/other/{number}" for number in range(others)] + [path] * 3
+        for each in dict.fromkeys(paths):
+            site.view(each, view)
+        answers = [site.get(each, **fields) for each in paths]
         numbers = site.engine.numbers()
         kept = [
-            (value.entry.tags, value.entry.flags, value.entry.vary, value.entry.route, value.entry.headers)
-            for _, value, _ in site.engine.memory
+            (key, replace(value.entry, render_s=0.0), value.offered, charge)
+            for key, value, charge in site.engine.memory
             if isinstance(value, Held)
         ]
         assert site.engine.making == {}
@@ -122,6 +149,28 @@ def test_short_way_comes_to_what_a_visit_comes_to(
     assert ways[0], "the short way was not taken"
     monkeypatch.setattr(wsgi, "begin", lambda *_: None)
     assert shortly == told(VIEWS[name], path, ASKED[asked])
+
+
+@pytest.mark.parametrize("keep_s", [0.0, 60.0])
+@pytest.mark.parametrize("asked", ASKED)
+@pytest.mark.parametrize("name", VIEWS)
+def test_pages_whose_head_is_known_are_kept_as_by_a_visit(
+    name: str, asked: str, keep_s: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    known: list[bool] = []
+    kept = Plain.keep_known
+
+    def keeping(*arguments: Any) -> Any:
+        head = kept(*arguments)
+        known.append(head is not None)
+        return head
+
+    monkeypatch.setattr(Plain, "keep_known", keeping)
+    shortly = told(VIEWS[name], "/page?a=1&utm_source=x", ASKED[asked], others=3, keep_s=keep_s)
+    if name in ALIKE and (name, asked) != ("varies by cookie", "with a session"):
+        assert any(known), "no head was known"
+    monkeypatch.setattr(wsgi, "begin", lambda *_: None)
+    assert shortly == told(VIEWS[name], "/page?a=1&utm_source=x", ASKED[asked], others=3, keep_s=keep_s)
 
 
 def test_what_a_purge_meets_while_it_is_made_is_not_used_after_it() -> None:

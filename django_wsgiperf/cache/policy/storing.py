@@ -102,7 +102,7 @@ _SILENT: Final = frozenset(
 """Fields, as they are mostly spelled, that say nothing of whether a response without any lifetime is stored."""
 _COOKIE_FIELDS: Final = ("set-cookie", "set-cookie2")
 _WITHOUT_BODY: Final = frozenset({204, 205})
-_NEVER_STORED: Final = HOP_BY_HOP | {
+NEVER_STORED: Final = HOP_BY_HOP | {
     *("age", "cache-status", "set-cookie", "set-cookie2", "cache-group-invalidation"),
     # Of this one exchange: our own middleware adds them.
     *("x-request-id", "server-timing"),
@@ -363,7 +363,7 @@ def has_validator(reading: Reading) -> bool:
 def storable(headers: Headers, reading: Reading, now: float) -> tuple[tuple[str, str], ...]:
     """What of a head is stored (RFC 9111, 3.1): not what is of one connection, of this one exchange, or set apart by
     `private` or `no-cache`. A Date that is missing or cannot be read is put right (RFC 9110, 6.6.1)."""
-    directives, dropped = reading.directives, _NEVER_STORED
+    directives, dropped = reading.directives, NEVER_STORED
     connection = reading.fields.get("connection")
     if connection is not None or directives.private_fields or directives.no_cache_fields:
         named = (name.lower() for name in split_list(connection or ""))

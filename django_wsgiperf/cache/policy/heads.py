@@ -1,0 +1,185 @@
+"""What was decided of one response holds for all that have the same head: so it is remembered, and decided once.
+
+The responses of a route mostly differ in a few fields that hardly ever have a say, and in their bodies. Where one of
+these has a say, or the time has, nothing is remembered. Nothing here knows a rule: reading.py and storing.py do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from django_wsgiperf.cache.messages import NO_ANNOTATION, Annotation, Headers, Request, Response
+
+from .reading import Reading, read
+from .reasons import Reason
+from .rules import HEURISTIC_STATUSES, Rules
+from .storing import NEVER_STORED, Decision, plan, refused_by_head
+
+Pairs = tuple[tuple[str, str], ...]
+
+_LENGTH: Final = "Content-Length"
+_UNSTORED: Final = frozenset({"X-Request-ID", "Server-Timing"})
+_VALIDATORS: Final = frozenset({"ETag", "Last-Modified"})
+_VARYING: Final = frozenset({_LENGTH, "Expires"}) | _VALIDATORS | _UNSTORED
+"""Fields, as they are mostly spelled, whose values differ among responses that are alike otherwise."""
+_NEVER_REMEMBERED: Final = frozenset(
+    {
+        # Each of its own moment, or for the shelf to know.
+        *("date", "age", "no-vary-search"),
+        # What sets fields apart by their names.
+        "connection",
+        *(name.lower() for name in _VARYING),
+    }
+)
+_MAX_HEADS: Final = 512
+_MAX_CHARS: Final = 4_096
+
+_ASKED: Final = Request("GET", "http", "", "/", "", {})
+
+
+@dataclass(slots=True)
+class Judgement:
+    """Of all responses with one head. Nobody changes it."""
+
+    reason: Reason | None
+    """Why they are not stored; None where nothing in their heads is against it."""
+    unless: frozenset[str]
+    """Not of those that have one of these fields besides."""
+    decision: Decision
+    """What follows where they are stored. Its `headers` are none, its age is 0, its tags are the groups alone."""
+    unstored: frozenset[str]
+    """Fields, as they are spelled, that are not kept."""
+    encoding: str | None
+    is_compressible: bool
+    """As far as the head has a say."""
+    has_vary: bool
+    chars: int
+    """Of what they have in common, with four for each line."""
+
+
+@dataclass(slots=True)
+class Known:
+    """A response whose head is known: the judgement, and in what it differs from the others."""
+
+    judgement: Judgement
+    varying: Mapping[str, str]
+
+    def fits(self, body_bytes: int, rules: Rules) -> bool:
+        """Whether nothing is against its form, as refused_by_form() has it."""
+        chars = self.judgement.chars
+        for name, value in self.varying.items():
+            if not value.isprintable():
+                return False
+            chars += len(name) + len(value) + 4
+        return (
+            body_bytes <= rules.max_body_bytes
+            and chars <= rules.max_head_bytes
+            and self.varying.get(_LENGTH, str(body_bytes)) == str(body_bytes)
+        )
+
+    def stored(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+        """What of its head is kept, but for Date."""
+        unstored = self.judgement.unstored
+        return [pair for pair in headers if pair[0] not in unstored]
+
+
+class Heads:
+    """At most 512 heads. Threads that race decide the same; when there are too many it begins anew."""
+
+    __slots__ = ("_is_worthwhile", "_judgements", "_rules", "_seen")
+
+    def __init__(self, rules: Rules, is_worthwhile: Callable[[Headers], bool]) -> None:
+        self._rules = rules
+        self._is_worthwhile = is_worthwhile
+        """Whether a body with such a head gains by a content coding."""
+        self._judgements: dict[Any, Judgement | None] = {}
+        # Heads that never come again, with a nonce or a cookie, are not worth to be judged for others.
+        self._seen: dict[int, None] = {}
+
+    def __len__(self) -> int:
+        return len(self._judgements)
+
+    def known(
+        self, status: int, headers: list[tuple[str, str]], private: bool, cookies: str, annotation: Annotation
+    ) -> Known | None:
+        """What is known of the answer, without signals, to a plain GET with these cookies; None where it has to be
+        judged by itself. `private`: it has one of `private_cookies`."""
+        common = tuple([pair for pair in headers if pair[0] not in _VARYING])
+        varying = {} if len(common) == len(headers) else {name: value for name, value in headers if name in _VARYING}
+        key: Any = (status, private, common)
+        if annotation is not NO_ANNOTATION:
+            key = (*key, annotation.never, annotation.lifetime_s, annotation.swr_s, annotation.sie_s)
+            key = (*key, annotation.keep_s, annotation.vary_cookies, annotation.raw_language)
+        judgement = self._judgements.get(key)
+        if judgement is None:
+            if key in self._judgements or not self._is_seen(key, common):
+                return None
+            judgement = self._judge(status, common, cookies, annotation)
+            if len(self._judgements) >= _MAX_HEADS:
+                self._judgements.clear()
+            self._judgements[key] = judgement
+            if judgement is None:
+                return None
+        if len(common) + len(varying) != len(headers) or not judgement.unless.isdisjoint(varying):
+            return None
+        return Known(judgement, varying)
+
+    def _is_seen(self, key: Any, common: Pairs) -> bool:
+        """Whether there was such a head before."""
+        number = hash(key)
+        if number in self._seen:
+            return sum(len(name) + len(value) for name, value in common) <= _MAX_CHARS
+        if len(self._seen) >= _MAX_HEADS:
+            self._seen.clear()
+        self._seen[number] = None
+        return False
+
+    def _judge(self, status: int, common: Pairs, cookies: str, annotation: Annotation) -> Judgement | None:
+        rules = self._rules
+        if annotation.tags:
+            annotation = replace(annotation, tags=())
+        reading = read(common, rules)
+        directives = reading.directives
+        if rules.heuristic or not _NEVER_REMEMBERED.isdisjoint(reading.fields):
+            return None
+        if directives.private_fields or directives.no_cache_fields or not _is_printable(common):
+            return None
+        reason = refused_by_head(status, reading, cookies, rules, annotation=annotation)
+        response = Response(status, "", common, None)
+        decision = plan(_ASKED, response, reading, 0.0, rules=rules, annotation=annotation)
+        if reason is None and not decision.store:
+            return None
+        decision.headers = ()
+        return Judgement(
+            reason,
+            self._unless(status, reading, annotation),
+            decision,
+            _UNSTORED.union(name for name, _ in common if name.lower() in NEVER_STORED),
+            reading.fields.get("content-encoding"),
+            self._is_worthwhile(common),
+            "vary" in reading.fields,
+            sum(len(name) + len(value) + 4 for name, value in common),
+        )
+
+    def _unless(self, status: int, reading: Reading, annotation: Annotation) -> frozenset[str]:
+        """The fields that would have a say."""
+        rules, directives = self._rules, reading.directives
+        unless: set[str] = set()
+        has_lifetime = annotation.lifetime_s is not None and status in HEURISTIC_STATUSES
+        if not (
+            has_lifetime
+            or reading.targeted
+            or directives.no_cache
+            or directives.max_age is not None
+            or directives.s_maxage is not None
+        ):
+            unless.add("Expires")
+        if rules.keep_s > 0 or (annotation.keep_s or 0) > 0 or (directives.no_cache and rules.store_no_cache):
+            unless |= _VALIDATORS
+        return frozenset(unless)
+
+
+def _is_printable(common: Pairs) -> bool:
+    return all(name.isprintable() and value.isprintable() for name, value in common)
