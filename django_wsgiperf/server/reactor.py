@@ -70,6 +70,8 @@ class Reactor:
         self.on_sweep: Callable[[], None] | None = None
         """Called by the leader about every quarter of a second, and after sweep_soon()."""
         self.sharing: Sharing | None = None
+        self.resting = 0
+        """How many connections had not asked for anything for a while, when they were last counted."""
         self.found = 0
         """How many sockets had something to tell when poll() last asked."""
         self.surplus = 0
@@ -245,7 +247,7 @@ class Reactor:
         """Give the exchange in `slot` a thread of its own beside the pool; False when too many have one."""
         if slot.detached:
             return True
-        if sum(other.detached for other in self.pool.slots) >= self.settings.max_streams:
+        if sum(other.detached and not other.aside for other in self.pool.slots) >= self.settings.max_streams:
             return False
         self.pool.detach(slot)
         return True

@@ -27,8 +27,8 @@ TIMEOUTS = ("header", "body", "write", "keepalive", "request", "handshake")
 """The keys of ReactorStatistics.shed and .timeouts."""
 
 _STATUS = ("state", "pid", "age", "retiring", "started_s", "seen_s", "polled_ms", "open", "full", "pressure")
-"""`open` (connections), `full` (no free thread) and `pressure` (sharing.py) are written at each turn of the reactor,
-the others each second."""
+"""`open` (active connections), `full` (no free thread) and `pressure` are sharing.py's, and written at each turn of the
+reactor, the others each second."""
 GAUGES = (
     "threads",
     "busy",
@@ -215,7 +215,9 @@ class Scoreboard:
         """Every living worker's last published numbers, by name, with its `row`, and its `state` as a word."""
         rows: list[dict[str, Any]] = []
         for row in self.living():
-            values: dict[str, Any] = {name: self.get(row, name) for name in _NAMES if name not in ("open", "full")}
+            values: dict[str, Any] = {
+                name: self.get(row, name) for name in _NAMES if name not in ("open", "full", "pressure")
+            }
             values["state"] = STATE_NAMES[values["state"]]
             rows.append({"row": row, **values})
         return rows

@@ -88,7 +88,7 @@ class Sharing:
     def before_poll(self, reactor: Reactor, timeout_s: float) -> float:
         """Tell the others how much there is to do here, and listen or not; how long to poll at most, in seconds."""
         words = self._words
-        mine = len(reactor.connections)
+        mine = _active(reactor)
         is_full = not reactor.pool.has_free_slot
         # When a request ended last, plus one: 0 is for having a free thread.
         stalled = reactor.finished_at_ns // 1_000_000 + 1 if is_full else 0
@@ -118,7 +118,7 @@ class Sharing:
     def allowance(self, reactor: Reactor, most: int) -> int:
         """How many connections may be accepted in a row, from 1 to `most`."""
         least = self._least()
-        mine = len(reactor.connections)
+        mine = _active(reactor)
         # The others may be slower than the clients are patient: each yield in vain doubles what is taken after it.
         return min(most, max(least + _slack(mine) - mine, 1 << min(self._in_vain, 16)))
 
@@ -143,12 +143,17 @@ class Sharing:
         reactor.surplus = surplus
 
     def _least(self) -> int:
-        """The connections of the least loaded other worker that has a free thread."""
+        """The active connections of the least loaded other worker that has a free thread."""
         words, least = self._words, _NOBODY
         for open_at, full_at, _ in self._peers:
             if not words[full_at] and words[open_at] < least:
                 least = words[open_at]
         return least
+
+
+def _active(reactor: Reactor) -> int:
+    """The connections that are at work or have just come: thousands may rest beside them, and are no load."""
+    return max(0, len(reactor.connections) - reactor.resting)
 
 
 def _slack(connections: int) -> int:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 _NEWCOMER_S = 0.3
 """A client that has connected and not asked yet is about to: so long it gets at least, however little idle ones get."""
+_RESTING_S = 1.0
+"""A connection that was answered so long ago, and has not asked again, counts as no load."""
 
 
 class Timers:
@@ -39,6 +41,10 @@ class Timers:
                 if connection.idle:
                     end = soon if connection.served else max(soon, now + _NEWCOMER_S)
                     connection.deadline = min(connection.deadline, end)
+        if reactor.sharing is not None:
+            # A deadline is set anew with each answer, so it tells how old the last one is.
+            answered = now + reactor.keepalive_s - _RESTING_S
+            reactor.resting = sum(c.deadline < answered for c in reactor.connections.values())
         for connection in [c for c in reactor.connections.values() if c.deadline < now]:
             self._expire(connection)
 

@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 
 from django_wsgiperf.server import sharing
+from django_wsgiperf.server.connection import NEVER
 from django_wsgiperf.server.scoreboard import SERVING, Scoreboard
 from django_wsgiperf.server.sharing import Sharing
+from django_wsgiperf.server.timers import Timers
 
 from .processes import Serve, eventually, get, stats, workers
 
@@ -59,6 +61,7 @@ class Side:
             statistics=SimpleNamespace(accepted=0),
             finished_at_ns=0,
             found=0,
+            resting=0,
             surplus=0,
             polled_at_ns=0,
             acceptor=SimpleNamespace(is_accepting=True, listen=self._listen),
@@ -204,6 +207,32 @@ def test_connections_are_sent_away_until_both_workers_have_as_much_to_do(sides: 
         sides[0].poll()
         counts = [counts[0] - sides[0].reactor.surplus, counts[1] + sides[0].reactor.surplus]
     assert 14 <= counts[1] <= 18
+
+
+def test_resting_connections_are_no_load(sides: list[Side], clock: Clock) -> None:
+    resting, other = sides
+    resting.reactor.connections.update(dict.fromkeys(range(5000)))
+    other.reactor.connections.update(dict.fromkeys(range(10)))
+    resting.reactor.resting = 4998
+    other.poll(), resting.poll()
+    assert other.accept(1) == 1
+    other.poll()
+    assert not other.listens, "it has more to do than the one with thousands that rest"
+    resting.accept(1), resting.poll()
+    assert resting.listens
+
+
+def test_a_connection_rests_a_second_after_its_last_answer() -> None:
+    now, keepalive_s = 1000.0, 75.0
+    deadlines = [NEVER, now + 10, now + keepalive_s, now + keepalive_s - 0.9, now + keepalive_s - 1.1, now + 1]
+    reactor: Any = SimpleNamespace(
+        connections={n: SimpleNamespace(deadline=deadline) for n, deadline in enumerate(deadlines)},
+        keepalive_s=keepalive_s,
+        sharing=object(),
+        resting=0,
+    )
+    Timers(reactor).sweep(now)
+    assert reactor.resting == 3
 
 
 def test_real_worker_sends_connections_to_one_that_has_time_again(serve: Start) -> None:
