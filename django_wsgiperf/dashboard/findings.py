@@ -47,6 +47,7 @@ RULES: Final[tuple[Rule, ...]] = (
     requests.clients_leave,
     capacity.version_skew,
     capacity.stale_processes,
+    upkeep.unread_rows,
     upkeep.too_many_routes,
     requests.nothing_measured,
 )

@@ -36,6 +36,9 @@ class Overhead:
 
     pending: int
     dropped: int
+    damaged: int
+    newer: int
+    """Rows of the store that it passed over."""
     records: int
     per_record_s: float | None
     core_share: float | None
@@ -71,6 +74,8 @@ def overhead(pipeline: Mapping[str, object], uptime_s: float, now_s: float) -> O
     return Overhead(
         integer(pipeline.get("pending")),
         integer(pipeline.get("dropped")),
+        integer(pipeline.get("damaged")),
+        integer(pipeline.get("newer")),
         records,
         cpu / records if records else None,
         cpu / uptime_s if uptime_s > 0 else None,

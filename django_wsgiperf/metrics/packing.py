@@ -11,6 +11,9 @@ import zlib
 from typing import Any, Final
 
 VERSION: Final = 1
+"""Of what is written. Raise it when processes of this version would read what is written then as something else."""
+OLDEST: Final = 1
+"""Versions from this one on are read."""
 _MAX_BYTES: Final = 64 << 20
 """Of anything unpacked: what claims to be more is damaged."""
 NOT_READ: Final = (
@@ -46,7 +49,7 @@ def unpack(data: bytes | memoryview) -> bytes:
         raise Unreadable("nothing is there")
     if data[0] > VERSION:
         raise Newer(f"version {data[0]}, this is {VERSION}")
-    if data[0] != VERSION:
+    if data[0] < OLDEST:
         raise Unreadable(f"there is no version {data[0]}")
     inflater = zlib.decompressobj()
     try:

@@ -21,6 +21,9 @@ PAGE_CACHE: Final = "page_cache"
 """Asked at each report: Engine.numbers()."""
 INTERRUPT: Final = "interrupt"
 """Told a key of a running request: whether it could be interrupted."""
+ASIDE: Final = "aside"
+"""Told by a thread that runs a request and is about to wait for another: whether the server has put another thread in
+its place, so that it may."""
 SLOTS: Final = "slots"
 """Asked by the live view: `{thread id: (slot, whether it can be interrupted)}` of threads that run a request."""
 

@@ -6,7 +6,6 @@ it, so that thirty days are some fifty rows. Rows that finer levels have not pas
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
@@ -18,11 +17,10 @@ from .results import PERIODS
 from .rollup import retention_s, samples_retention_s
 from .stores.base import LEVELS, Extent, Row, Store
 from .tally import Cell, SampleData, Tally
+from .unread import Unread
 
 if TYPE_CHECKING:
     from django_wsgiperf.conf import MetricsSettings
-
-logger = logging.getLogger("django_wsgiperf.metrics")
 
 _STEPS: Final = {"15m": 60, "1h": 60, "6h": 300, "24h": 600, "7d": 7200, "30d": 21600}
 MAX_REMEMBERED: Final = 24 << 20
@@ -111,12 +109,13 @@ class Summary:
 class Reader:
     """Reads and decodes. `_lock` guards what is remembered; decoded rows are shared, and nobody changes them."""
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, unread: Unread | None = None) -> None:
+        """Rows that cannot be read are noted on `unread`."""
         self.store = store
+        self._unread = unread or Unread()
         self._lock = threading.Lock()
         self._known: OrderedDict[tuple[Any, ...], tuple[int, Any]] = OrderedDict()
         self._bytes = 0
-        self._warned = False
 
     def summaries(self, extents: list[Extent], host: str = "") -> Iterator[Summary]:
         """Of all rows, without their routes."""
@@ -141,7 +140,7 @@ class Reader:
             try:
                 samples = payload.Samples(row.samples)
             except payload.Unreadable as error:
-                self._warn(row, error)
+                self._unread.note(row, error)
                 continue
             for place, (id, at_s, route, ns) in enumerate(samples.heads()):
                 if wanted(id, at_s, route):
@@ -152,7 +151,7 @@ class Reader:
             try:
                 full.append(samples.full(place))
             except payload.Unreadable as error:
-                self._warn(row, error)
+                self._unread.note(row, error)
         return full
 
     def _decoded(self, row: Row, part: str, data: bytes, decode: Any) -> Any:
@@ -166,7 +165,7 @@ class Reader:
         try:
             size, found = decode(data)
         except payload.Unreadable as error:
-            self._warn(row, error)
+            self._unread.note(row, error)
             return None
         if row.level and row.version:  # Those of processes change with every writing.
             with self._lock:
@@ -176,11 +175,6 @@ class Reader:
                 while self._bytes > MAX_REMEMBERED:
                     self._bytes -= self._known.popitem(last=False)[1][0]
         return found
-
-    def _warn(self, row: Row, error: Exception) -> None:
-        if not self._warned:
-            self._warned = True
-            logger.warning("Metrics of %s at %d cannot be read, others may follow: %s", row.owner, row.start, error)
 
 
 def _summary(data: bytes) -> tuple[int, tuple[Tally, Cell]]:

@@ -19,6 +19,7 @@ from . import payload, samples
 from .histogram import Histogram
 from .stores.base import LEVELS, Row, Store
 from .tally import OTHER, SampleData, Tally
+from .unread import Unread
 
 if TYPE_CHECKING:
     from django_wsgiperf.conf import MetricsSettings
@@ -58,11 +59,13 @@ def samples_retention_s(settings: MetricsSettings, level: int) -> int:
     return min(retention_s(settings, level), {600: 26 * 3600, 7200: 15 * 86400}.get(level, 1 << 40))
 
 
-def run(store: Store, settings: MetricsSettings, *, owner: str, now_s: int) -> bool:
-    """Do what is to be done, for a few seconds at most; False when another process does. Raises StoreError."""
+def run(store: Store, settings: MetricsSettings, *, owner: str, now_s: int, unread: Unread | None = None) -> bool:
+    """Do what is to be done, for a few seconds at most; False when another process does. Raises StoreError.
+
+    What cannot be read is noted on `unread`."""
     if not store.lease("rollup", owner, now_s, _LEASE_S):
         return False
-    work = _RollUp(store, settings, now_s)
+    work = _RollUp(store, settings, now_s, unread)
     work.roll_up()
     work.trim()
     return True
@@ -81,8 +84,9 @@ class _Leave(Exception):
 
 
 class _RollUp:
-    def __init__(self, store: Store, settings: MetricsSettings, now_s: int) -> None:
+    def __init__(self, store: Store, settings: MetricsSettings, now_s: int, unread: Unread | None = None) -> None:
         self._store = store
+        self._unread = unread or Unread()
         self._settings = settings
         self._now_s = now_s
         self._ends = time.monotonic() + _BUDGET_S
@@ -90,30 +94,48 @@ class _RollUp:
         self._max_routes = settings.max_routes + 1
 
     def roll_up(self) -> None:
-        store, now = self._store, self._now_s
-        self._fold(0, store.unrolled(0, now - SETTLED_S - 60, _ROWS, closed=True))
-        self._fold(0, store.unrolled(0, now - GIVEN_UP_S - 60, _ROWS, closed=False))
+        now = self._now_s
+        self._roll(0, now - SETTLED_S - 60, closed=True)
+        self._roll(0, now - GIVEN_UP_S - 60, closed=False)
         for level in LEVELS[1:-1]:
             span = _NEXT[level]
-            self._fold(level, store.unrolled(level, (now - 2 * SETTLED_S) // span * span, _ROWS, closed=True))
+            self._roll(level, (now - 2 * SETTLED_S) // span * span, closed=True)
 
-    def _fold(self, level: int, rows: Iterable[Row]) -> None:
-        span = _NEXT[level]
+    def _roll(self, level: int, before: int, *, closed: bool) -> None:
+        """Roll up a portion. Where one has rows that are left to a newer version, the next comes too: else so many of
+        them would stand in the way of all others."""
+        left = 0
+        while True:
+            rows = self._store.unrolled(level, before, _ROWS, closed=closed, skip=left)
+            found = self._fold(level, rows)
+            left += found
+            if not found or len(rows) < _ROWS or time.monotonic() >= self._ends:
+                return
+
+    def _fold(self, level: int, rows: Iterable[Row]) -> int:
+        """Roll up what is to be; how many were left to a newer version."""
+        span, left = _NEXT[level], 0
         groups: dict[tuple[int, str], list[Row]] = {}
         for row in rows:
             groups.setdefault((row.start // span * span, row.host), []).append(row)
         for (start, host), group in groups.items():
             if time.monotonic() >= self._ends:
-                return  # The next turn goes on.
+                return left  # The next turn goes on.
+            if self._unread.is_newer((span, start, host)):
+                left += len(group)
+                continue
             delta, taken = self._sum(group)
+            left += len(group) - len(taken)
             if not taken:
                 continue
             try:
                 put = self._plan(span, start, host, delta)
             except _Leave:
+                left += len(taken)
                 continue
             if not self._store.fold(put, taken):
                 logger.debug("Another process has changed what was to be rolled up of %s at %d", host, start)
+        return left
 
     def _sum(self, rows: Iterable[Row]) -> tuple[_Delta, list[Row]]:
         """The sum of rows, and which of them are in it."""
@@ -121,10 +143,12 @@ class _RollUp:
         for row in rows:
             try:
                 self._add(delta, row)
-            except payload.Newer:
+            except payload.Newer as error:
+                self._unread.note(row, error)
                 continue
             except payload.Unreadable as error:
                 # To keep it would mean to stumble over it for ever.
+                self._unread.note(row, error)
                 logger.warning("Metrics of %s at %d cannot be read and are lost: %s", row.owner, row.start, error)
             taken.append(row)
         return delta, taken
@@ -160,9 +184,11 @@ class _RollUp:
         if row.version:
             try:
                 self._add(both, row)
-            except payload.Newer:
+            except payload.Newer as error:
+                self._unread.note(row, error)
                 raise _Leave from None
             except payload.Unreadable as error:
+                self._unread.note(row, error)
                 logger.warning("Metrics of %s at %d cannot be read and are lost: %s", row.owner, row.start, error)
         both.tally.merge(delta.tally, self._max_routes)
         if row.level > 60:

@@ -24,6 +24,7 @@ from .record import Record, current
 from .reports import report_of
 from .stores.base import Store, StoreError
 from .tally import OTHER, Tally
+from .unread import Unread
 from .writer import Writer
 
 logger = logging.getLogger("django_wsgiperf.metrics")
@@ -131,6 +132,7 @@ class Worker:
         self._last_flush_s = 0.0
         self._last_error = ""
         self._rollup_error = ""
+        self._unread = Unread()
         self._cpu_ns = 0
 
     # -- the request path
@@ -382,7 +384,7 @@ class Worker:
         """What reads the store, and remembers what it has decoded. Raises StoreError."""
         with self._opening:
             if self._reader is None:
-                self._reader = Reader(self.store())
+                self._reader = Reader(self.store(), self._unread)
             return self._reader
 
     def _roll_up(self, now: float) -> None:
@@ -390,7 +392,8 @@ class Worker:
             return
         self._next_rollup = now + _ROLLUP_S * random.uniform(0.9, 1.1)
         try:
-            rollup.run(self.store(), self.settings, owner=self.instance, now_s=int(self._clock()))
+            now_s = int(self._clock())
+            rollup.run(self.store(), self.settings, owner=self.instance, now_s=now_s, unread=self._unread)
             self._rollup_error = ""
         except StoreError as error:
             # Whoever is next goes on. What was written is read all the same.
@@ -442,6 +445,8 @@ class Worker:
             "pending": len(self._records) + len(self._hits),
             "dropped": self._dropped,
             "given_up": self._writer.given_up,
+            "damaged": self._unread.damaged,
+            "newer": self._unread.newer,
             "minutes": self._writer.waiting,
             "records": self._aggregator.records,
             "routes": len(self._aggregator.routes),

@@ -219,6 +219,15 @@ class TestUpkeep:
         live = LiveFactory(processes=tuple(ProcessFactory.build_batch(2, pipeline={"dropped": 5})))
         assert "10 requests" in one(upkeep.dropped_records, facts(live=live)).detail
 
+    def test_damaged_and_newer_rows_are_not_summed_over_processes_that_met_the_same(self) -> None:
+        pipeline = {"damaged": 2, "newer": 1}
+        live = LiveFactory(processes=tuple(ProcessFactory.build_batch(2, pipeline=pipeline)))
+        damaged, newer = upkeep.unread_rows(facts(live=live))
+        assert (damaged.level, damaged.detail) == (Level.WARNING, "2 rows could not be read and are in no number.")
+        assert newer.level == Level.INFO
+        assert "1 row that" in newer.detail
+        assert none(upkeep.unread_rows, facts())
+
     def test_measurements_that_cannot_be_written(self) -> None:
         live = LiveFactory(processes=(ProcessFactory(pipeline={"last_error": "disk full", "dropped": 0}),))
         assert one(upkeep.dropped_records, facts(live=live)).detail == "disk full"

@@ -91,7 +91,8 @@ class TestPools:
 class TestProcesses:
     def test_overhead_is_by_request_and_by_core(self) -> None:
         told = {"aggregate_cpu_s": 2.0, "records": 1000, "last_flush_s": NOW - 4, "pending": 3, "dropped": 1}
-        found = processes.overhead(told, 400.0, NOW)
+        found = processes.overhead({**told, "damaged": 2, "newer": 4}, 400.0, NOW)
+        assert (found.pending, found.dropped, found.damaged, found.newer) == (3, 1, 2, 4)
         assert (found.per_record_s, found.core_share, found.last_flush) == (0.002, 0.005, "4 s")
 
     def test_process_without_a_release_does_not_differ(self) -> None:

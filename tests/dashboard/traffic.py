@@ -178,10 +178,12 @@ class Traffic:
                 use.execute_ns += took
                 use.queries += 1
                 use.rows += chance.randrange(1, 30)
-                known = record.queries.setdefault(sql, [0, 0, ""])
-                known[0] += 1
-                known[1] += took
-                known[2] = "shop/api.py:57 in books" if sql == STOCK else "shop/browse.py:31 in shelf"
+                if sql in record.queries:
+                    record.queries[sql][0] += 1
+                    record.queries[sql][1] += took
+                else:
+                    record.add_statement(sql, took)
+                record.queries[sql][2] = "shop/api.py:57 in books" if sql == STOCK else "shop/browse.py:31 in shelf"
                 yield sql, took, "db"
         if kind.cache:
             cached = record.cached("default")

@@ -300,6 +300,7 @@ def test_damaged_row_costs_itself_alone_and_is_told_once(site: Site, caplog: pyt
         assert query.routes("1h", now=NOW)[0].totals.requests == 2
         assert len(query.samples("1h", now=NOW)) == 2
     assert caplog.text.count("cannot be read") == 1
+    assert pipeline.status()["damaged"] == 1
 
 
 def damaged_detail(detail: bytes, **sums: str) -> bytes:
@@ -335,6 +336,7 @@ def test_row_of_a_newer_version_is_passed_over(site: Site) -> None:
     site.store.write([replace(row, owner="new:1:aa", summary=newer, detail=newer, samples=newer)])
     assert query.overview("1h", now=NOW).totals.requests == 1
     assert len(query.routes("1h", now=NOW)) == 1
+    assert (pipeline.status()["newer"], pipeline.status()["damaged"]) == (1, 0)
 
 
 def test_decoded_rows_are_remembered_within_bounds(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,9 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from django_wsgiperf.conf import MetricsSettings
-from django_wsgiperf.metrics import payload, rollup
+from django_wsgiperf.metrics import packing, payload, rollup
+from django_wsgiperf.metrics.reading import Reader
 from django_wsgiperf.metrics.stores.base import LEVELS, Extent, Report, Row, Store, StoreError
 from django_wsgiperf.metrics.stores.memory import MemoryStore
+from django_wsgiperf.metrics.unread import Unread
 
 from .conftest import Open
 from .making import MS, NOON, record, requests_in, tally_of
@@ -288,6 +290,58 @@ def test_row_of_a_newer_version_is_left_to_it(newer: str) -> None:
     before = store.at(0, NOON), store.at(60, NOON)
     run(store, NOON + 200)
     assert (store.at(0, NOON), store.at(60, NOON)) == before
+
+
+def test_many_rows_of_a_newer_version_hold_up_no_others(store: Store, caplog: pytest.LogCaptureFixture) -> None:
+    """New and old processes write to one store while a release goes round, and also after a step back."""
+    later = bytes((payload.VERSION + 1,)) + b"?"
+    kept = [replace(minute(owner=f"new:{n}:aa", host="new"), summary=later, detail=later) for n in range(450)]
+    store.write([*kept, *(minute(NOON + 60, owner=f"old:{n}:aa", host="old") for n in range(3))])
+    unread = Unread()
+    for seconds in (300, 400):
+        assert rollup.run(store, SETTINGS, owner="me", now_s=NOON + seconds, unread=unread)
+    assert [(row.owner, counted(row)) for row in rows(store, 60)] == [("old", 3)]
+    left = {row.owner for row in rows(store, 0) if not row.rolled}
+    assert left == {row.owner for row in kept}
+    assert (unread.newer, unread.damaged) == (450, 0)
+    assert caplog.text.count("newer django-wsgiperf") == 1
+
+
+def test_sums_of_a_newer_version_hold_up_no_others(store: Store) -> None:
+    later = bytes((payload.VERSION + 1,)) + b"?"
+    starts = [NOON - 60 * n for n in range(210)]
+    store.fold([Row(60, start, "new", "new", closed=True, summary=later, detail=later) for start in starts], [])
+    store.write([minute(start, owner="new:1:aa", host="new") for start in starts])
+    store.write([minute(NOON + 60, host="old")])
+    unread = Unread()
+    # On a slow machine one turn's time may end before.
+    for n in range(20):
+        rollup.run(store, SETTINGS, owner="me", now_s=NOON + 300 + n, unread=unread)
+        if found := [row.owner for row in rows(store, 60) if row.start == NOON + 60]:
+            break
+    assert found == ["old"]
+
+
+def test_newer_version_rolls_up_what_older_ones_wrote(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.write([minute(owner="one:1:aa", number=2)])
+    run(store, NOON + 160)
+    store.write([minute(owner="one:2:aa", number=3)])
+    monkeypatch.setattr(packing, "VERSION", payload.VERSION + 1)
+    run(store, NOON + 240)
+    (row,) = rows(store, 60)
+    assert counted(row) == 5
+    assert row.summary[0] == row.detail[0] == packing.VERSION
+    assert requests_in(store) == 5
+
+
+def test_damaged_rows_are_counted_once_each() -> None:
+    store, unread = MemoryStore(), Unread()
+    store.write([replace(minute(owner=f"one:{n}:aa"), detail=b"\x01damaged") for n in range(3)])
+    for _ in range(2):
+        reader = Reader(store, unread)
+        assert list(reader.details([Extent(60, 0, 1 << 40)])) == []
+    rollup.run(store, SETTINGS, owner="me", now_s=NOON + 200, unread=unread)
+    assert (unread.damaged, unread.newer) == (3, 0)
 
 
 def test_slowest_are_kept_at_every_level_and_the_rest_is_not() -> None:

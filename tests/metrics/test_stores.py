@@ -211,6 +211,8 @@ def test_unrolled_are_told_oldest_first_and_by_whether_they_are_closed(store: St
     store.fold([], [rows[0]])
     assert store.unrolled(0, NOON + 300, 10, closed=True) == [rows[2], rows[4]]
     assert store.unrolled(0, NOON + 300, 1, closed=True) == [rows[2]]
+    assert store.unrolled(0, NOON + 300, 1, closed=True, skip=1) == [rows[4]]
+    assert store.unrolled(0, NOON + 300, 9, closed=True, skip=2) == []
     assert store.unrolled(0, NOON + 300, 10, closed=False) == [rows[1], rows[3]]
     assert store.unrolled(60, NOON + 300, 10, closed=True) == []
 

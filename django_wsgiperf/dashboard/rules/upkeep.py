@@ -60,6 +60,40 @@ def dropped_records(facts: Facts) -> Iterator[Finding]:
         )
 
 
+def unread_rows(facts: Facts) -> Iterator[Finding]:
+    # Processes meet the same rows: the sum of their numbers would count them several times.
+    damaged = max((integer(process.pipeline.get("damaged")) for process in facts.live.processes), default=0)
+    if damaged:
+        yield Finding(
+            Level.WARNING,
+            "damaged",
+            _("Stored measurements are damaged"),
+            ngettext(
+                "%(count)s row could not be read and is in no number.",
+                "%(count)s rows could not be read and are in no number.",
+                damaged,
+            )
+            % {"count": formats.number(damaged)},
+            _("The log django_wsgiperf.metrics says of which process and time. See what else writes to the store."),
+            "settings",
+        )
+    newer = max((integer(process.pipeline.get("newer")) for process in facts.live.processes), default=0)
+    if newer:
+        yield Finding(
+            Level.INFO,
+            "newer",
+            _("Measurements of a newer version are kept and not shown"),
+            ngettext(
+                "A process of an older version has met %(count)s row that it cannot read.",
+                "A process of an older version has met %(count)s rows that it cannot read.",
+                newer,
+            )
+            % {"count": formats.number(newer)},
+            _("They count again when all processes run the newer version."),
+            "live",
+        )
+
+
 def too_many_routes(facts: Facts) -> Iterator[Finding]:
     # What two processes do not tell apart may be the same routes.
     more = max((integer(process.pipeline.get("routes_other")) for process in facts.live.processes), default=0)

@@ -80,8 +80,9 @@ class Store(Protocol):
         """The rows of all extents, each once, of one moment."""
         ...
 
-    def unrolled(self, level: int, before: int, limit: int, *, closed: bool) -> list[Row]:
-        """Rows of a level that start before that, are not rolled, and are closed or not: complete, the oldest first."""
+    def unrolled(self, level: int, before: int, limit: int, *, closed: bool, skip: int = 0) -> list[Row]:
+        """Rows of a level that start before that, are not rolled, and are closed or not: complete, the oldest first,
+        without the first `skip`."""
         ...
 
     def at(self, level: int, start: int) -> list[Row]:

@@ -66,10 +66,10 @@ class DatabaseStore:
             # One statement, and so one moment.
             return _rows(self._buckets().filter(wanted, **({"host": host} if host else {})), parts)
 
-    def unrolled(self, level: int, before: int, limit: int, *, closed: bool) -> list[Row]:
+    def unrolled(self, level: int, before: int, limit: int, *, closed: bool, skip: int = 0) -> list[Row]:
         with self._writing():
             found = self._buckets().filter(rolled=False, level=level, start__lt=before, closed=closed)
-            return _rows(found.order_by("start", "owner")[:limit], PARTS)
+            return _rows(found.order_by("start", "owner")[skip : skip + limit], PARTS)
 
     def at(self, level: int, start: int) -> list[Row]:
         with self._writing():

@@ -59,14 +59,14 @@ class MemoryStore:
             )
         ]
 
-    def unrolled(self, level: int, before: int, limit: int, *, closed: bool) -> list[Row]:
+    def unrolled(self, level: int, before: int, limit: int, *, closed: bool, skip: int = 0) -> list[Row]:
         with self._lock:
             found = [
                 row
                 for row in self._rows.values()
                 if row.level == level and not row.rolled and row.closed == closed and row.start < before
             ]
-        return sorted(found, key=lambda row: (row.start, row.owner))[:limit]
+        return sorted(found, key=lambda row: (row.start, row.owner))[skip : skip + limit]
 
     def at(self, level: int, start: int) -> list[Row]:
         with self._lock:

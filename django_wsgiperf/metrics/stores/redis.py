@@ -131,18 +131,18 @@ class RedisStore:
     def _key_of(self, level: int, member: bytes) -> bytes:
         return f"{self._prefix}row:{level}:".encode() + member
 
-    def unrolled(self, level: int, before: int, limit: int, *, closed: bool) -> list[Row]:
+    def unrolled(self, level: int, before: int, limit: int, *, closed: bool, skip: int = 0) -> list[Row]:
         with self._translated():
             found: list[Row] = []
             at = 0
-            while len(found) < limit:
+            while len(found) < skip + limit:
                 members = self._client.zrangebyscore(self._open(level), "-inf", f"({before}", at, limit)
                 rows = self._rows([(level, member) for member in members], PARTS)
                 found += [row for row in rows if row.closed == closed and not row.rolled]
                 at += limit
                 if len(members) < limit:
                     break
-            return found[:limit]
+            return found[skip : skip + limit]
 
     def at(self, level: int, start: int) -> list[Row]:
         with self._translated():
