@@ -11,12 +11,11 @@ import pytest
 
 from tests import services
 from tests.benchmarks.cache import __main__ as main
-from tests.benchmarks.cache import crowd, inprocess, nginx, purging, report
-from tests.benchmarks.cache.results import Measurement, Run
+from tests.benchmarks.cache import crowd, inprocess, nginx, purging
 from tests.benchmarks.cache.scenarios import CROWD, HITS, INPROCESS, PURGE
 from tests.benchmarks.cache.setups import LOCMEM, NGINX, ORIGIN_SETUP, REDIS, SERVE, SETUPS, SHARED
-from tests.benchmarks.cache.targets import judge
-from tests.benchmarks.common import machine
+from tests.benchmarks.common import machine, report
+from tests.benchmarks.common.results import Measurement, Remark, Run
 from tests.services import Found, Missing
 
 ABOUT = {
@@ -26,8 +25,11 @@ ABOUT = {
     "threads": 12,
     "rounds": 2,
     "seconds": 1.0,
+    "pinning": "nothing pinned to a core",
     "command": "python -m tests.benchmarks.cache",
 }
+
+BENCHMARK = main.Cache()
 
 
 def measured(scenario: str, subject: str, *values: dict[str, float]) -> list[Measurement]:
@@ -69,12 +71,16 @@ def test_only_our_setups_have_our_cache_and_only_djangos_have_djangos() -> None:
 
 
 def test_rates_are_judged_by_ratios_of_one_round(run: Run) -> None:
-    measured = {verdict.what: (verdict.measured, verdict.word) for verdict in judge(run) if verdict.scenario == HITS}
+    measured = {
+        verdict.what: (verdict.measured, verdict.word)
+        for verdict in report.judged(BENCHMARK, run)
+        if verdict.scenario == HITS
+    }
     assert list(measured.values()) == [(0.65, "met"), (20.0, "met"), (30.0, "not met"), (5.0, "met")]
 
 
 def test_the_other_targets_are_judged(run: Run) -> None:
-    judged = {(verdict.scenario, verdict.what): verdict.measured for verdict in judge(run)}
+    judged = {(verdict.scenario, verdict.what): verdict.measured for verdict in report.judged(BENCHMARK, run)}
     assert judged[CROWD, "times the page is made"] == 1
     assert judged[CROWD, "ms until all are answered"] == 240.0
     assert judged[INPROCESS, "us for a hit by the middleware"] == 85.0
@@ -84,31 +90,30 @@ def test_the_other_targets_are_judged(run: Run) -> None:
 
 def test_what_was_not_measured_is_not_judged() -> None:
     run = Run(about=ABOUT)
-    assert judge(run) == []
+    assert report.judged(BENCHMARK, run) == []
     run.measurements += rates(SERVE, 40.0)
-    assert {verdict.word for verdict in judge(run)} == {"not measured"}
+    assert {verdict.word for verdict in report.judged(BENCHMARK, run)} == {"not measured"}
 
 
 def test_the_report_shows_each_scenario_in_both_forms(run: Run) -> None:
-    run.notes.append("nginx was not measured")
-    run.failures.append("something failed")
-    text, page = report.terminal(run), report.markdown(run)
+    run.note("nginx was not measured")
+    run.fail("something failed")
+    text = report.terminal(BENCHMARK, run)
+    pages = {scenario: report.markdown(BENCHMARK, run, scenario) for scenario in run.scenarios()}
     for scenario in (HITS, CROWD, INPROCESS, PURGE):
-        assert report.TITLES[scenario] in text
-        assert f"#### {report.TITLES[scenario]}" in page
-    for shown in (text, page):
-        assert "nginx proxy_cache" in shown
-        assert "1,000,000" in shown
+        assert BENCHMARK.titles[scenario] in text
+        assert f"#### {BENCHMARK.titles[scenario]}" in pages[scenario]
+    for shown in (text, *pages.values()):
+        assert machine.line(ABOUT["machine"]) in shown
         assert "nginx was not measured" in shown
         assert "something failed" in shown
-    head, rows = report.table(run, HITS)
+    for shown in (text, pages[HITS]):
+        assert "nginx proxy_cache" in shown
+    for shown in (text, pages[PURGE]):
+        assert "1,000,000" in shown
+    head, rows = BENCHMARK.table(run, HITS)
     assert [row[0] for row in rows] == [setup.title for setup in SETUPS.values()]
     assert {len(row) for row in rows} == {len(head)}
-
-
-def test_a_run_is_read_back_as_it_was_saved(run: Run, tmp_path: Path) -> None:
-    run.save(tmp_path / "run.json")
-    assert Run.load(tmp_path / "run.json") == run
 
 
 def test_a_peer_that_is_not_here_is_noted_and_under_ci_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -119,11 +124,11 @@ def test_a_peer_that_is_not_here_is_noted_and_under_ci_a_failure(monkeypatch: py
     monkeypatch.delenv("CI", raising=False)
     run = Run(about=ABOUT)
     assert NGINX not in [setup.name for setup in main.available(list(SETUPS), run)]
-    assert run.notes == ["nginx proxy_cache was not measured: none was found"]
+    assert run.notes == [Remark("nginx proxy_cache was not measured: none was found")]
     monkeypatch.setenv("CI", "true")
     run = Run(about=ABOUT)
     main.available(list(SETUPS), run)
-    assert run.failures == ["nginx proxy_cache was not measured: none was found"]
+    assert run.failures == [Remark("nginx proxy_cache was not measured: none was found")]
 
 
 def test_nginx_keeps_to_its_folder_and_forgets_earlier_runs(tmp_path: Path) -> None:

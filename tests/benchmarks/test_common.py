@@ -12,11 +12,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.benchmarks.common import openloop, tables, wrk
+from tests.benchmarks.common import openloop, page, tables, wrk
 from tests.benchmarks.common.database import with_name
+from tests.benchmarks.common.results import Remark, Run, added, load, save
 from tests.benchmarks.common.stats import Spread, paired_ratios, percentile, schedule
 from tests.benchmarks.common.verdicts import Verdict, tally
-from tests.benchmarks.serving.results import Measurement, Run
 from tests.benchmarks.serving.targets import judge
 
 
@@ -69,15 +69,42 @@ class TestTables:
     def test_markdown_aligns_numbers_to_the_right(self) -> None:
         assert tables.markdown_table(["a", "b"], [["x", "1"]]) == "| a | b |\n| --- | ---: |\n| x | 1 |"
 
-    def test_only_the_generated_part_is_replaced(self) -> None:
-        page = "mine\n<!-- generated: x -->\nold\n<!-- end of x -->\nalso mine\n"
-        new = tables.replace_generated(page, "x", "new")
-        assert new == "mine\n<!-- generated: x -->\n\nnew\n\n<!-- end of x -->\nalso mine\n"
-        assert tables.replace_generated(new, "x", "new") == new
+
+class TestPage:
+    PAGE = "mine\n<!-- generated: x -->\nold\n<!-- end of x -->\nalso mine\n"
+
+    def test_only_the_generated_section_is_changed(self) -> None:
+        new = page.replace_tables(self.PAGE, "x", {"a": "new"}, ["a", "b"])
+        assert new == ("mine\n<!-- generated: x -->\n\n<!-- table: a -->\n\nnew\n\n<!-- end of x -->\nalso mine\n")
+        assert page.replace_tables(new, "x", {"a": "new"}, ["a", "b"]) == new
+
+    def test_tables_that_are_not_given_stay_and_all_are_in_their_order(self) -> None:
+        both = page.replace_tables(self.PAGE, "x", {"a": "| 1 |", "c": "| 3 |"}, ["a", "b", "c"])
+        new = page.replace_tables(both, "x", {"b": "| 2 |"}, ["a", "b", "c"])
+        assert [new.index(text) for text in ("| 1 |", "| 2 |", "| 3 |")] == sorted(
+            new.index(text) for text in ("| 1 |", "| 2 |", "| 3 |")
+        )
+        newer = page.replace_tables(new, "x", {"c": "| 4 |"}, ["a", "b", "c"])
+        assert newer == new.replace("| 3 |", "| 4 |")
+
+    def test_what_belongs_to_no_table_is_not_kept(self) -> None:
+        left_over = self.PAGE.replace(
+            "old", "- Failed: the run was stopped before its end\n\n<!-- table: gone -->\n\n9"
+        )
+        new = page.replace_tables(left_over, "x", {"a": "new"}, ["a"])
+        assert "Failed" not in new
+        assert "gone" not in new
 
     def test_missing_markers_are_named(self) -> None:
-        with pytest.raises(tables.MarkerError, match="generated: x"):
-            tables.replace_generated("page", "x", "new")
+        with pytest.raises(page.MarkerError, match="generated: x"):
+            page.replace_tables("page", "x", {"a": "new"}, ["a"])
+
+    def test_a_table_without_a_place_is_named_and_nothing_is_written(self, tmp_path: Path) -> None:
+        path = tmp_path / "page.md"
+        path.write_text(self.PAGE)
+        with pytest.raises(ValueError, match="tables z; there are: a"):
+            page.write_tables(path, "x", {"z": "new"}, ["a"])
+        assert path.read_text() == self.PAGE
 
 
 class TestWrk:
@@ -191,17 +218,66 @@ class TestVerdicts:
         run = Run(about={})
         for server, rate, p99 in (("serve", 100.0, 10.0), ("gthread", 50.0, 5.0), ("granian", 80.0, 40.0)):
             values = {"rate": rate, "p50_ms": 1.0, "p99_ms": p99}
-            run.measurements.append(Measurement(scenario="database", workers=1, server=server, round=0, values=values))
-        by_rate, _, by_p99 = judge(run)
+            run.add("database-1", server, 0, values)
+        by_rate, _, by_p99 = judge(run, "database-1")
         assert ("granian" in by_rate.what, by_rate.measured, by_rate.word) == (True, 1.25, "met")
         assert ("gthread" in by_p99.what, by_p99.measured, by_p99.word) == (True, 2.0, "not met")
 
 
-def test_results_survive_the_file(tmp_path: Path) -> None:
-    run = Run(about={"seconds": 4})
-    run.measurements.append(Measurement(scenario="small", workers=1, server="serve", round=0, values={"rate": 1.0}))
-    run.save(tmp_path / "results.json")
-    assert Run.load(tmp_path / "results.json") == run
+class TestResults:
+    def run(self, **rates: float) -> Run:
+        run = Run(about={"seconds": 4})
+        for scenario, rate in rates.items():
+            run.add(scenario, "serve", 0, {"rate": rate})
+            run.note(f"of {scenario}", scenario)
+            run.fail(f"broken {scenario}", scenario)
+            run.finished.append(scenario)
+        return run
+
+    def test_results_survive_the_file(self, tmp_path: Path) -> None:
+        runs = [self.run(small=1.0, mixed=2.0), self.run(idle=3.0)]
+        save(tmp_path / "results.json", runs)
+        assert load(tmp_path / "results.json") == runs
+
+    def test_a_file_of_another_form_is_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "results.json").write_text('{"about": {}}')
+        with pytest.raises(ValueError, match="not a list of runs"):
+            load(tmp_path / "results.json")
+
+    def test_older_results_are_kept_for_scenarios_that_were_not_measured_again(self) -> None:
+        older, newer = self.run(one=1.0, five=2.0), self.run(five=3.0)
+        kept = added([older], newer)
+        assert [run.scenarios() for run in kept] == [["one"], ["five"]]
+        assert kept[0].values("one", "serve", "rate") == {0: 1.0}
+        assert kept[1].values("five", "serve", "rate") == {0: 3.0}
+        # What was wrong with the figures that are gone, is gone.
+        assert kept[0].notes == [Remark("of one", "one")]
+        assert kept[0].failures == [Remark("broken one", "one")]
+        assert kept[0].finished == ["one"]
+
+    def test_a_run_of_which_nothing_is_left_is_gone(self) -> None:
+        newer = self.run(one=3.0)
+        assert added([self.run(one=1.0)], newer) == [newer]
+
+    def test_ratios_and_differences_are_of_the_same_round(self) -> None:
+        run = Run(about={})
+        for round_, (ours, theirs) in enumerate([(2.0, 1.0), (90.0, 30.0), (8.0, 1.0)]):
+            run.add("small", "ours", round_, {"rate": ours})
+            run.add("small", "theirs", round_, {"rate": theirs})
+        assert run.middle("small", "ours", "rate") == 8.0
+        assert run.ratio("small", "ours", "theirs", "rate") == 3.0
+        assert run.more("small", "ours", "theirs", "rate") == 7.0
+        assert run.ratio("small", "ours", "nobody", "rate") is None
+
+    def test_what_is_absent_is_noted_once_and_under_ci_a_failure(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        run = Run(about={})
+        monkeypatch.delenv("CI", raising=False)
+        run.absent("x was not measured")
+        run.absent("x was not measured")
+        assert (run.notes, run.failures) == ([Remark("x was not measured")], [])
+        monkeypatch.setenv("CI", "true")
+        run.absent("y was not measured")
+        assert run.failures == [Remark("y was not measured")]
 
 
 def test_database_name_is_replaced_in_the_address() -> None:

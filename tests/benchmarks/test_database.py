@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.common import machine
-from tests.benchmarks.database import report
-from tests.benchmarks.database.results import Measurement, Run
+from tests.benchmarks.common import machine, report
+from tests.benchmarks.common.results import Measurement, Run, load, save
+from tests.benchmarks.database.__main__ import Database
 from tests.benchmarks.database.scenarios import HELD, INPROCESS, Effort, groups
 from tests.benchmarks.database.setups import CLOSE, KEEP, NATIVE, OURS, OURS_TRANSACTION, SETUPS
 from tests.benchmarks.database.targets import judge
@@ -24,13 +24,14 @@ ABOUT = {
     "seconds": 1.0,
     "threads": 12,
     "clients": 32,
-    "commands": ["python -m tests.benchmarks.database"],
+    "pinning": "nothing pinned to a core",
+    "command": "python -m tests.benchmarks.database",
 }
 
 
 def measured(scenario: str, setup: str, size: int, *values: dict[str, float]) -> list[Measurement]:
     return [
-        Measurement(scenario=scenario, setup=setup, size=size, round=number, values=value)
+        Measurement(scenario=scenario, subject=setup, size=size, round=number, values=value)
         for number, value in enumerate(values)
     ]
 
@@ -69,7 +70,7 @@ def test_costs_are_judged_by_what_they_are_over_a_persistent_connection_of_the_s
     run = Run(about=ABOUT)
     run.measurements += measured(INPROCESS, KEEP, 0, {"exchange_us": 5.0}, {"exchange_us": 50.0})
     run.measurements += measured(INPROCESS, OURS, 4, {"exchange_us": 23.0}, {"exchange_us": 72.0})
-    (verdict,) = judge(run)
+    (verdict,) = judge(run, INPROCESS)
     assert (verdict.measured, verdict.word) == (20.0, "met")
 
 
@@ -78,7 +79,7 @@ def test_few_connections_are_judged_beside_persistent_ones_and_every_pool_that_w
     run.measurements += measured("five", KEEP, 0, {"rate": 100.0}, {"rate": 200.0})
     run.measurements += measured("five", NATIVE, 4, {"rate": 96.0}, {"rate": 193.0})
     run.measurements += measured("five", OURS, 4, {"rate": 94.0}, {"rate": 194.0})
-    beside_persistent, beside_native = judge(run)
+    beside_persistent, beside_native = judge(run, "five")
     assert beside_persistent.measured == pytest.approx((0.94 + 0.97) / 2)
     assert beside_persistent.word == "met"
     assert beside_native.measured == pytest.approx((94 / 96 + 194 / 193) / 2)
@@ -86,28 +87,20 @@ def test_few_connections_are_judged_beside_persistent_ones_and_every_pool_that_w
 
 
 def test_run_survives_writing_and_reading_and_is_shown_whole(tmp_path: Path) -> None:
-    run = Run(about=ABOUT, notes=["A note."])
+    run = Run(about=ABOUT)
+    run.note("A note.", "five")
     run.measurements += measured("five", KEEP, 0, {"rate": 100.0, "p50_ms": 3.0, "failed": 0})
     run.measurements += measured("five", OURS, 4, {"rate": 97.0, "p50_ms": 3.1, "failed": 0})
     run.measurements += measured(f"{HELD}-serve", OURS, 12, {"readers": 8, "held": 0, "held_max": 0})
-    run.save(tmp_path / "run.json")
-    assert Run.load(tmp_path / "run.json") == run
-    page = report.markdown(run)
+    run.finished += ["five", f"{HELD}-serve"]
+    save(tmp_path / "run.json", [run])
+    assert load(tmp_path / "run.json") == [run]
+    page = report.markdown(Database(), run, "five")
     for text in (
         "A page with five queries",
         "| django-wsgiperf | 4 | 97.0 | 0.97 |",
         "- A note.",
-        "2 of 2 targets met",
+        "1 of 1 targets met",
     ):
         assert text in page
-    assert "Slow readers of a page of 1 MB under serve" in report.terminal(run)
-
-
-def test_older_results_are_kept_for_scenarios_that_were_not_measured_again() -> None:
-    older, newer = Run(about=ABOUT | {"commands": ["older"]}), Run(about=ABOUT | {"commands": ["newer"]})
-    older.measurements += measured("one", KEEP, 0, {"rate": 1.0}) + measured("five", KEEP, 0, {"rate": 2.0})
-    newer.measurements += measured("five", KEEP, 0, {"rate": 3.0})
-    newer.keep(older)
-    assert newer.values("one", KEEP, 0, "rate") == {0: 1.0}
-    assert newer.values("five", KEEP, 0, "rate") == {0: 3.0}
-    assert newer.about["commands"] == ["older", "newer"]
+    assert "Slow readers of a page of 1 MB under serve" in report.terminal(Database(), run)

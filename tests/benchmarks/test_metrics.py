@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from tests.benchmarks.cache.results import Measurement, Run
-from tests.benchmarks.common import machine
+from tests.benchmarks.common import machine, program, report
+from tests.benchmarks.common.asking import Broken
+from tests.benchmarks.common.results import Measurement, Run, load, save
 from tests.benchmarks.metrics import __main__ as main
-from tests.benchmarks.metrics import report
-from tests.benchmarks.metrics.scenarios import AGGREGATION, OVERVIEW, REQUESTS, Broken, Child, Effort, execute, program
+from tests.benchmarks.metrics.scenarios import AGGREGATION, OVERVIEW, REQUESTS, Child, Effort, execute
+from tests.benchmarks.metrics.scenarios import program as run_program
 from tests.benchmarks.metrics.setups import BASE, OURS, PEERS, PROMETHEUS, SETUPS, Setup
-from tests.benchmarks.metrics.targets import judge
 
 ABOUT = {
     "date": "2026-01-01",
@@ -20,8 +20,11 @@ ABOUT = {
     "versions": {"Django": "5.2"},
     "rounds": 2,
     "seconds": 1.0,
+    "pinning": "nothing pinned to a core",
     "command": "python -m tests.benchmarks.metrics",
 }
+
+BENCHMARK = main.Metrics()
 
 
 def measured(scenario: str, subject: str, *values: dict[str, float]) -> list[Measurement]:
@@ -48,7 +51,7 @@ def test_what_is_added_is_the_difference_within_a_round() -> None:
     run.measurements += measured(REQUESTS, BASE, costs(30, 2), costs(60, 4), costs(33, 2))
     run.measurements += measured(REQUESTS, OURS, costs(39, 3), costs(69, 5), costs(40, 2.5))
     run.measurements += measured(REQUESTS, PROMETHEUS, costs(70, 7), costs(120, 9), costs(78, 7))
-    request, query, beside = judge(run)
+    request, query, beside = report.judged(BENCHMARK, run)
     assert (request.measured, request.word) == (9, "met")
     assert (query.measured, query.word) == (1, "met")
     assert beside.measured == pytest.approx(9 / 45)
@@ -60,25 +63,29 @@ def test_share_memory_and_first_screen_are_judged() -> None:
     run.measurements += measured(AGGREGATION, "ours", {"share": 0.02, "megabytes": 5.0})
     run.measurements += measured(OVERVIEW, "SQLite", {"first_ms": 100.0, "again_ms": 40.0})
     run.measurements += measured(OVERVIEW, "PostgreSQL", {"first_ms": 160.0, "again_ms": 40.0})
-    assert [verdict.word for verdict in judge(run)] == ["not met", "met", "met", "not met"]
+    assert [verdict.word for verdict in report.judged(BENCHMARK, run)] == ["not met", "met", "met", "not met"]
 
 
 def test_nothing_is_judged_that_was_not_measured() -> None:
-    assert judge(Run(about=ABOUT)) == []
+    assert report.judged(BENCHMARK, Run(about=ABOUT)) == []
     run = Run(about=ABOUT)
     run.measurements += measured(REQUESTS, BASE, costs(30, 2))
-    assert [verdict.word for verdict in judge(run)] == ["not measured"] * 2
+    assert [verdict.word for verdict in report.judged(BENCHMARK, run)] == ["not measured"] * 2
 
 
 def test_run_survives_writing_and_reading_and_is_shown_whole(tmp_path: Path) -> None:
-    run = Run(about=ABOUT, notes=["A note."], failures=["a failure"])
+    run = Run(about=ABOUT)
+    run.note("A note.")
+    run.fail("a failure", OVERVIEW)
     run.measurements += measured(REQUESTS, BASE, costs(30, 2)) + measured(REQUESTS, OURS, costs(39, 3))
     values = {"rate": 1000.0, "share": 0.005, "megabytes": 5.0, "records": 3000, "dropped": 0}
     run.measurements += measured(AGGREGATION, "ours", values)
     run.measurements += measured(OVERVIEW, "SQLite", {"first_ms": 100.0, "again_ms": 40.0})
-    run.save(tmp_path / "run.json")
-    assert Run.load(tmp_path / "run.json") == run
-    page = report.markdown(run)
+    save(tmp_path / "run.json", [run])
+    assert load(tmp_path / "run.json") == [run]
+    page = "".join(report.markdown(BENCHMARK, run, scenario) for scenario in run.scenarios())
+    assert page.count("A note.") == 3
+    assert page.count("a failure") == 1
     for text in (
         "| django-wsgiperf | 39.0 | 9.00 | 3.00 | 1.00 |",
         "- A note.",
@@ -86,16 +93,16 @@ def test_run_survives_writing_and_reading_and_is_shown_whole(tmp_path: Path) -> 
         "| SQLite | 100 |",
     ):
         assert text in page
-    assert "5 of 5 targets met" in report.terminal(run)
+    assert "5 of 5 targets met" in report.terminal(BENCHMARK, run)
 
 
 def test_differences_need_both_sides(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
-        main.options(["--setups", f"{OURS},{PROMETHEUS}"])
+        program.options(BENCHMARK, ["--setups", f"{OURS},{PROMETHEUS}"])
     assert "needs base and ours" in capsys.readouterr().err
     with pytest.raises(SystemExit):
-        main.options(["--smoke", "--write-docs"])
-    assert main.options(["--scenario", "overview,requests"]).scenario == [REQUESTS, OVERVIEW]
+        program.options(BENCHMARK, ["--smoke", "--write-docs"])
+    assert program.options(BENCHMARK, ["--scenario", "overview,requests"]).scenario == [REQUESTS, OVERVIEW]
 
 
 def test_peer_that_is_missing_is_noted_and_under_ci_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -136,7 +143,7 @@ def test_what_breaks_is_a_failure_and_the_rest_is_measured() -> None:
     nowhere = {"nowhere": {"ENGINE": "django.db.backends.nothing", "NAME": ""}}
     execute([OVERVIEW, AGGREGATION], [], nowhere, effort, run)
     assert len(run.failures) == 1
-    assert "overview" in run.failures[0]
-    assert run.scenarios() == [AGGREGATION]
+    assert "overview" in run.failures[0].text
+    assert run.scenarios() == run.finished == [AGGREGATION]
     with pytest.raises(Broken):
-        program("aggregation", limit_s=60)
+        run_program("aggregation", limit_s=60)

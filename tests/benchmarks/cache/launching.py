@@ -3,33 +3,22 @@
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from tests import services
 from tests.benchmarks.cache import nginx
 from tests.benchmarks.cache.setups import ORIGIN_SETUP, PAGE, RENDERS, Setup
+from tests.benchmarks.common.asking import Answer, WrongAnswer, ask
+from tests.benchmarks.common.places import PROJECT, ROOT, THREADS
 from tests.benchmarks.common.processes import Program, free_port
-from tests.benchmarks.serving.servers import APPLICATION, PROJECT, ROOT, THREADS
+from tests.benchmarks.serving.servers import APPLICATION
 
-ANSWER_S = 20.0
 LOOKS, LOOK_AGAIN_S = 8, 0.25
-
-
-class WrongAnswer(RuntimeError):
-    """A page did not answer as it should."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    status: int
-    fields: Mapping[str, str]
-    body: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +35,7 @@ class Running:
 
     def get(self, path: str, port: int = 0) -> Answer:
         """Ask once. Raises WrongAnswer."""
-        client = http.client.HTTPConnection("127.0.0.1", port or self.port, timeout=ANSWER_S)
-        try:
-            client.request("GET", path)
-            response = client.getresponse()
-            body = response.read()
-            fields = {name.lower(): value for name, value in response.getheaders()}
-        except (OSError, http.client.HTTPException) as error:
-            said = self.program.last_words()[-300:]
-            raise WrongAnswer(f"{self.setup.title}: no answer to {path} ({type(error).__name__}): {said}") from error
-        finally:
-            client.close()
-        if response.status != 200 or not body:
-            raise WrongAnswer(f"{self.setup.title}: status {response.status}, {len(body)} bytes for {path}")
-        return Answer(response.status, fields, body)
+        return ask(port or self.port, path, self.program)
 
     def renders(self) -> int:
         """How often the slow page was made so far."""

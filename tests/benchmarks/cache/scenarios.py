@@ -7,7 +7,6 @@ are compared run within seconds: on a shared machine the speed of minutes apart 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import subprocess
 import sys
@@ -15,14 +14,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tests.benchmarks.cache import crowd
-from tests.benchmarks.cache.launching import Launcher, Running, WrongAnswer
-from tests.benchmarks.cache.results import Measurement, Run
+from tests.benchmarks.cache.launching import Launcher, Running
 from tests.benchmarks.cache.setups import PAGE, SLOW, Setup
-from tests.benchmarks.common import wrk
+from tests.benchmarks.common import turns, wrk
+from tests.benchmarks.common.asking import Broken, WrongAnswer, json_lines
+from tests.benchmarks.common.places import PROJECT, ROOT
 from tests.benchmarks.common.processes import StartError
-from tests.benchmarks.common.stats import schedule
-from tests.benchmarks.common.tables import number
-from tests.benchmarks.serving.servers import PROJECT, ROOT
+from tests.benchmarks.common.results import Run
 
 HITS, CROWD, INPROCESS, PURGE = "hits", "crowd", "inprocess", "purge"
 CROWD_CLIENTS = 100
@@ -32,19 +30,17 @@ TITLES = {
     INPROCESS: "In-process, without a server",
     PURGE: "One tag purged",
 }
+PROGRAMS = {INPROCESS: "tests.benchmarks.cache.inprocess", PURGE: "tests.benchmarks.cache.purging"}
 CLIENTS = 32
 LIMIT_S = 400.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Effort:
+class Effort(turns.Effort):
     """How long and how often. `entries`: in the memory that is purged."""
 
-    rounds: int = 5
-    seconds: float = 4.0
     warm_s: float = 0.5
     entries: int = 1_000_000
-    seed: int = 1
 
 
 SMOKE = Effort(rounds=1, seconds=0.4, warm_s=0.1, entries=20_000)
@@ -55,16 +51,15 @@ def execute(setups: Sequence[Setup], scenarios: Sequence[str], effort: Effort, l
     served = [name for name in (HITS, CROWD) if name in scenarios]
     if served:
         take_turns(setups, served, effort, launcher, run)
+    redis = [launcher.redis] if launcher.redis else []
     if INPROCESS in scenarios:
-        words = [str(effort.rounds), str(effort.seconds), *([launcher.redis] if launcher.redis else [])]
-        for round_, values in enumerate(separately("tests.benchmarks.cache.inprocess", words, run)):
+        for round_, values in enumerate(separately(INPROCESS, [str(effort.seconds), *redis], effort, run)):
             for way, us in values.items():
-                note(run, INPROCESS, way, round_, {"us": us})
+                run.add(INPROCESS, way, round_, {"us": us})
     if PURGE in scenarios:
-        words = [str(effort.rounds), str(effort.entries), *([launcher.redis] if launcher.redis else [])]
-        for round_, values in enumerate(separately("tests.benchmarks.cache.purging", words, run)):
+        for round_, values in enumerate(separately(PURGE, [str(effort.entries), *redis], effort, run)):
             for way, ms in values.items():
-                note(run, PURGE, way, round_, {"ms": ms, "entries": effort.entries})
+                run.add(PURGE, way, round_, {"ms": ms, "entries": effort.entries})
 
 
 def take_turns(setups: Sequence[Setup], scenarios: Sequence[str], effort: Effort, launcher: Launcher, run: Run) -> None:
@@ -76,18 +71,18 @@ def take_turns(setups: Sequence[Setup], scenarios: Sequence[str], effort: Effort
             try:
                 running[setup.name] = started.enter_context(launcher.running(setup, body))
             except (StartError, WrongAnswer, OSError) as error:
-                fail(run, f"{setup.title}: {error}")
+                run.fail(f"{setup.title}: {error}")
         for scenario in scenarios:
             names = [name for name, server in running.items() if scenario == HITS or server.setup.in_crowd]
-            for round_, order in enumerate(schedule(names, effort.rounds, effort.seed)):
-                for name in order:
-                    server = running[name]
-                    try:
-                        values = hits(server, effort) if scenario == HITS else before(server, round_)
-                    except (wrk.LoadError, crowd.CrowdError, WrongAnswer, OSError) as error:
-                        fail(run, f"{server.setup.title}, {scenario}: {error}")
-                    else:
-                        note(run, scenario, name, round_, values, server.setup.title)
+            for round_, name in turns.turns(names, effort):
+                server = running[name]
+                try:
+                    values = hits(server, effort) if scenario == HITS else before(server, round_)
+                except (wrk.LoadError, crowd.CrowdError, WrongAnswer, OSError) as error:
+                    run.fail(f"{server.setup.title}, {scenario}: {error}", scenario)
+                else:
+                    run.add(scenario, name, round_, values, title=server.setup.title)
+            run.finished.append(scenario)
 
 
 def page_body(launcher: Launcher) -> bytes:
@@ -125,31 +120,13 @@ def before(server: Running, round_: int) -> dict[str, float]:
     }
 
 
-def separately(module: str, words: Sequence[str], run: Run) -> list[Mapping[str, float]]:
-    """The rounds that a process of its own prints, a JSON line each."""
+def separately(scenario: str, words: Sequence[str], effort: Effort, run: Run) -> list[Mapping[str, float]]:
+    """The rounds that a process of its own prints; none when it fails, which is then noted."""
+    rounds: list[Mapping[str, float]] = []
     try:
-        said = subprocess.run(
-            [sys.executable, "-m", module, *words],
-            cwd=ROOT, env={**os.environ, "PYTHONPATH": f"{ROOT}:{PROJECT}"}, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=LIMIT_S, check=True,
-        )  # fmt: skip
-    except subprocess.CalledProcessError as error:
-        fail(run, f"{module}: {' '.join(error.stderr.strip().splitlines()[-1:])}")
-        return []
-    except subprocess.TimeoutExpired:
-        fail(run, f"{module}: it took longer than {LIMIT_S:g} s")
-        return []
-    return [json.loads(line) for line in said.stdout.splitlines()]
-
-
-def note(run: Run, scenario: str, subject: str, round_: int, values: dict[str, float], title: str = "") -> None:
-    """Keep and show one measurement."""
-    run.measurements.append(Measurement(scenario=scenario, subject=subject, round=round_, values=values))
-    shown = "  ".join(f"{key} {number(value)}" for key, value in values.items())
-    print(f"{round_ + 1}  {scenario:<10}  {title or subject:<46}{shown}", flush=True)
-
-
-def fail(run: Run, text: str) -> None:
-    """Keep and show one failure."""
-    run.failures.append(text)
-    print(f"FAILED {text}", flush=True)
+        rounds = json_lines(PROGRAMS[scenario], [str(effort.rounds), *words], limit_s=LIMIT_S)
+    except Broken as error:
+        run.fail(str(error), scenario)
+    else:
+        run.finished.append(scenario)
+    return rounds

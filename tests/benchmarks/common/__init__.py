@@ -1,4 +1,5 @@
-"""What every benchmark here shares: starting processes, load from wrk, statistics over rounds, tables, the machine.
+"""What every benchmark here shares: the program and its report, results, load from wrk, statistics, the machine.
 
-Nothing here knows what is measured. Tested in tests/benchmarks/test_common.py.
+Nothing here knows what is measured. program.py knows all the others; results.py keeps what report.py and page.py show.
+Tested in tests/benchmarks/test_common.py and test_program.py.
 """

@@ -44,6 +44,11 @@ def paired_ratios(upper: Mapping[int, float], lower: Mapping[int, float]) -> lis
     return [upper[number] / lower[number] for number in sorted(upper) if lower.get(number)]
 
 
+def paired_differences(upper: Mapping[int, float], lower: Mapping[int, float]) -> list[float]:
+    """Subtract round by round. Rounds that one side lacks are left out."""
+    return [upper[number] - lower[number] for number in sorted(upper) if number in lower]
+
+
 def schedule(names: Sequence[str], rounds: int, seed: int) -> list[list[str]]:
     """Give the order of each round: all names once a round, shuffled, the same for the same seed."""
     chance = random.Random(seed)

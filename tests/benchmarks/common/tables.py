@@ -1,19 +1,10 @@
-"""Numbers and tables as text, and the generated parts of a Markdown page.
-
-A generated part stands between `<!-- generated: NAME -->` and `<!-- end of NAME -->`; the rest of the page is
-written by hand and never touched.
-"""
+"""Numbers and tables as text, for a terminal and for Markdown."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from tests.benchmarks.common.stats import Spread
-
-
-class MarkerError(ValueError):
-    """The page lacks the markers of the part that is to be replaced."""
 
 
 def number(value: float) -> str:
@@ -51,18 +42,3 @@ def text_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         ).rstrip()
         for row in (head, *rows)
     )
-
-
-def replace_generated(page: str, name: str, content: str) -> str:
-    """Give `page` with `content` between the markers of `name`. Raises MarkerError."""
-    opening, closing = f"<!-- generated: {name} -->", f"<!-- end of {name} -->"
-    before, found, rest = page.partition(opening)
-    _, ended, after = rest.partition(closing)
-    if not found or not ended:
-        raise MarkerError(f"the page needs a line {opening!r} and after it a line {closing!r}")
-    return f"{before}{opening}\n\n{content.strip()}\n\n{closing}{after}"
-
-
-def write_generated(path: Path, name: str, content: str) -> None:
-    """Replace the part `name` of the page at `path`. Raises MarkerError."""
-    path.write_text(replace_generated(path.read_text(encoding="utf-8"), name, content), encoding="utf-8")

@@ -7,7 +7,6 @@ have small send buffers: on the loopback interface the kernel would swallow a wh
 from __future__ import annotations
 
 import contextlib
-import http.client
 import json
 import socket
 import sys
@@ -16,14 +15,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.benchmarks.common.asking import WrongAnswer, ask
+from tests.benchmarks.common.places import PROJECT, ROOT, THREADS
 from tests.benchmarks.common.processes import Program
 from tests.benchmarks.database.setups import Setup
-from tests.benchmarks.serving.servers import APPLICATION, PROJECT, ROOT, THREADS
+from tests.benchmarks.serving.servers import APPLICATION
 from tests.services import Address
 
 START_S, ATTEMPT_S, ANSWER_S = 20.0, 2.0, 10.0
-#: Characters of a failed program's last words.
-SHOWN = 200
 SERVE, GTHREAD = "serve", "gthread"
 SERVERS: Mapping[str, tuple[str, Sequence[str]]] = {
     SERVE: ("serve", ("manage.py", "serve", "fd://{fd}", "--threads", str(THREADS), "--workers", "1")),
@@ -33,10 +32,6 @@ SERVERS: Mapping[str, tuple[str, Sequence[str]]] = {
          "--log-level", "warning", APPLICATION),
     ),
 }  # fmt: skip
-
-
-class WrongAnswer(RuntimeError):
-    """A page did not answer as it should."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,19 +47,7 @@ class Running:
 
     def get(self, path: str, timeout_s: float = ANSWER_S) -> bytes:
         """Ask once. Raises WrongAnswer."""
-        client = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
-        try:
-            client.request("GET", path)
-            response = client.getresponse()
-            body = response.read()
-        except (OSError, http.client.HTTPException) as error:
-            said = self.program.last_words()[-SHOWN:]
-            raise WrongAnswer(f"{self.program.name}: no answer to {path} ({type(error).__name__}): {said}") from error
-        finally:
-            client.close()
-        if response.status != 200 or not body:
-            raise WrongAnswer(f"{self.program.name}: status {response.status}, {len(body)} bytes for {path}")
-        return body
+        return ask(self.port, path, self.program, timeout_s).body
 
     def wait(self, path: str) -> None:
         """Wait for the first answer: the listener is not the server's own, so a connection is no sign of life.

@@ -7,20 +7,16 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from tests.benchmarks.common import wrk
-from tests.benchmarks.common.stats import schedule
-from tests.benchmarks.common.tables import number
+from tests.benchmarks.common import turns, wrk
+from tests.benchmarks.common.asking import Broken, WrongAnswer, json_lines
+from tests.benchmarks.common.places import THREADS
+from tests.benchmarks.common.results import Run
 from tests.benchmarks.database import holding
-from tests.benchmarks.database.launching import GTHREAD, SERVE, SERVERS, Launcher, Running, WrongAnswer
-from tests.benchmarks.database.results import Measurement, Run
+from tests.benchmarks.database.launching import GTHREAD, SERVE, SERVERS, Launcher, Running
 from tests.benchmarks.database.setups import CLOSE, OURS_TRANSACTION, SETUPS, Setup
-from tests.benchmarks.serving.servers import ROOT, THREADS
 
 #: A connection for three threads, and one for each.
 SIZES = (THREADS // 3, THREADS)
@@ -31,7 +27,7 @@ INPROCESS_ROUNDS = 3
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Effort:
+class Effort(turns.Effort):
     """How much load, and for how long."""
 
     rounds: int = 8
@@ -39,9 +35,10 @@ class Effort:
     warm_s: float = 0.2
     clients: int = 32
     readers: int = holding.READERS
-    seed: int = 1
     sizes: tuple[int, ...] = SIZES
 
+
+SMOKE = Effort(rounds=1, seconds=0.3, warm_s=0.1, clients=8, readers=4, sizes=(4,))
 
 #: Page -> what it is. Each is loaded by keep-alive connections in a closed loop.
 PAGES: Mapping[str, str] = {
@@ -79,19 +76,19 @@ def execute(setups: Sequence[Setup], scenarios: Sequence[str], effort: Effort, l
     """Measure all that was chosen; a setup that fails is noted, and the others go on."""
     if INPROCESS in scenarios:
         inprocess(setups, effort, launcher, run)
-    for server in (name.removeprefix(f"{HELD}-") for name in scenarios if name.startswith(HELD)):
+    for scenario in (name for name in scenarios if name.startswith(HELD)):
         for setup in setups:
             if setup.name != OURS_TRANSACTION:
-                count_held(setup, server, effort, launcher, run)
-    pages = [name for name in scenarios if name in PAGES]
-    for group in groups(setups, effort) if pages else ():
-        take_turns(group, pages, effort, launcher, run)
+                count_held(setup, scenario.removeprefix(f"{HELD}-"), effort, launcher, run)
+        run.finished.append(scenario)
+    if pages := [name for name in scenarios if name in PAGES]:
+        for group in groups(setups, effort):
+            take_turns(group, pages, effort, launcher, run)
+        run.finished += pages
 
 
 def take_turns(group: Group, pages: Sequence[str], effort: Effort, launcher: Launcher, run: Run) -> None:
-    """Start all servers of a group, and load one after another, in another order each round.
-
-    So those that are compared run within seconds: on a shared machine the speed of minutes apart says nothing."""
+    """Start all servers of a group, and load one after another, in another order each round."""
     with contextlib.ExitStack() as started:
         running: dict[str, Running] = {}
         for setup in group.setups:
@@ -100,17 +97,17 @@ def take_turns(group: Group, pages: Sequence[str], effort: Effort, launcher: Lau
                     launcher.running(setup, group.size, [f"/{page}" for page in pages])
                 )
             except (WrongAnswer, OSError) as error:
-                fail(run, f"{setup.title}, {group.size} connections: {error}")
+                run.fail(f"{setup.title}, {group.size} connections: {error}")
         for page in pages:
-            for round_, order in enumerate(schedule(list(running), effort.rounds, effort.seed)):
-                for name in order:
-                    setup, number_ = SETUPS[name], group.first_round + round_
-                    try:
-                        values = load(running[name], page, effort)
-                    except wrk.LoadError as error:
-                        fail(run, f"{setup.title}, {group.size} connections, {page}: {error}")
-                    else:
-                        note(run, page, setup, group.size if setup.is_pool else 0, number_, values)
+            for round_, name in turns.turns(list(running), effort):
+                setup, number = SETUPS[name], group.first_round + round_
+                try:
+                    values = load(running[name], page, effort)
+                except wrk.LoadError as error:
+                    run.fail(f"{setup.title}, {group.size} connections, {page}: {error}", page)
+                else:
+                    size = group.size if setup.is_pool else 0
+                    run.add(page, name, number, values, size=size, title=setup.title)
 
 
 def count_held(setup: Setup, server: str, effort: Effort, launcher: Launcher, run: Run) -> None:
@@ -120,9 +117,10 @@ def count_held(setup: Setup, server: str, effort: Effort, launcher: Launcher, ru
         with launcher.running(setup, size, ["/stream"], server=server, send_buffer=holding.SEND_BUFFER) as running:
             values = holding.measure(running, effort.readers)
     except (WrongAnswer, OSError) as error:
-        fail(run, f"{setup.title} under {SERVERS[server][0]}: {error}")
+        run.fail(f"{setup.title} under {SERVERS[server][0]}: {error}", f"{HELD}-{server}")
     else:
-        note(run, f"{HELD}-{server}", setup, size if setup.is_pool else 0, 0, values)
+        size = size if setup.is_pool else 0
+        run.add(f"{HELD}-{server}", setup.name, 0, values, size=size, title=setup.title)
 
 
 def load(running: Running, page: str, effort: Effort) -> dict[str, float]:
@@ -145,31 +143,14 @@ def inprocess(setups: Sequence[Setup], effort: Effort, launcher: Launcher, run: 
     """All setups in one process of their own, without a server."""
     size = min(effort.sizes)
     entries = {setup.name: setup.database(launcher.address, size) for setup in setups}
-    command = [
-        sys.executable, "-m", "tests.benchmarks.database.inprocess",
-        str(min(effort.rounds, INPROCESS_ROUNDS)), str(effort.seconds), json.dumps(entries),
-    ]  # fmt: skip
+    words = [str(min(effort.rounds, INPROCESS_ROUNDS)), str(effort.seconds), json.dumps(entries)]
     try:
-        said = subprocess.run(
-            command, cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdin=subprocess.DEVNULL,
-            capture_output=True, text=True, timeout=INPROCESS_LIMIT_S, check=True,
-        )  # fmt: skip
-    except subprocess.CalledProcessError as error:
-        fail(run, f"in-process: {error.stderr.strip().splitlines()[-1:]}")
+        rounds = json_lines("tests.benchmarks.database.inprocess", words, limit_s=INPROCESS_LIMIT_S)
+    except Broken as error:
+        run.fail(str(error), INPROCESS)
         return
-    for round_, line in enumerate(said.stdout.splitlines()):
-        for name, values in json.loads(line).items():
-            note(run, INPROCESS, SETUPS[name], size if SETUPS[name].is_pool else 0, round_, values)
-
-
-def note(run: Run, scenario: str, setup: Setup, size: int, round_: int, values: dict[str, float]) -> None:
-    """Keep and show one measurement."""
-    run.measurements.append(Measurement(scenario=scenario, setup=setup.name, size=size, round=round_, values=values))
-    shown = "  ".join(f"{key} {number(value)}" for key, value in values.items())
-    print(f"{round_ + 1}  {scenario:<13}{size or '':>3}  {setup.title:<38}{shown}", flush=True)
-
-
-def fail(run: Run, text: str) -> None:
-    """Keep and show one failure."""
-    run.failures.append(text)
-    print(f"FAILED {text}", flush=True)
+    for round_, line in enumerate(rounds):
+        for name, values in line.items():
+            setup = SETUPS[name]
+            run.add(INPROCESS, name, round_, values, size=size if setup.is_pool else 0, title=setup.title)
+    run.finished.append(INPROCESS)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import statistics
-
-from tests.benchmarks.common.stats import paired_ratios
+from tests.benchmarks.common.results import Run, median
+from tests.benchmarks.common.stats import paired_differences, paired_ratios
 from tests.benchmarks.common.verdicts import Verdict
 from tests.benchmarks.database.launching import SERVERS
-from tests.benchmarks.database.results import Run
 from tests.benchmarks.database.scenarios import HELD, INPROCESS, SIZES
 from tests.benchmarks.database.setups import KEEP, OURS, PEERS, SETUPS
 
@@ -19,31 +17,29 @@ BESIDE_PERSISTENT = 0.95
 def over_persistent(run: Run, setup: str, key: str) -> float | None:
     """How much more than a persistent connection, the median over rounds."""
     size = FEW if SETUPS[setup].is_pool else 0
-    ours, kept = run.values(INPROCESS, setup, size, key), run.values(INPROCESS, KEEP, 0, key)
-    differences = [ours[round_] - kept[round_] for round_ in ours if round_ in kept]
-    return statistics.median(differences) if differences else None
+    return median(
+        paired_differences(run.values(INPROCESS, setup, key, size), run.values(INPROCESS, KEEP, key))
+    )  # fmt: skip
 
 
 def ratio(run: Run, scenario: str, other: str, other_size: int) -> float | None:
     """Our rate with few connections, divided by another's."""
-    ratios = paired_ratios(
-        run.values(scenario, OURS, FEW, "rate"), run.values(scenario, other, other_size, "rate")
+    return median(
+        paired_ratios(run.values(scenario, OURS, "rate", FEW), run.values(scenario, other, "rate", other_size))
     )  # fmt: skip
-    return statistics.median(ratios) if ratios else None
 
 
-def judge(run: Run) -> list[Verdict]:
-    """The verdicts on all that was measured."""
-    seen = run.scenarios()
+def judge(run: Run, scenario: str) -> list[Verdict]:
+    """The verdicts on one scenario."""
     verdicts = []
-    if INPROCESS in seen:
+    if scenario == INPROCESS:
         verdicts.append(
             Verdict(
                 scenario="in-process", what="us to take and give back, over CONN_MAX_AGE=None", at_most=EXCHANGE_US,
                 measured=over_persistent(run, OURS, "exchange_us"),
             )
         )  # fmt: skip
-    if "five" in seen:
+    if scenario == "five":
         verdicts.append(
             Verdict(
                 scenario="five queries", what=f"requests/s with {FEW} connections to CONN_MAX_AGE=None with 12",
@@ -59,15 +55,13 @@ def judge(run: Run) -> list[Verdict]:
             for peer in PEERS
             if peer in present
         ]  # fmt: skip
-    for scenario in sorted(seen, reverse=True):
-        if scenario.startswith(HELD):
-            sizes = [size for setup, size in run.rows(scenario) if setup == OURS]
-            held = run.values(scenario, OURS, max(sizes, default=0), "held")
-            verdicts.append(
-                Verdict(
-                    scenario=f"slow readers under {SERVERS[scenario.removeprefix(f'{HELD}-')][0]}",
-                    what="connections held while they read", at_most=0.0,
-                    measured=statistics.median(held.values()) if held else None,
-                )
-            )  # fmt: skip
+    if scenario.startswith(HELD):
+        sizes = [size for setup, size in run.rows(scenario) if setup == OURS]
+        verdicts.append(
+            Verdict(
+                scenario=f"slow readers under {SERVERS[scenario.removeprefix(f'{HELD}-')][0]}",
+                what="connections held while they read", at_most=0.0,
+                measured=median(run.values(scenario, OURS, "held", max(sizes, default=0)).values()),
+            )
+        )  # fmt: skip
     return verdicts

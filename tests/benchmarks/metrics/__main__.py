@@ -1,65 +1,62 @@
-"""`python -m tests.benchmarks.metrics`: reads the options, measures, reports."""
+"""`python -m tests.benchmarks.metrics`: what measuring costs, and what its sums cost to make and to read."""
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import datetime
 import importlib.metadata
-import os
-import shlex
-import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import dj_database_url
 
 from tests import services
-from tests.benchmarks.cache.results import Run
-from tests.benchmarks.common import machine, tables
-from tests.benchmarks.metrics import report
-from tests.benchmarks.metrics.scenarios import OVERVIEW, ROOT, SMOKE, TITLES, Effort, execute
+from tests.benchmarks.common import program
+from tests.benchmarks.common.report import Table, rounds
+from tests.benchmarks.common.results import Run
+from tests.benchmarks.common.verdicts import Verdict
+from tests.benchmarks.metrics import report, targets
+from tests.benchmarks.metrics.scenarios import OVERVIEW, SMOKE, TITLES, Effort, execute
 from tests.benchmarks.metrics.setups import BASE, OURS, SETUPS, SQLITE, Setup
 
-FOLDER = ROOT / ".run" / "benchmarks"
-DOCS = ROOT / "docs" / "benchmarks.md"
 POSTGRESQL = "PostgreSQL"
 
 
-def options(arguments: Sequence[str]) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.metrics", description=__doc__)
-    choice = ", ".join
-    usual = Effort()
-    parser.add_argument("--scenario", help=f"only these, with commas: {choice(TITLES)}")
-    parser.add_argument("--setups", help=f"only these, with commas: {choice(SETUPS)}")
-    parser.add_argument("--rounds", type=int, default=usual.rounds, help=f"default {usual.rounds}")
-    parser.add_argument("--seconds", type=float, default=usual.seconds, help="of a round for each way")
-    parser.add_argument("--seed", type=int, default=usual.seed, help="of the order")
-    parser.add_argument("--smoke", action="store_true", help="everything once, briefly; fails if something does")
-    parser.add_argument("--write-docs", action="store_true", help="put the tables into docs/benchmarks.md")
-    parser.add_argument("--again", action="store_true", help="report the last run again, without measuring")
-    chosen = parser.parse_args(arguments)
-    chosen.scenario = picked(parser, "--scenario", chosen.scenario, list(TITLES))
-    chosen.setups = picked(parser, "--setups", chosen.setups, list(SETUPS))
-    if chosen.smoke and chosen.write_docs:
-        parser.error("--smoke measures too briefly for --write-docs")
-    if chosen.rounds < 1 or chosen.seconds <= 0:
-        parser.error("--rounds is at least 1, and --seconds above 0")
-    if not {BASE, OURS} <= set(chosen.setups):
-        parser.error(f"--setups needs {BASE} and {OURS}: what is shown are differences")
-    return chosen
+class Metrics(program.Benchmark):
+    """Ways to measure requests, beside none."""
 
+    name = "metrics"
+    usual, smoke = Effort(), SMOKE
 
-def picked(parser: argparse.ArgumentParser, flag: str, given: str | None, known: list[str]) -> list[str]:
-    """Split a list that was given with commas, in the known order; all when none was given."""
-    names = given.split(",") if given else known
-    for name in names:
-        if name not in known:
-            parser.error(f"{flag} {name!r} is unknown; there are: {', '.join(known)}")
-    return [name for name in known if name in names]
+    @property
+    def subjects(self) -> Mapping[str, str]:
+        return {name: setup.title for name, setup in SETUPS.items()}
+
+    @property
+    def titles(self) -> dict[str, str]:
+        return dict(TITLES)
+
+    def check(self, parser: argparse.ArgumentParser, chosen: argparse.Namespace) -> None:
+        if not {BASE, OURS} <= set(chosen.subjects):
+            parser.error(f"--setups needs {BASE} and {OURS}: what is shown are differences")
+
+    def measure(self, chosen: argparse.Namespace, effort: Effort, run: Run) -> None:
+        setups = available(chosen.subjects, run)
+        packages = {setup.package: setup.version() for setup in setups if setup.package}
+        run.about["versions"] = {"Django": importlib.metadata.version("Django")} | packages
+        self.announce(run)
+        with databases(chosen.scenario, run) as found:
+            execute(chosen.scenario, setups, found, effort, run)
+
+    def table(self, run: Run, scenario: str) -> Table:
+        return report.table(run, scenario)
+
+    def judge(self, run: Run, scenario: str) -> list[Verdict]:
+        return targets.judge(run, scenario)
+
+    def facts(self, about: dict[str, Any]) -> list[str]:
+        return [f"{rounds(about)} of {about['seconds']:g} s for each way, in-process, batches of all in turn."]
 
 
 def available(names: Sequence[str], run: Run) -> list[Setup]:
@@ -69,8 +66,7 @@ def available(names: Sequence[str], run: Run) -> list[Setup]:
         if setup.version():
             present.append(setup)
         else:
-            remark = f"{setup.title} was not measured: the package {setup.package} is not installed"
-            (run.failures if os.environ.get("CI") == "true" else run.notes).append(remark)
+            run.absent(f"{setup.title} was not measured: the package {setup.package} is not installed")
     return present
 
 
@@ -84,52 +80,9 @@ def databases(scenarios: Sequence[str], run: Run) -> Iterator[Mapping[str, Mappi
                 address = ending.enter_context(services.scratch_database("postgres"))
                 found[POSTGRESQL] = dict(dj_database_url.parse(address.url))
             except services.ServiceMissing as error:
-                remark = f"{POSTGRESQL} was not measured: {error}"
-                (run.failures if os.environ.get("CI") == "true" else run.notes).append(remark)
+                run.absent(f"{POSTGRESQL} was not measured: {error}")
         yield found
 
 
-def measure(chosen: argparse.Namespace) -> Run:
-    """Prepare and run everything that was chosen."""
-    effort = SMOKE if chosen.smoke else Effort(rounds=chosen.rounds, seconds=chosen.seconds)
-    effort = replace(effort, seed=chosen.seed)
-    run = Run(about={})
-    setups = available(chosen.setups, run)
-    run.about = {
-        "date": datetime.date.today().isoformat(),
-        "machine": machine.shape(),
-        "versions": {"Django": importlib.metadata.version("Django")}
-        | {setup.package: setup.version() for setup in setups if setup.package},
-        "rounds": effort.rounds,
-        "seconds": effort.seconds,
-        "command": shlex.join(["python", "-m", "tests.benchmarks.metrics", *sys.argv[1:]]),
-    }
-    print("\n".join(report.facts(run)), flush=True)
-    try:
-        with databases(chosen.scenario, run) as found:
-            execute(chosen.scenario, setups, found, effort, run)
-    except (KeyboardInterrupt, SystemExit):
-        # What was measured until then took as long as it took, and is as true.
-        run.failures.append("the run was stopped before its end")
-    return run
-
-
-def main() -> int:
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
-    chosen = options(sys.argv[1:])
-    results: Path = FOLDER / f"metrics{'-smoke' if chosen.smoke else ''}.json"
-    if chosen.again:
-        run = Run.load(results)
-    else:
-        FOLDER.mkdir(parents=True, exist_ok=True)
-        run = measure(chosen)
-        run.save(results)
-    print("\n" + report.terminal(run))
-    if chosen.write_docs:
-        tables.write_generated(DOCS, "metrics", report.markdown(run))
-        print(f"wrote {DOCS.relative_to(ROOT)}")
-    return 1 if run.failures else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(program.main(Metrics()))

@@ -15,7 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks.cache.results import Measurement, Run
+from tests.benchmarks.common import turns
+from tests.benchmarks.common.asking import Broken, json_lines
+from tests.benchmarks.common.places import ROOT
+from tests.benchmarks.common.results import Run
 from tests.benchmarks.common.stats import schedule
 from tests.benchmarks.metrics.setups import QUERIES, Setup
 
@@ -25,19 +28,16 @@ TITLES: Mapping[str, str] = {
     AGGREGATION: "Sums of 1,000 requests a second",
     OVERVIEW: "The overview of thirty days of a hundred routes",
 }
-ROOT = Path(__file__).resolve().parents[3]
 RATE = 1000
 PAGES = ("plain", "queries", "orm")
 ANSWER_S = 120.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Effort:
-    """How long everything takes."""
+class Effort(turns.Effort):
+    """How long everything takes. `seconds`: of a round for each way."""
 
-    rounds: int = 5
     seconds: float = 6.0
-    """Of a round for each way."""
     batches: int = 12
     """Of a round, for each way and page."""
     aggregate_s: float = 150.0
@@ -46,14 +46,9 @@ class Effort:
     """Requests a minute that the stored rows were made of."""
     brief: bool = False
     """Minutes and ten minutes of the last hours only: the overview reads few of them, and they take long to make."""
-    seed: int = 1
 
 
 SMOKE = Effort(rounds=1, seconds=0.3, batches=2, aggregate_s=3.0, stored=300, brief=True)
-
-
-class Broken(RuntimeError):
-    """A program did not do what it was to."""
 
 
 def environment() -> dict[str, str]:
@@ -121,8 +116,8 @@ def requests(setups: Sequence[Setup], effort: Effort, run: Run, folder: Path) ->
             took: dict[str, dict[str, list[float]]] = {name: {page: [] for page in PAGES} for name in names}
             for _ in range(effort.batches):
                 for name in names:
-                    for page, values in took[name].items():
-                        values.append(children[name].batch(page, batch_s))
+                    for page, batches in took[name].items():
+                        batches.append(children[name].batch(page, batch_s))
             for name, pages in took.items():
                 plain, queries, orm = (statistics.median(pages[page]) for page in PAGES)
                 values = {
@@ -130,41 +125,32 @@ def requests(setups: Sequence[Setup], effort: Effort, run: Run, folder: Path) ->
                     "query_us": (queries - plain) / QUERIES,
                     "orm_us": (orm - plain) / QUERIES,
                 }
-                run.measurements.append(Measurement(scenario=REQUESTS, subject=name, round=number, values=values))
+                run.add(REQUESTS, name, number, values, title=children[name].setup.title)
 
 
 def aggregation(effort: Effort, run: Run, folder: Path) -> None:
     """Once: it takes as long as it takes."""
-    done = program(
-        "aggregation", str(RATE), str(effort.aggregate_s), str(folder / "sums.sqlite3"), limit_s=effort.aggregate_s + 60
-    )
-    values = json.loads(done[-1])
+    words = [str(RATE), str(effort.aggregate_s), str(folder / "sums.sqlite3")]
+    values = program("aggregation", *words, limit_s=effort.aggregate_s + 60)[-1]
     if values["dropped"]:
-        run.failures.append(f"{values['dropped']} of {values['records']} records were dropped")
-    run.measurements.append(Measurement(scenario=AGGREGATION, subject="ours", round=0, values=values))
+        run.fail(f"{values['dropped']} of {values['records']} records were dropped", AGGREGATION)
+    run.add(AGGREGATION, "ours", 0, values)
 
 
 def overview(databases: Mapping[str, Mapping[str, Any]], effort: Effort, run: Run) -> None:
     """All databases in one process, in turn."""
-    done = program(
-        "overview", json.dumps(databases), str(effort.rounds), str(effort.stored), str(int(effort.brief)), limit_s=420
-    )
-    stored = json.loads(done[0])
-    run.notes.append(f"Thirty days of a hundred routes are {stored['rows']:,} rows of {stored['megabytes']:.1f} MB.")
-    for number, line in enumerate(done[1:]):
-        for alias, values in json.loads(line).items():
-            run.measurements.append(Measurement(scenario=OVERVIEW, subject=alias, round=number, values=values))
+    words = [json.dumps(databases), str(effort.rounds), str(effort.stored), str(int(effort.brief))]
+    stored, *rounds = program("overview", *words, limit_s=420)
+    size = f"{stored['rows']:,} rows of {stored['megabytes']:.1f} MB"
+    run.note(f"Thirty days of a hundred routes are {size}.", OVERVIEW)
+    for number, line in enumerate(rounds):
+        for alias, values in line.items():
+            run.add(OVERVIEW, alias, number, values)
 
 
-def program(name: str, *arguments: str, limit_s: float) -> list[str]:
-    """Run one of the programs here to its end; the lines that it printed. Raises Broken."""
-    done = subprocess.run(
-        [sys.executable, "-m", f"tests.benchmarks.metrics.{name}", *arguments],
-        env=environment(), cwd=ROOT, capture_output=True, text=True, timeout=limit_s, check=False,
-    )  # fmt: skip
-    if done.returncode or not done.stdout.strip():
-        raise Broken(f"{name}: " + " | ".join((done.stderr or done.stdout).strip().splitlines()[-3:]))
-    return done.stdout.strip().splitlines()
+def program(name: str, *arguments: str, limit_s: float) -> list[Any]:
+    """Run one of the programs here to its end; what it printed. Raises Broken."""
+    return json_lines(f"tests.benchmarks.metrics.{name}", arguments, limit_s=limit_s, env=environment())
 
 
 @contextlib.contextmanager
@@ -195,5 +181,7 @@ def execute(
         for scenario in chosen:
             try:
                 steps[scenario]()
-            except (Broken, subprocess.TimeoutExpired) as error:
-                run.failures.append(f"{TITLES[scenario]}: {error}")
+            except Broken as error:
+                run.fail(f"{TITLES[scenario]}: {error}", scenario)
+            else:
+                run.finished.append(scenario)

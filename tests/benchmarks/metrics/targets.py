@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import statistics
-
-from tests.benchmarks.cache.results import Run
+from tests.benchmarks.common.results import Run
 from tests.benchmarks.common.verdicts import Verdict
 from tests.benchmarks.metrics.scenarios import AGGREGATION, OVERVIEW, RATE, REQUESTS
 from tests.benchmarks.metrics.setups import BASE, OURS, PEERS, SETUPS
@@ -16,14 +14,7 @@ OVERVIEW_MS = 150.0
 
 def more(run: Run, setup: str, key: str) -> float | None:
     """How much more than without any, the median over rounds."""
-    with_it, without = run.values(REQUESTS, setup, key), run.values(REQUESTS, BASE, key)
-    differences = [with_it[round_] - without[round_] for round_ in with_it if round_ in without]
-    return statistics.median(differences) if differences else None
-
-
-def middle(run: Run, scenario: str, subject: str, key: str) -> float | None:
-    values = run.values(scenario, subject, key)
-    return statistics.median(values.values()) if values else None
+    return run.more(REQUESTS, setup, BASE, key)
 
 
 def share_of(run: Run, peer: str) -> float | None:
@@ -32,11 +23,10 @@ def share_of(run: Run, peer: str) -> float | None:
     return ours / theirs if ours is not None and theirs else None
 
 
-def judge(run: Run) -> list[Verdict]:
-    """The verdicts on every scenario that was measured."""
-    measured = run.scenarios()
+def judge(run: Run, scenario: str) -> list[Verdict]:
+    """The verdicts on one scenario."""
     verdicts: list[Verdict] = []
-    if REQUESTS in measured:
+    if scenario == REQUESTS:
         added = (more(run, OURS, key) for key in ("request_us", "query_us"))
         verdicts += [
             Verdict(scenario=REQUESTS, what=what, at_most=most, measured=value)
@@ -54,28 +44,28 @@ def judge(run: Run) -> list[Verdict]:
             for peer in PEERS
             if peer in run.subjects(REQUESTS)
         ]
-    if AGGREGATION in measured:
+    if scenario == AGGREGATION:
         verdicts += [
             Verdict(
                 scenario=AGGREGATION,
                 what=f"share of a core at {RATE:,} requests/s",
                 at_most=SHARE,
-                measured=middle(run, AGGREGATION, "ours", "share"),
+                measured=run.middle(AGGREGATION, "ours", "share"),
             ),
             Verdict(
                 scenario=AGGREGATION,
                 what="MB that the process grows",
                 at_most=MEGABYTES,
-                measured=middle(run, AGGREGATION, "ours", "megabytes"),
+                measured=run.middle(AGGREGATION, "ours", "megabytes"),
             ),
         ]
-    if OVERVIEW in measured:
+    if scenario == OVERVIEW:
         verdicts += [
             Verdict(
                 scenario=OVERVIEW,
                 what=f"ms on {subject}, nothing remembered",
                 at_most=OVERVIEW_MS,
-                measured=middle(run, OVERVIEW, subject, "first_ms"),
+                measured=run.middle(OVERVIEW, subject, "first_ms"),
             )
             for subject in run.subjects(OVERVIEW)
         ]

@@ -23,6 +23,11 @@ def py_spy() -> str:
     return str(beside) if beside.exists() else shutil.which("py-spy") or ""
 
 
+def missing() -> str:
+    """Say why nothing can be profiled here; empty when it can be."""
+    return "" if py_spy() else "--profile needs py-spy: install the package py-spy"
+
+
 def record(scenario: Scenario, starter: Starter, effort: Effort, folder: Path) -> list[Path]:
     """Profile `serve` under the load of `scenario`'s first page, and give the files. Raises LoadError."""
     program, path, written = py_spy(), scenario.paths[0], []

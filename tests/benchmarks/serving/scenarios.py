@@ -9,10 +9,11 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from tests.benchmarks.common import openloop, wrk
+from tests.benchmarks.common import openloop, turns, wrk
+from tests.benchmarks.common.places import ROOT, THREADS
 from tests.benchmarks.common.processes import busy_s, own_s
 from tests.benchmarks.serving.idle import held
-from tests.benchmarks.serving.servers import ROOT, THREADS, Server
+from tests.benchmarks.serving.servers import Server
 from tests.benchmarks.serving.session import Session
 
 Values = dict[str, float]
@@ -20,10 +21,9 @@ CLIENT_TIMEOUT_S = 1.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Effort:
+class Effort(turns.Effort):
     """How much load, and for how long. The smoke run uses SMOKE."""
 
-    seconds: float = 4.0
     warm_s: float = 1.0
     clients: int = 32
     fast_clients: int = 16
@@ -33,11 +33,10 @@ class Effort:
     idle_settle_s: float = 1.0
     overload_s: float = 6.0
     overload_settle_s: float = 2.0
-    seed: int = 1
 
 
 SMOKE = Effort(
-    seconds=0.3, warm_s=0.1, clients=8, fast_clients=4, blocking_clients=4, open_rate=100.0,
+    rounds=1, seconds=0.3, warm_s=0.1, clients=8, fast_clients=4, blocking_clients=4, open_rate=100.0,
     idle=200, idle_settle_s=0.1, overload_s=0.4, overload_settle_s=0.0,
 )  # fmt: skip
 
@@ -191,5 +190,32 @@ SCENARIOS: Mapping[str, Scenario] = {
             name="overload-cpu", title="Twice the capacity of a view that computes 10 ms", paths=("/burn",),
             measure=overload("/burn"), overlaps=True, smoke=False,
         ),
+    )
+}  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Cell:
+    """One table: a scenario with so many worker processes."""
+
+    scenario: Scenario
+    workers: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.scenario.name}-{self.workers}"
+
+    @property
+    def title(self) -> str:
+        return f"{self.scenario.title}, {self.workers} worker process{'es' if self.workers > 1 else ''}"
+
+
+CELLS: Mapping[str, Cell] = {
+    cell.name: cell
+    for cell in (
+        Cell(scenario, workers)
+        for workers in (1, 2)
+        for scenario in SCENARIOS.values()
+        if workers in scenario.workers
     )
 }  # fmt: skip

@@ -14,10 +14,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parents[3]
-PROJECT = ROOT / "tests" / "benchmarks" / "project"
+from tests.benchmarks.common.places import PROJECT, ROOT, THREADS
+
 APPLICATION = "benchsite.wsgi:application"
-THREADS = 12
 #: Long enough that nobody closes an idle connection during a run.
 IDLE_S = 600
 

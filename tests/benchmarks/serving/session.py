@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import http.client
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.benchmarks.common.asking import WrongAnswer, ask
+from tests.benchmarks.common.places import PROJECT, ROOT
 from tests.benchmarks.common.processes import Program, free_port
-from tests.benchmarks.serving.servers import PROJECT, ROOT, Launch, Server
+from tests.benchmarks.serving.servers import Launch, Server
 
 ANSWER_S = 10.0
-
-
-class WrongAnswer(RuntimeError):
-    """A server gave another status or body than the handler does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +59,7 @@ class Starter:
         with Program(server.title, command, self.logs / f"{server.name}.log", env, PROJECT) as program:
             program.wait_for_port(launch.port)
             for path in paths:
-                verify(launch.port, self.pages[path], server.title)
+                verify(launch.port, self.pages[path], program)
             yield Session(server, launch, program)
 
 
@@ -76,20 +73,11 @@ def environment(database: str) -> dict[str, str]:
     }
 
 
-def verify(port: int, page: Page, title: str) -> None:
+def verify(port: int, page: Page, program: Program) -> None:
     """Ask for `page` once and compare. Raises WrongAnswer."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_S)
-    try:
-        connection.request("GET", page.path)
-        response = connection.getresponse()
-        body = response.read()
-    except (OSError, http.client.HTTPException) as error:
-        raise WrongAnswer(f"{title} gave no answer to {page.path}: {type(error).__name__}: {error}") from error
-    finally:
-        connection.close()
-    if response.status != 200:
-        raise WrongAnswer(f"{title} answered {page.path} with status {response.status} instead of 200")
+    body = ask(port, page.path, program, ANSWER_S).body
     if hashlib.sha256(body).hexdigest() != page.sha256:
         raise WrongAnswer(
-            f"{title} answered {page.path} with another body than the handler's: {len(body)} bytes, not {page.size}"
+            f"{program.name} answered {page.path} with another body than the handler's: "
+            f"{len(body)} bytes, not {page.size}"
         )

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import statistics
-
-from tests.benchmarks.common.stats import paired_ratios
+from tests.benchmarks.common.results import Run
 from tests.benchmarks.common.verdicts import Verdict
-from tests.benchmarks.serving.results import Run
+from tests.benchmarks.serving.scenarios import CELLS
 from tests.benchmarks.serving.servers import GRANIAN, GTHREAD, LIMIT, OURS, SERVERS, UWSGI, WAITRESS
 
 KIB = 1024
@@ -18,73 +16,60 @@ IDLE_SHARE = 0.9
 GOODPUT_SHARE = 0.9
 
 
-def ratio(run: Run, scenario: str, workers: int, key: str, other: str) -> float | None:
-    """Give the median over rounds of our value divided by `other`'s; None when they share no round."""
-    ratios = paired_ratios(run.values(scenario, workers, OURS, key), run.values(scenario, workers, other, key))
-    return statistics.median(ratios) if ratios else None
-
-
-def against_best(run: Run, scenario: str, workers: int, key: str, *, low: bool) -> tuple[str, float | None]:
+def against_best(run: Run, table: str, key: str, *, low: bool) -> tuple[str, float | None]:
     """Find the peer that is best at `key` (the lowest or the highest), and give our ratio to it."""
     medians = {
-        peer: statistics.median(values.values())
-        for peer in run.peers(scenario, workers)
-        if (values := run.values(scenario, workers, peer, key))
+        peer: value
+        for peer in run.subjects(table)
+        if peer not in (OURS, LIMIT) and (value := run.middle(table, peer, key)) is not None
     }
     if not medians:
         return "the best peer", None
     best = (min if low else max)(medians, key=medians.__getitem__)
-    return f"the best peer ({SERVERS[best].title})", ratio(run, scenario, workers, key, best)
+    return f"the best peer ({SERVERS[best].title})", run.ratio(table, OURS, best, key)
 
 
-def own(run: Run, scenario: str, workers: int, key: str, scale: float = 1.0) -> float | None:
-    values = run.values(scenario, workers, OURS, key)
-    return statistics.median(values.values()) * scale if values else None
+def judge(run: Run, table: str) -> list[Verdict]:
+    """Give the verdicts on one table."""
+    return JUDGES[CELLS[table].scenario.name](run, table)
 
 
-def judge(run: Run) -> list[Verdict]:
-    """Give the verdicts on every cell that was measured."""
-    verdicts: list[Verdict] = []
-    for scenario, workers in run.cells():
-        verdicts += JUDGES[scenario](run, workers, scenario)
-    return verdicts
+def label(table: str) -> str:
+    cell = CELLS[table]
+    return f"{cell.scenario.name}, {cell.workers} worker{'s' if cell.workers > 1 else ''}"
 
 
-def label(scenario: str, workers: int) -> str:
-    return f"{scenario}, {workers} worker{'s' if workers > 1 else ''}"
-
-
-def judge_small(run: Run, workers: int, scenario: str) -> list[Verdict]:
-    name = label(scenario, workers)
+def judge_small(run: Run, table: str) -> list[Verdict]:
+    name = label(table)
     return [
         Verdict(
             scenario=name, what=f"requests/s to {SERVERS[other].title}", at_least=wanted,
-            measured=ratio(run, scenario, workers, "rate", other),
+            measured=run.ratio(table, OURS, other, "rate"),
         )
         for other, wanted in SMALL_RATES.items()
-        if workers <= SERVERS[other].max_workers
+        if CELLS[table].workers <= SERVERS[other].max_workers
     ]  # fmt: skip
 
 
-def judge_mixed(run: Run, workers: int, scenario: str) -> list[Verdict]:
-    name, verdicts = label(scenario, workers), []
+def judge_mixed(run: Run, table: str) -> list[Verdict]:
+    name, verdicts = label(table), []
     for key, how in (("p99_ms", "closed loop"), ("open_p99_ms", "open loop")):
-        best, beside_best = against_best(run, scenario, workers, key, low=True)
+        best, beside_best = against_best(run, table, key, low=True)
         verdicts.append(
             Verdict(scenario=name, what=f"p99 to {best}, {how}", at_most=BESIDE_BEST_PEER, measured=beside_best)
         )
-        beside_granian = ratio(run, scenario, workers, key, GRANIAN)
+        beside_granian = run.ratio(table, OURS, GRANIAN, key)
         verdicts.append(
             Verdict(scenario=name, what=f"p99 to granian, {how}", at_most=BESIDE_GRANIAN, measured=beside_granian)
         )
     return verdicts
 
 
-def judge_database(run: Run, workers: int, scenario: str) -> list[Verdict]:
-    name = label(scenario, workers)
-    best_rate, rate = against_best(run, scenario, workers, "rate", low=False)
-    best_p50, p50 = against_best(run, scenario, workers, "p50_ms", low=True)
-    best_p99, p99 = against_best(run, scenario, workers, "p99_ms", low=True)
+def judge_database(run: Run, table: str) -> list[Verdict]:
+    name = label(table)
+    best_rate, rate = against_best(run, table, "rate", low=False)
+    best_p50, p50 = against_best(run, table, "p50_ms", low=True)
+    best_p99, p99 = against_best(run, table, "p99_ms", low=True)
     return [
         Verdict(scenario=name, what=f"requests/s to {best_rate}", at_least=1.0, measured=rate),
         Verdict(scenario=name, what=f"p50 to {best_p50}", at_most=1.0, measured=p50),
@@ -92,28 +77,27 @@ def judge_database(run: Run, workers: int, scenario: str) -> list[Verdict]:
     ]
 
 
-def judge_idle(run: Run, workers: int, scenario: str) -> list[Verdict]:
-    name = label(scenario, workers)
-    each = own(run, scenario, workers, "bytes_each", 1 / KIB)
-    kept, asked = own(run, scenario, workers, "kept"), own(run, scenario, workers, "asked")
+def judge_idle(run: Run, table: str) -> list[Verdict]:
+    name = label(table)
+    each, kept, asked = (run.middle(table, OURS, key) for key in ("bytes_each", "kept", "asked"))
     return [
         Verdict(
             scenario=name, what="share of the idle connections kept", at_least=1.0,
             measured=None if kept is None or not asked else kept / asked,
         ),
-        Verdict(scenario=name, what="KiB of memory for each", at_most=IDLE_KIB, measured=each),
+        Verdict(scenario=name, what="KiB of memory for each", at_most=IDLE_KIB, measured=each and each / KIB),
         Verdict(
             scenario=name, what="share of the rate that stays", at_least=IDLE_SHARE,
-            measured=own(run, scenario, workers, "share"),
+            measured=run.middle(table, OURS, "share"),
         ),
     ]  # fmt: skip
 
 
-def judge_overload(run: Run, workers: int, scenario: str) -> list[Verdict]:
+def judge_overload(run: Run, table: str) -> list[Verdict]:
     return [
         Verdict(
-            scenario=label(scenario, workers), what="goodput as a share of the capacity", at_least=GOODPUT_SHARE,
-            measured=own(run, scenario, workers, "share"),
+            scenario=label(table), what="goodput as a share of the capacity", at_least=GOODPUT_SHARE,
+            measured=run.middle(table, OURS, "share"),
         )
     ]  # fmt: skip
 
