@@ -14,7 +14,7 @@ from . import admission
 from .outbound import ClientGone
 from .response import plain_response
 from .routes import RouteCosts
-from .threadpool import TaskQueue
+from .tasks import TaskQueue
 
 if TYPE_CHECKING:
     from .gateway import Exchange
@@ -54,7 +54,7 @@ class Overload:
                 exchange.blocks = cost.blocks
                 if cost.computes and pool.size > 1:
                     exchange.computes = True
-                    queue = pool.compute_queue
+                    queue = pool.permits.queue
         if queue and pool.waiting >= self._settings.queue_length:
             may_run = pool.can_compute if exchange.computes else pool.has_free_slot
             if not may_run:
@@ -65,7 +65,7 @@ class Overload:
     def after_turn(self, now: float) -> None:
         """The leader has read what was there: see to what still waits."""
         pool = self._reactor.pool
-        queue, heavy = pool.queue, pool.compute_queue
+        queue, heavy = pool.queue, pool.permits.queue
         if queue and not pool.has_free_slot:
             self.shed_waiting(queue, now)
         else:
@@ -90,7 +90,7 @@ class Overload:
         if exchange.connection.gone and queued_ns > _WAITED_NS:
             return "gone"
         if queued_ns > 50_000_000:
-            queue = self._reactor.pool.compute_queue if exchange.computes else self._reactor.pool.queue
+            queue = self._reactor.pool.permits.queue if exchange.computes else self._reactor.pool.queue
             if queued_ns > self._queue_deadline_s(queue, time.monotonic()) * 1e9:
                 return "queue_deadline"
         return None
@@ -143,12 +143,12 @@ class Overload:
         """Four times a second, once there is a route that computes."""
         pool, chosen = self._reactor.pool, self._settings.compute_threads
         if chosen or not admission.gil_enabled():
-            pool.compute_limit = min(chosen or pool.size, pool.size)
+            pool.permits.limit = min(chosen or pool.size, pool.size)
         elif self._meter is None:
             self._meter = admission.Meter()
-            pool.compute_limit = self._compute_limit.limit
+            pool.permits.limit = self._compute_limit.limit
         else:
-            pool.compute_limit = self._compute_limit.adjust(self._meter.load(), len(pool.compute_queue))
+            pool.permits.limit = self._compute_limit.adjust(self._meter.load(), len(pool.permits.queue))
 
     def shed_waiting(self, queue: TaskQueue, now: float) -> None:
         """Nothing of `queue` can be run: give up what has waited too long, and serve the young first then."""

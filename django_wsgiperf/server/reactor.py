@@ -107,7 +107,7 @@ class Reactor:
         All that is ready is read before anything is run. To run each request as soon as it is read would keep it in
         the processor's cache, but reading, running, reading took 10 % more time: code has caches, too."""
         pool = self.pool
-        queue, heavy = pool.queue, pool.compute_queue
+        queue, heavy = pool.queue, pool.permits.queue
         handed_over = self._handed_over
         if handed_over:
             timeout = 0.0

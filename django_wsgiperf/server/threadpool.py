@@ -24,8 +24,7 @@ list.append, list.pop, deque.append and deque.popleft are atomic, with the inter
 where a flag is set and another is read after it (dozing and baton, slot and unserved, idle and seat) are Dekker's
 pattern.
 `_lock` guards the number of threads and slots, which change only when a thread is started, lost or let go, the
-counters of slots that are gone, and the choice of a thread for the seat, so that it does not end meanwhile. `_permits`
-guards `computing` and the slots' `computes`.
+counters of slots that are gone, and the choice of a thread for the seat, so that it does not end meanwhile.
 """
 
 from __future__ import annotations
@@ -35,50 +34,17 @@ import logging
 import os
 import threading
 import time
-from collections import deque
 from collections.abc import Callable
-from typing import Protocol
 
 from . import process
 from .slots import Slot
+from .tasks import Permits, Source, Task, TaskQueue
 
 logger = logging.getLogger("django_wsgiperf.server")
 
 _IDLE_TICKS_BEFORE_DOZING = 4
 _RELAXED_TICKS = 5
 """How many patiences a standby sleeps at most between two looks at a leader whose tasks are short."""
-
-
-class Task(Protocol):
-    """Something a thread can run; `blocks` says that it is known to keep its thread for long, `computes` that it is
-    known to keep the interpreter lock for long."""
-
-    blocks: bool
-    computes: bool
-
-    def run(self, slot: Slot) -> None: ...
-
-
-class TaskQueue(deque[Task]):
-    """Tasks that wait for a thread. `empty_at` is when none did last, by time.monotonic()."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.newest_first = False
-        """Take tasks from the young end: under overload the old ones have been given up by their clients."""
-        self.empty_at = time.monotonic()
-
-    def take(self) -> Task:
-        """The next task. Raises IndexError."""
-        return self.pop() if self.newest_first else self.popleft()
-
-
-class Source(Protocol):
-    """Where tasks come from. poll() appends to the pool's queue; wake() ends a poll() early, from any thread."""
-
-    def poll(self) -> None: ...
-
-    def wake(self) -> None: ...
 
 
 def _nothing() -> None:
@@ -124,9 +90,7 @@ class ThreadPool:
     ) -> None:
         self.size = size
         self.queue = TaskQueue()
-        self.compute_queue = TaskQueue()
-        self.compute_limit = size
-        self.computing = 0
+        self.permits = Permits(size)
         self.promotions = 0
         self.slots: list[Slot] = [Slot(number) for number in range(size)]
         """All slots in use, those of detached and lost threads too."""
@@ -150,7 +114,6 @@ class ThreadPool:
         """The leader polls although tasks wait: those who give back a slot run them."""
         self._stopping = False
         self._lock = threading.Lock()
-        self._permits = threading.Lock()
         self._threads: set[_Follower] = set()
         self._wanted_threads = size + 1
         self._thread_numbers = 0
@@ -169,12 +132,12 @@ class ThreadPool:
     @property
     def can_compute(self) -> bool:
         """Whether a task that computes would be run now."""
-        return bool(self._free) and self.computing < self.compute_limit
+        return bool(self._free) and self.permits.out < self.permits.limit
 
     @property
     def waiting(self) -> int:
         """Tasks in both queues."""
-        return len(self.queue) + len(self.compute_queue)
+        return len(self.queue) + len(self.permits.queue)
 
     def overdue(self, started_before_ns: int) -> None:
         """Let tasks that have computed since `started_before_ns` go on without a permit: short ones wait for it.
@@ -182,7 +145,7 @@ class ThreadPool:
         Any thread; times are of time.monotonic_ns()."""
         for slot in self.slots[:]:
             if slot.computes and slot.started_ns < started_before_ns:
-                self._give_permit_back(slot)
+                self.permits.give_back(slot)
 
     def counters(self) -> list[Slot]:
         """Every slot there is, and one for those there were: their sums never fall."""
@@ -225,7 +188,7 @@ class ThreadPool:
             self._start_thread()
             self._free.append(replacement)
         if slot.computes:
-            self._give_permit_back(slot)
+            self.permits.give_back(slot)
         # Tasks may be waiting for just this slot, and a blocked leader needs a successor.
         self._call_standby()
         self._source.wake()
@@ -326,12 +289,13 @@ class ThreadPool:
 
     def _lead(self, me: _Follower) -> None:
         """Poll and run tasks until another thread has taken over, or the pool stops."""
-        queue, heavy, baton, free, poll = self.queue, self.compute_queue, self._baton, self._free, self._source.poll
+        queue, permits, baton, free, poll = self.queue, self.permits, self._baton, self._free, self._source.poll
+        heavy = permits.queue
         while not self._stopping:
-            while free and (queue or (heavy and self.computing < self.compute_limit)):
+            while free and (queue or (heavy and permits.out < permits.limit)):
                 slot = free.pop()
                 try:
-                    task = queue.take() if queue else self._take_computing(slot)
+                    task = queue.take() if queue else permits.take(slot)
                 except IndexError:
                     free.append(slot)
                     break
@@ -359,7 +323,7 @@ class ThreadPool:
                     return
             if queue or heavy:
                 self._unserved = True
-                if free and (queue or self.computing < self.compute_limit):
+                if free and (queue or permits.out < permits.limit):
                     continue
             try:
                 poll()
@@ -393,10 +357,11 @@ class ThreadPool:
 
     def _follow_up(self, me: _Follower) -> None:
         """Another thread leads by now: run what waits for a slot, then rest."""
-        queue, heavy, free = self.queue, self.compute_queue, self._free
+        queue, permits, free = self.queue, self.permits, self._free
+        heavy = permits.queue
         while (
             self._unserved
-            and (queue or (heavy and self.computing < self.compute_limit))
+            and (queue or (heavy and permits.out < permits.limit))
             and not self._stopping
             and not me.ending
         ):
@@ -405,28 +370,12 @@ class ThreadPool:
             except IndexError:
                 return
             try:
-                task = queue.take() if queue else self._take_computing(slot)
+                task = queue.take() if queue else permits.take(slot)
             except IndexError:
                 free.append(slot)
                 continue
             slot.started_ns = time.monotonic_ns()
             self._run(me, slot, task)
-
-    def _take_computing(self, slot: Slot) -> Task:
-        """The next task that computes, with a permit for it in `slot`. Raises IndexError."""
-        with self._permits:
-            if self.computing >= self.compute_limit:
-                raise IndexError
-            task = self.compute_queue.take()
-            self.computing += 1
-            slot.computes = True
-        return task
-
-    def _give_permit_back(self, slot: Slot) -> None:
-        with self._permits:
-            if slot.computes:
-                slot.computes = False
-                self.computing -= 1
 
     def _run(self, me: _Follower, slot: Slot, task: Task) -> None:
         """Run `task`, then give the slot back. No exception leaves: a pool thread outlives every task."""
@@ -438,7 +387,7 @@ class ThreadPool:
             logger.critical("A task failed outside the application; this is a bug in django-wsgiperf", exc_info=True)
         slot.task = None
         if slot.computes:
-            self._give_permit_back(slot)
+            self.permits.give_back(slot)
         if slot.worn_out:
             slot.worn_out = False
             self._replace(me)

@@ -248,7 +248,7 @@ def test_requests_that_compute_leave_threads_to_the_others(serve_app: Start, thr
     def known() -> bool:
         assert client.get("/compute").status == 200
         cost = server.reactor.overload.routes.get(b"/compute")
-        return cost is not None and cost.computes and server.pool.compute_limit == 1
+        return cost is not None and cost.computes and server.pool.permits.limit == 1
 
     eventually(known, "the page is known to compute, and how many may")
     site.computing_most = 0

@@ -352,22 +352,22 @@ class TestComputing:
     def submit(self, running: Running, tasks: list[Task]) -> None:
         for task in tasks:
             task.blocks = task.computes = True
-            running.pool.compute_queue.append(task)
+            running.pool.permits.queue.append(task)
         running.source.wake()
 
     def test_no_more_than_the_limit_run_at_once(self, pool_of: Any) -> None:
         running = pool_of(8)
-        running.pool.compute_limit = 2
+        running.pool.permits.limit = 2
         seen: list[int] = []
-        tasks = [Task(lambda slot: seen.append(running.pool.computing)) for _ in range(200)]
+        tasks = [Task(lambda slot: seen.append(running.pool.permits.out)) for _ in range(200)]
         self.submit(running, tasks)
         eventually(lambda: all(task.done.is_set() for task in tasks), "all have run")
         assert max(seen) <= 2
-        eventually(lambda: running.pool.computing == 0, "every permit is back")
+        eventually(lambda: running.pool.permits.out == 0, "every permit is back")
 
     def test_others_do_not_wait_behind_them(self, pool_of: Any) -> None:
         running = pool_of(4)
-        running.pool.compute_limit = 1
+        running.pool.permits.limit = 1
         gate = threading.Event()
         held = [Task(lambda slot: gate.wait(10)) for _ in range(3)]
         self.submit(running, held)
@@ -376,18 +376,18 @@ class TestComputing:
         try:
             assert other.done.wait(5)
             assert not any(task.done.is_set() for task in held)
-            assert running.pool.computing == 1
+            assert running.pool.permits.out == 1
         finally:
             gate.set()
         eventually(lambda: all(task.done.is_set() for task in held), "all have run in the end")
 
     def test_one_that_computes_for_long_keeps_short_ones_no_longer(self, pool_of: Any) -> None:
         running = pool_of(4)
-        running.pool.compute_limit = 1
+        running.pool.permits.limit = 1
         gate = threading.Event()
         long, short = Task(lambda slot: gate.wait(10)), Task()
         self.submit(running, [long])
-        eventually(lambda: running.pool.computing == 1, "it runs")
+        eventually(lambda: running.pool.permits.out == 1, "it runs")
         self.submit(running, [short])
         assert not short.done.wait(0.05)
         running.pool.overdue(time.monotonic_ns())
@@ -397,11 +397,11 @@ class TestComputing:
             assert not long.done.is_set()
         finally:
             gate.set()
-        eventually(lambda: running.pool.computing == 0, "no permit is given back twice")
+        eventually(lambda: running.pool.permits.out == 0, "no permit is given back twice")
 
     def test_permit_of_a_detached_task_is_free_again(self, pool_of: Any) -> None:
         running = pool_of(2)
-        running.pool.compute_limit = 1
+        running.pool.permits.limit = 1
         gate = threading.Event()
 
         def stream(slot: Slot) -> None:
@@ -414,7 +414,7 @@ class TestComputing:
             assert other.done.wait(5)
         finally:
             gate.set()
-        eventually(lambda: running.pool.computing == 0, "no permit is given back twice")
+        eventually(lambda: running.pool.permits.out == 0, "no permit is given back twice")
 
     @pytest.mark.usefixtures("forced_switches")
     def test_permits_hold_under_a_storm_of_switches(self, pool_of: Any) -> None:
@@ -423,18 +423,18 @@ class TestComputing:
         chance = random.Random(7)
 
         def work(slot: Slot) -> None:
-            if running.pool.computing > 4:
-                over.append(running.pool.computing)
+            if running.pool.permits.out > 4:
+                over.append(running.pool.permits.out)
             sum(range(chance.randrange(200)))
 
-        running.pool.compute_limit = 3
+        running.pool.permits.limit = 3
         heavy, light = [Task(work) for _ in range(300)], [Task() for _ in range(300)]
         for number, (one, other) in enumerate(zip(heavy, light, strict=True)):
             self.submit(running, [one])
             running.source.submit(other)
             if number % 25 == 0:
-                running.pool.compute_limit = 2 + number % 3
+                running.pool.permits.limit = 2 + number % 3
         eventually(lambda: all(task.done.is_set() for task in heavy + light), "all have run")
         assert not over
-        eventually(lambda: running.pool.computing == 0, "every permit is back")
+        eventually(lambda: running.pool.permits.out == 0, "every permit is back")
         eventually(running.is_whole, "all slots are free")
