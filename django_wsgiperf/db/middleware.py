@@ -43,11 +43,10 @@ class ConnectionPoolMiddleware:
             return response
         finally:
             activity.current.reset(token)
+            if response is not None and response.streaming:
+                _watch_body(response, work)
             if not work.holds:
-                if response is not None and response.streaming:
-                    _watch_body(response, work)
-                if work.leases or release.holds_any():
-                    release.release_all(streaming=response is not None and response.streaming)
+                release.release_all(streaming=response is not None and response.streaming)
 
     async def _serve_async(self, request: HttpRequest) -> HttpResponseBase:
         work = activity.Activity(f"{request.method} before it is routed")
@@ -58,9 +57,9 @@ class ConnectionPoolMiddleware:
             return response
         finally:
             activity.current.reset(token)
+            if response is not None and response.streaming:
+                _watch_body(response, work)
             if not work.holds:
-                if response is not None and response.streaming:
-                    _watch_body(response, work)
                 if work.leases:
                     await _release_all(streaming=response is not None and response.streaming)
 

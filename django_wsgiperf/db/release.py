@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import AsyncIterator, Callable, Iterator
+import threading
+from asyncio import _get_running_loop
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
@@ -30,7 +32,8 @@ def pin(alias: str = DEFAULT_DB_ALIAS) -> Iterator[None]:
     """Keep this thread's connection to a database while the block runs, whatever RELEASE says.
 
     For state that lives in the session: SET, temporary tables, advisory locks, LISTEN, LAST_INSERT_ID(), or the
-    driver's connection used directly. Blocks may be nested. Django's own close() still closes."""
+    driver's connection used directly. The session is cleaned after it, unless RESET is "rollback". Blocks may nest.
+    Django's own close() still closes."""
     wrapper = connections[alias]
     if not isinstance(wrapper, PooledMixin):
         yield
@@ -60,36 +63,43 @@ def hold_connection(view: View) -> View:
     return held  # type: ignore[no-any-return]
 
 
+def wrappers_here() -> list[PooledMixin]:
+    """This thread's wrappers that take their connections from a pool.
+
+    They are in connections.all(initialized_only=True), which looks for each of them twice, and several times a request
+    is too often for that. Where asgiref keeps them otherwise, or in a thread with an event loop, that is asked."""
+    storage = getattr(connections._connections, "_storage", None)  # type: ignore[attr-defined]  # Not in the stubs.
+    if type(storage) is threading.local and _get_running_loop() is None:
+        found: Sequence[Any] = list(vars(storage).values())
+    else:
+        found = connections.all(initialized_only=True)
+    return [wrapper for wrapper in found if isinstance(wrapper, PooledMixin)]
+
+
 def release_all(*, streaming: bool = False) -> int:
     """Give back this thread's connections that nobody would miss; how many those were.
 
     `streaming` says that the body is still to come, and may look for what the view has left in its session."""
     released = 0
-    for wrapper in connections.all(initialized_only=True):
-        if isinstance(wrapper, PooledMixin) and wrapper.pool_lease is not None and wrapper.releases_with_response:
+    for wrapper in wrappers_here():
+        if wrapper.pool_lease is not None and wrapper.releases_with_response:
             if streaming:
                 wrapper.warn_of_lost_session()
             released += wrapper.release_early()
     return released
 
 
-def holds_any() -> bool:
-    """Whether this thread has a pooled connection."""
-    return any(
-        isinstance(wrapper, PooledMixin) and wrapper.pool_lease is not None
-        for wrapper in connections.all(initialized_only=True)
-    )
-
-
 def relabel(label: str) -> None:
     """Tell the pools what the connections that this thread has already are used for."""
-    for wrapper in connections.all(initialized_only=True):
-        if isinstance(wrapper, PooledMixin) and (lease := wrapper.pool_lease) is not None:
+    for wrapper in wrappers_here():
+        if (lease := wrapper.pool_lease) is not None:
             lease.label = label
 
 
 def released_between_chunks(body: Iterator[Any], work: activity.Activity) -> Iterator[Any]:
-    """A streamed body that has no connection while the client reads: it takes one again when it queries."""
+    """A streamed body that has no connection while the client reads: it takes one again when it queries.
+
+    Where the view holds its connections, all that is done is to tell what the body is made for."""
     iterator = iter(body)
     try:
         while True:
@@ -100,12 +110,14 @@ def released_between_chunks(body: Iterator[Any], work: activity.Activity) -> Ite
                 return
             finally:
                 activity.current.reset(token)
-                release_all()
+                if not work.holds:
+                    release_all()
             yield chunk
     finally:
         if (close := getattr(iterator, "close", None)) is not None:
             close()
-        release_all()
+        if not work.holds:
+            release_all()
 
 
 async def released_between_chunks_async(body: AsyncIterator[Any], work: activity.Activity) -> AsyncIterator[Any]:
@@ -124,7 +136,7 @@ async def released_between_chunks_async(body: AsyncIterator[Any], work: activity
                 return
             finally:
                 activity.current.reset(token)
-                if work.leases != taken:
+                if work.leases != taken and not work.holds:
                     # Going over to the other thread costs more than most chunks: only when it took a connection.
                     await release()
                     taken = work.leases

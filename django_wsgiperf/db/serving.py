@@ -6,7 +6,6 @@ Called by server/worker.py and server/process.py; works with whatever engines th
 from __future__ import annotations
 
 from django.core.signals import request_finished
-from django.db import connections
 
 from . import registry
 
@@ -19,8 +18,7 @@ def begin() -> None:
 
 
 def _release_what_is_left(**_: object) -> None:
-    from .mixin import PooledMixin
+    from .release import wrappers_here
 
-    for wrapper in connections.all(initialized_only=True):
-        if isinstance(wrapper, PooledMixin):
-            wrapper.release_early()
+    for wrapper in wrappers_here():
+        wrapper.release_early()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from django.utils.decorators import method_decorator
 from django.views import View
 
 from django_wsgiperf.db import hold_connection, pin, registry
+from django_wsgiperf.db.release import wrappers_here
 from tests.db.databases import Database, in_thread, run, value
 from tests.db.sites import Answer, ask_async, site
 
@@ -348,6 +350,35 @@ class TestSQLite(ReleaseContract):
     def database(self, sqlite: Database) -> Database:
         return sqlite
 
+    def test_wrappers_of_a_thread_are_those_that_it_has_used(
+        self, served: Database, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def used_here() -> None:
+            assert wrappers_here() == []
+            mine = connections["default"]
+            assert wrappers_here() == connections.all(initialized_only=True) == [mine]
+            in_thread(lambda: seen.update(elsewhere=wrappers_here()))
+            assert seen["elsewhere"] == []
+            # Where a release of asgiref keeps them in another way.
+            monkeypatch.setattr(connections, "_connections", SimpleNamespace(default=mine))
+            assert wrappers_here() == [mine]
+            monkeypatch.undo()
+
+        in_thread(used_here)
+
+    def test_wrappers_of_a_thread_with_an_event_loop_are_those_of_its_task(self, served: Database) -> None:
+        async def task() -> Any:
+            mine = connections["default"]
+            assert wrappers_here() == [mine]
+            return mine
+
+        def used_here() -> None:
+            outside = connections["default"]
+            assert asyncio.run(task()) is not outside
+            assert wrappers_here() == [outside]
+
+        in_thread(used_here)
+
 
 class TransactionPolicyContract:
     """RELEASE "transaction"."""
@@ -398,6 +429,15 @@ class TransactionPolicyContract:
             with transaction.atomic():
                 transaction.on_commit(lambda: ran.append(value(connection, "SELECT 5")))
             assert ran == [5]
+            assert in_use() == 0
+
+        self.check(work)
+
+    def test_hook_that_raises_does_not_keep_the_connection(self, served: Database) -> None:
+        def work() -> None:
+            with pytest.raises(ZeroDivisionError), transaction.atomic():  # noqa: PT012  # It is raised at the end.
+                transaction.on_commit(lambda: 1 / 0)
+                value(connection, "SELECT 5")
             assert in_use() == 0
 
         self.check(work)
