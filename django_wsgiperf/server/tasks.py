@@ -1,4 +1,4 @@
-"""What the thread pool runs, where it waits, and who may compute. Knows no threads; the invariants are threadpool.py's."""
+"""What the thread pool runs, where that waits, and who may compute. Knows no threads; threadpool.py has the rules."""
 
 from __future__ import annotations
 
