@@ -12,7 +12,8 @@ import selectors
 import socket
 import sys
 import time
-from typing import Any
+from collections.abc import Collection
+from typing import Any, Final
 
 from django_wsgiperf.instance import instance as own_instance
 
@@ -20,17 +21,24 @@ from . import folder, handlers, server
 from .handlers import Answer
 from .wire import REPLY_MAX, REQUEST_MAX, Reader, WireError, encode
 
+HURRY_S: Final = 0.1
 _NO_ANSWER = "no answer in time"
 _GONE = "gone"
 
 
 def ask(
-    topic: str, message: dict[str, Any] | None = None, *, instance: str | None = None, timeout_s: float = 1.0
+    topic: str,
+    message: dict[str, Any] | None = None,
+    *,
+    instance: str | None = None,
+    timeout_s: float = 1.0,
+    hurried: Collection[str] = (),
 ) -> list[Answer]:
     """What every process of the project on this host answers, this one too when it takes part, and first.
 
     Takes `timeout_s` seconds at most; a process that did not answer in time has an Answer that says so. With
-    `instance` only that process is asked. Raises WireError when the message is no JSON object of 64 KiB at most."""
+    `instance` only that process is asked. Those in `hurried`, which have lately not answered, are waited for HURRY_S,
+    and longer only while others are. Raises WireError when the message is no JSON object of 64 KiB at most."""
     deadline = time.monotonic() + timeout_s
     message = message or {}
     request = encode({"topic": topic, "message": message}, REQUEST_MAX)
@@ -52,7 +60,7 @@ def ask(
                         calls.begin(peer, request)
             except (folder.Unavailable, OSError) as error:
                 folder.say_once(str(error))
-        calls.run(deadline)
+        calls.run(deadline, frozenset(hurried))
         if mine is not None:
             try:
                 answers.append(
@@ -101,9 +109,14 @@ class _Calls:
         else:
             self.answers.append(Answer(peer.instance, peer.pid, None, type(error).__name__))
 
-    def run(self, deadline: float) -> None:
+    def run(self, deadline: float, hurried: frozenset[str]) -> None:
         """Send and receive until all have answered or the time is up."""
-        while self._open and (left := deadline - time.monotonic()) > 0:
+        hurry_ends = min(deadline, time.monotonic() + HURRY_S)
+        while self._open:
+            waits = any(call.peer.instance not in hurried for call in self._open.values())
+            left = (deadline if waits else hurry_ends) - time.monotonic()
+            if left <= 0:
+                break
             for key, _ in self._selector.select(left):
                 sock = key.fileobj
                 assert isinstance(sock, socket.socket)

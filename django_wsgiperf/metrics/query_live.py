@@ -22,13 +22,20 @@ from .stores.base import StoreError
 TOPIC: Final = "live"
 INTERRUPT: Final = "interrupt"
 _ANSWER_S: Final = 1.0
+_SILENT_S: Final = 30.0
+"""So long a process that did not answer, since it is frozen for example, is hardly waited for."""
+_MAX_SILENT: Final = 200
 _SEEN_S: Final = 300
 _MAX_RUNNING: Final = 200
 _MAX_FRAMES: Final = 60
 
+_silent: dict[str, float] = {}
+"""Instance -> until when (time.monotonic()). Bounded by _MAX_SILENT, after which it begins anew."""
+
 
 def live(stacks: bool = False, now: float | None = None) -> Live:
-    """Every process that reported lately, and every request that runs on this host. Takes about a second at most.
+    """Every process that reported lately, and every request that runs on this host. Takes about a second at
+    most, and because of one that does not answer only once in half a minute.
 
     Never raises because of the store: what runs is asked for most when something is away."""
     now_s = time.time() if now is None else now
@@ -58,7 +65,16 @@ def interrupt(process: str, key: str) -> bool:
 
 def _ask(topic: str, message: dict[str, Any], *, instance: str | None = None) -> list[Mapping[str, Any]]:
     """What the processes of this host answer; this one too, whether it listens or not."""
-    answers = control.ask(topic, message, instance=instance, timeout_s=_ANSWER_S)
+    now = time.monotonic()
+    hurried = () if instance else [name for name, until in list(_silent.items()) if until > now]
+    answers = control.ask(topic, message, instance=instance, timeout_s=_ANSWER_S, hurried=hurried)
+    for answer in answers:
+        if answer.reply is not None:
+            _silent.pop(answer.instance, None)
+        elif answer.instance not in hurried:
+            if len(_silent) >= _MAX_SILENT:
+                _silent.clear()
+            _silent[answer.instance] = now + _SILENT_S
     replies: list[Mapping[str, Any]] = [answer.reply for answer in answers if answer.reply is not None]
     if topic == TOPIC and all(answer.instance != pipeline.instance() for answer in answers):
         replies.append(answer_live(message))

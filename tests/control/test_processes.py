@@ -88,6 +88,16 @@ def test_frozen_process_costs_the_time_and_the_others_answer(member: Begin) -> N
     assert asked()[frozen.pid] == {"pid": frozen.pid, "heard": {}}
 
 
+def test_process_that_is_known_to_be_silent_is_hardly_waited_for(member: Begin) -> None:
+    frozen, well = member(), member()
+    names = {answer.pid: answer.instance for answer in control.ask("echo", timeout_s=DEADLINE_S)}
+    os.kill(frozen.pid, signal.SIGSTOP)
+    # Without, this would take a day.
+    answers = control.ask("echo", timeout_s=86_400, hurried=[names[frozen.pid]])
+    assert {answer.pid: answer.error for answer in answers} == {frozen.pid: "no answer in time", well.pid: ""}
+    os.kill(frozen.pid, signal.SIGCONT)
+
+
 def test_frozen_process_with_a_full_backlog_does_not_hold_up_anybody(member: Begin) -> None:
     frozen = member()
     os.kill(frozen.pid, signal.SIGSTOP)

@@ -25,6 +25,7 @@ def here(monkeypatch: pytest.MonkeyPatch) -> Worker:
     monkeypatch.setattr(pipeline, "_worker", made)
     monkeypatch.setattr(pipeline, "running", {})
     monkeypatch.setattr(control, "ask", lambda *args, **options: [])
+    monkeypatch.setattr(query_live, "_silent", {})
     monkeypatch.setattr(providers, "_providers", {})
     return made
 
@@ -89,6 +90,26 @@ def test_no_path_is_shown(here: Worker) -> None:
     assert "secret" not in repr(query_live.live(stacks=True, now=NOON))
 
 
+def test_process_that_does_not_answer_is_remembered_for_a_while(here: Worker, monkeypatch: pytest.MonkeyPatch) -> None:
+    hurried: list[list[str]] = []
+    replies: dict[str, Any] = {"frozen": None, "well": {"running": []}}
+    now_s = [100.0]
+
+    def ask(*_: Any, **options: Any) -> list[control.Answer]:
+        hurried.append(list(options["hurried"]))
+        return [control.Answer(name, 1, reply, "") for name, reply in replies.items()]
+
+    monkeypatch.setattr(control, "ask", ask)
+    monkeypatch.setattr(query_live.time, "monotonic", lambda: now_s[0])
+    for passed_s in (0, 5, 20, 10):
+        now_s[0] += passed_s
+        query_live.live(now=NOON)
+    replies["frozen"] = {"running": []}
+    for _ in range(2):
+        query_live.live(now=NOON)
+    assert hurried == [[], ["frozen"], ["frozen"], [], ["frozen"], []]
+
+
 def test_slots_say_who_may_be_interrupted(here: Worker) -> None:
     made = begun(route="/a/")
     providers.provide(providers.SLOTS, lambda: {made.thread_id: (3, True)})
@@ -137,7 +158,9 @@ def test_other_processes_are_asked_and_those_that_only_reported_are_told_apart(
     far.flush()
     asked: list[Any] = []
 
-    def ask(topic: str, message: dict[str, Any], *, instance: str | None = None, timeout_s: float) -> list[Any]:
+    def ask(
+        topic: str, message: dict[str, Any], *, instance: str | None = None, timeout_s: float, hurried: Any
+    ) -> list[Any]:
         asked.append((topic, message, instance))
         return [
             control.Answer("one:7:bb", 7, other, ""),
