@@ -1,7 +1,7 @@
 """Fixtures for the servers and programs that tests need, and what becomes of tests when one is missing.
 
 Under CI=true such a test fails. Elsewhere it is left out before the run, and listed in the end as not tested. Where
-the services come from is in services.py.
+the services come from is in tests/services.
 """
 
 from __future__ import annotations

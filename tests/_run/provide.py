@@ -1,6 +1,6 @@
 """Gets each service that the tests need: given, running here, started privately, or installed and then started.
 
-tests/services.py says what is there and whether it works; servers.py starts; debian.py installs. The outcome is an
+tests/services says what is there and whether it works; servers.py starts; debian.py installs. The outcome is an
 address for the service's TEST_* variable, or why there is none. Private servers live until `close`.
 """
 
