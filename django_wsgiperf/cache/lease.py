@@ -41,11 +41,32 @@ class Lease:
         if token is not None:
             self._store.delete_if(self._key, token)
 
+    def claim(self) -> tuple[str, bytes]:
+        """The key and the value that are to go when it is released; an empty key where there is nothing to go."""
+        return (self._key, self._token) if self._token is not None else ("", b"")
+
+    def released(self) -> None:
+        """They are gone."""
+        self._token = None
+
     def __enter__(self) -> Lease:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.release()
+
+
+class Wish:
+    """What the next look into the store is to ask for besides: the lease, before anything is looked for."""
+
+    __slots__ = ("key", "ttl_s", "value", "was_added")
+
+    def __init__(self, key: str, value: bytes, ttl_s: float) -> None:
+        self.key = key
+        self.value = value
+        self.ttl_s = ttl_s
+        self.was_added: bool | None = None
+        """None where that cannot be known."""
 
 
 class Leases:
@@ -72,18 +93,25 @@ class Leases:
             return None
         return Lease(self._store, f"lease:{key}", token if added else None)
 
-    def take_or_find(self, key: str, find: Callable[[], T | None], *, limit_s: float) -> Lease | T | None:
-        """The lease, or what the process that had it has made meanwhile, as `find` finds it in the store.
+    def take_or_find(self, key: str, find: Callable[[Wish], T | None], *, limit_s: float) -> Lease | T | None:
+        """The lease, or what the process that had it has made meanwhile, as `find` finds it in the store. To ask for
+        the lease, which comes first, is up to `find`, so that it takes one round trip.
 
         Asks again every 20 to 100 ms. None when neither could be had within `limit_s` seconds."""
         deadline_s = self._clock() + limit_s
         rest_s = _FIRST_REST_S
         while True:
-            lease = self.take(key)
-            if lease is not None and not lease.is_known:
-                return lease
-            # With the lease too: the one before may have stored the page and released it since the caller's last look.
-            found = find()
+            wish = Wish(f"lease:{key}", b"L" + secrets.token_bytes(12), self.ttl_s)
+            try:
+                # With the lease too: the one before may have stored the page and released it since the last look.
+                found = find(wish)
+            except BaseException:
+                if wish.was_added:
+                    self._store.delete_if(wish.key, wish.value)
+                raise
+            lease = None
+            if wish.was_added is not False:
+                lease = Lease(self._store, wish.key, wish.value if wish.was_added else None)
             if found is not None:
                 if lease is not None:
                     lease.release()

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from .effects import Call, Landing, Made, Pass, Render, Reply
 from .held import Held, varying_by_coding
+from .lease import Lease
 from .looking import REASONS, Looking
 from .messages import Request
 from .policy import (
@@ -52,7 +53,7 @@ class Making(Looking):
         address = self.engine.shelf.address(self.request).hex()
         return f"path:{address}-private" if self.private else f"path:{address}"
 
-    def _render(self, ticket: Ticket[Landing]) -> Generator[Any, Any, Reply | Pass]:
+    def _render(self, ticket: Ticket[Landing], lease: Lease | None = None) -> Generator[Any, Any, Reply | Pass]:
         engine = self.engine
         candidate = self.candidate
         wanted = self._conditions(ticket)
@@ -74,7 +75,7 @@ class Making(Looking):
                 return covered
             raise
         if confirmed:
-            return (yield from self._confirmed(made, ticket))
+            return (yield from self._confirmed(made, ticket, lease))
         render_s = engine.monotonic() - began_s
         if _failed(made):
             covered = self._cover(made, ticket)
@@ -87,7 +88,7 @@ class Making(Looking):
         held = kept.held
         if held is not None:
             if engine.shelf.store is not None:
-                yield Call(lambda: engine.shelf.store_entry(held, self.request, kept.search))
+                yield Call(lambda: engine.shelf.store_entry(held, self.request, kept.search, lease))
         elif candidate is not None and kept.reason in _NO_LONGER and not (self.private or _failed(made)):
             yield Call(lambda: engine.shelf.drop(candidate))
         return self.passed(made, kept)
@@ -106,7 +107,7 @@ class Making(Looking):
         self.stripped = "if-none-match" in fields or "if-modified-since" in fields
         return wanted if wanted or self.stripped else None
 
-    def _confirmed(self, made: Made, ticket: Ticket[Landing]) -> Generator[Any, Any, Reply]:
+    def _confirmed(self, made: Made, ticket: Ticket[Landing], lease: Lease | None = None) -> Generator[Any, Any, Reply]:
         """The application says that the stored response still holds (RFC 9111, 4.3.4)."""
         engine, candidate = self.engine, self.candidate
         assert candidate is not None
@@ -130,7 +131,7 @@ class Making(Looking):
             engine.counters.stored += 1
             self._hand_over(held, ticket)
             if engine.shelf.store is not None:
-                yield Call(lambda: engine.shelf.store_entry(held, self.request))
+                yield Call(lambda: engine.shelf.store_entry(held, self.request, lease=lease))
         else:
             engine.counters.refuse(freshened.decision.reason)
             held = Held(

@@ -17,6 +17,7 @@ from .headers import NoVarySearch, parse_no_vary_search
 from .headers.structured import MATTERS
 from .held import Held, Sending
 from .key import Keys
+from .lease import Lease, Wish
 from .memory import MemoryCache
 from .messages import Request
 from .policy import Target
@@ -127,15 +128,16 @@ class Shelf:
 
     # -- finding in the store
 
-    def fetch(self, request: Request) -> Held | None:
-        """What the shared store has for the request; puts it into memory. None also where it is out of order."""
+    def fetch(self, request: Request, wish: Wish | None = None) -> Held | None:
+        """What the shared store has for the request; puts it into memory. None also where it is out of order. A lease
+        that is wished for is asked for in the same round trip, before anything is looked for."""
         store = self.store
         if store is None:
             return None
         primary, address = self.primary_of(request), self.address(request)
         known = self.memory.peek(primary)
         guessed = self._variant_keys(known, primary, request) if isinstance(known, Variants) else []
-        values = self._ask([b"s" + address, primary, *guessed])
+        values = self._ask([b"s" + address, primary, *guessed], wish)
         if values is None:
             return None
         search = _search(values[0])
@@ -172,13 +174,19 @@ class Shelf:
                 held.append(self._hold(entry, key, primary))
         return latest_of(each for each in held if each is not None)
 
-    def _ask(self, keys: list[bytes]) -> list[bytes | None] | None:
+    def _ask(self, keys: list[bytes], wish: Wish | None = None) -> list[bytes | None] | None:
         assert self.store is not None
-        known = self._tags.sequence
-        answer = self.store.fetch([key.hex() for key in keys], known)
-        if answer is None:
-            return None
-        values, head = answer
+        known, names = self._tags.sequence, [key.hex() for key in keys]
+        if wish is None:
+            answer = self.store.fetch(names, known)
+            if answer is None:
+                return None
+            values, head = answer
+        else:
+            found = self.store.add_and_fetch(wish.key, wish.value, wish.ttl_s, names, known)
+            if found is None:
+                return None
+            wish.was_added, values, head = found
         if any(values) and not self._tags.catch_up(head, known):
             return None
         return values
@@ -225,8 +233,9 @@ class Shelf:
             self.memory.put(key, held, size)
         return held
 
-    def store_entry(self, held: Held, request: Request, search: str | None = None) -> None:
-        """Keep the entry in the shared store too."""
+    def store_entry(self, held: Held, request: Request, search: str | None = None, lease: Lease | None = None) -> None:
+        """Keep the entry in the shared store too, and give back the lease that it was made with, in one round trip. A
+        lease may still be to be released after that."""
         store, entry = self.store, held.entry
         if store is None:
             return
@@ -237,14 +246,17 @@ class Shelf:
             envelope = entry.to_bytes()
         except ValueError:
             return
-        if search is not None:
-            store.set((b"s" + self.address(request)).hex(), _SEARCH + search.encode("latin-1", "replace"), ttl_s)
+        values = [(held.key.hex(), envelope, ttl_s)]
         if entry.vary:
             variants = self.memory.peek(held.primary)
             if isinstance(variants, Variants) and variants.needs_storing(entry.stored_at + ttl_s):
-                store.set(held.primary.hex(), variants.to_bytes(), ttl_s * 1.1)
+                values.insert(0, (held.primary.hex(), variants.to_bytes(), ttl_s * 1.1))
                 variants.stored_until = entry.stored_at + ttl_s * 1.1
-        store.set(held.key.hex(), envelope, ttl_s)
+        if search is not None:
+            said = _SEARCH + search.encode("latin-1", "replace")
+            values.insert(0, ((b"s" + self.address(request)).hex(), said, ttl_s))
+        if store.set_and_delete_if(values, *(lease.claim() if lease is not None else ("", b""))) and lease is not None:
+            lease.released()
 
     def recharge(self, held: Held) -> None:
         """It has grown by a content coding."""

@@ -107,6 +107,19 @@ class Store(Protocol):
     def delete_if(self, key: str, value: bytes) -> None:
         """Forget the key if it has this value."""
 
+    def add_and_fetch(
+        self, key: str, value: bytes, ttl_s: float, keys: Sequence[str], known: int
+    ) -> tuple[bool, list[bytes | None], int | None]:
+        """add(), and after it fetch(): in one round trip where that can be."""
+        return self.add(key, value, ttl_s), *self.fetch(keys, known)
+
+    def set_and_delete_if(self, values: Sequence[tuple[str, bytes, float]], key: str, value: bytes) -> None:
+        """set() of each, and after them delete_if(), unless the key is empty: in one round trip where that can be."""
+        for each in values:
+            self.set(*each)
+        if key:
+            self.delete_if(key, value)
+
     def purge(self, order: PurgeOrder, known: int) -> Purges:
         """Put a purge into the log and announce it. News since `known`, with this purge."""
 
@@ -189,6 +202,23 @@ class GuardedStore:
             self._guarded(lambda: self.store.delete_if(key, value), self._writes)
         except StoreError:
             return
+
+    def add_and_fetch(
+        self, key: str, value: bytes, ttl_s: float, keys: Sequence[str], known: int
+    ) -> tuple[bool, list[bytes | None], int | None] | None:
+        """As Store.add_and_fetch(); None when it cannot be known whether it was added."""
+        try:
+            return self._write(lambda: self.store.add_and_fetch(key, value, ttl_s, keys, known))
+        except StoreError:
+            return None
+
+    def set_and_delete_if(self, values: Sequence[tuple[str, bytes, float]], key: str, value: bytes) -> bool:
+        """Whether all were kept and the other is gone, as far as one knows."""
+        try:
+            self._write(lambda: self.store.set_and_delete_if(values, key, value))
+        except StoreError:
+            return False
+        return True
 
     def purge(self, order: PurgeOrder, known: int) -> Purges:
         """As Store.purge(). Raises StoreError."""

@@ -10,7 +10,7 @@ from collections.abc import Generator
 from typing import Any, Final
 
 from .effects import Call, Landing, Pass, Reply, Steps, Wait
-from .lease import Lease
+from .lease import Lease, Wish
 from .making import Making
 from .policy import Forward, Reason, may_look_up
 from .policy.lookup import has_cookie
@@ -110,14 +110,14 @@ class Visit(Making):
             lease = found
         engine.making[id(self)] = self.primary
         try:
-            result = yield from self._render(ticket)
+            result = yield from self._render(ticket, lease)
         except BaseException:
             if lease is not None:
                 lease.release()
             raise
         finally:
             engine.making.pop(id(self), None)
-        if lease is not None:
+        if lease is not None and lease.is_known:
             yield Call(lease.release)
         return result
 
@@ -136,8 +136,8 @@ class Visit(Making):
         # What makes a page anew in the background does not wait for another process that does the same.
         limit_s = engine.flights.wait_s if self.replaces is None else 0.0
 
-        def find() -> Reply | None:
-            held = engine.shelf.fetch(self.request)
+        def find(wish: Wish) -> Reply | None:
+            held = engine.shelf.fetch(self.request, wish)
             return None if held is None or held is self.candidate else self._from(held)
 
         found: Lease | Reply | None = yield Call(lambda: leases.take_or_find(key, find, limit_s=limit_s))

@@ -12,6 +12,7 @@ from django.http import HttpRequest, HttpResponse
 
 from django_wsgiperf.cache.decorators import cache_response
 from django_wsgiperf.cache.purging import purge, purge_all
+from django_wsgiperf.cache.stores.redis import RedisStore
 
 from . import doors
 from .doors import Site, page
@@ -29,6 +30,24 @@ def pair(redis_url: str) -> Iterator[tuple[Site, Site]]:
     options = {"STORE": "pages", "STORE_TIMEOUT_S": 10.0, "MAX_WAITERS": 50, "WAIT_S": 60.0}
     with doors.site("wsgi", options, CACHES=redis_caches(redis_url)) as one:
         yield one, one.another_process()
+
+
+def test_missing_page_takes_three_round_trips(pair: tuple[Site, Site], monkeypatch: pytest.MonkeyPatch) -> None:
+    """A look, one more with the lease, and after it is made the page with the end of the lease."""
+    one, _ = pair
+    one.view("/", lambda request: page("text", Vary="X-Kind"))
+    one.get("/elsewhere")
+    trips: list[list[str]] = []
+    ask = RedisStore._ask
+
+    def noting(store: RedisStore, *commands: Any) -> list[Any]:
+        if threading.current_thread() is threading.main_thread():
+            trips.append([command[0] for command in commands])
+        return ask(store, *commands)
+
+    monkeypatch.setattr(RedisStore, "_ask", noting)
+    assert one.get("/").text == "text"
+    assert trips == [["ZSCORE", "MGET"], ["SET", "ZSCORE", "MGET"], ["SET", "SET", "EVAL"]]
 
 
 def test_page_made_by_one_process_is_found_by_another(pair: tuple[Site, Site]) -> None:

@@ -5,16 +5,19 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Callable
+from typing import TypeVar
 
 import pytest
 from django.test import override_settings
 
-from django_wsgiperf.cache.lease import Lease, Leases
+from django_wsgiperf.cache.lease import Lease, Leases, Wish
 from django_wsgiperf.cache.store import GuardedStore
 from django_wsgiperf.cache.stores import open_store
 
 from .fakes import FakeClock, FakeLog, Worker
 from .private_redis import redis_caches
+
+T = TypeVar("T")
 
 
 @pytest.fixture
@@ -39,6 +42,17 @@ def leases(log: FakeLog, clock: FakeClock, meanwhile: Callable[[], None] = lambd
 
 def nothing() -> None:
     return None
+
+
+def asking(log: FakeLog, clock: FakeClock, find: Callable[[], T | None] = nothing) -> Callable[[Wish], T | None]:
+    """What looks with `find`, after it has asked for the lease."""
+    store = GuardedStore(log, clock=clock)
+
+    def ask(wish: Wish) -> T | None:
+        wish.was_added = store.add(wish.key, wish.value, wish.ttl_s)
+        return None if wish.was_added is None else find()
+
+    return ask
 
 
 def test_a_lease_is_had_by_one_until_it_is_released(log: FakeLog, clock: FakeClock) -> None:
@@ -82,13 +96,13 @@ def test_who_comes_second_finds_what_the_first_has_made(log: FakeLog, clock: Fak
             log.set("page", b"WPC", 60)
 
     second = leases(log, clock, meanwhile)
-    assert second.take_or_find("page", lambda: log.values.get("page"), limit_s=5) == b"WPC"
+    assert second.take_or_find("page", asking(log, clock, lambda: log.values.get("page")), limit_s=5) == b"WPC"
     assert len(rests) == 4
 
 
 def test_who_comes_second_takes_over_when_the_first_dies(log: FakeLog, clock: FakeClock) -> None:
     leases(log, clock).take("page")
-    found = leases(log, clock, log.values.clear).take_or_find("page", nothing, limit_s=5)
+    found = leases(log, clock, log.values.clear).take_or_find("page", asking(log, clock), limit_s=5)
     assert isinstance(found, Lease)
     assert found.is_known
 
@@ -103,14 +117,24 @@ def test_what_was_made_between_two_questions_is_found_and_not_made_again(log: Fa
         first.release()
         return next(answers)
 
-    assert leases(log, clock).take_or_find("page", find, limit_s=5) == b"WPC"
+    assert leases(log, clock).take_or_find("page", asking(log, clock, find), limit_s=5) == b"WPC"
     assert not log.values, "the lease was given back"
+
+
+def test_a_look_that_is_interrupted_leaves_no_lease_behind(log: FakeLog, clock: FakeClock) -> None:
+    def find() -> None:
+        assert log.values, "the lease is had"
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        leases(log, clock).take_or_find("page", asking(log, clock, find), limit_s=5)
+    assert not log.values
 
 
 def test_nobody_waits_for_longer_than_the_limit(log: FakeLog, clock: FakeClock) -> None:
     leases(log, clock).take("page")
     began_s = clock()
-    assert leases(log, clock).take_or_find("page", nothing, limit_s=2) is None
+    assert leases(log, clock).take_or_find("page", asking(log, clock), limit_s=2) is None
     assert clock() - began_s == pytest.approx(2)
 
 
@@ -120,7 +144,7 @@ def test_when_the_store_fails_while_waiting_the_page_is_made(log: FakeLog, clock
     def fail() -> None:
         log.down = True
 
-    found = leases(log, clock, fail).take_or_find("page", nothing, limit_s=5)
+    found = leases(log, clock, fail).take_or_find("page", asking(log, clock), limit_s=5)
     assert isinstance(found, Lease)
     assert not found.is_known
 
@@ -131,9 +155,11 @@ def test_over_redis_one_of_many_makes_the_page(redis_url: str) -> None:
         start = threading.Barrier(6)
         made: list[int] = []
 
-        def find() -> bytes | None:
-            fetched = store.fetch(["page"], 0)
-            return fetched[0][0] if fetched is not None else None
+        def find(wish: Wish) -> bytes | None:
+            fetched = store.add_and_fetch(wish.key, wish.value, wish.ttl_s, ["page"], 0)
+            assert fetched is not None
+            wish.was_added, (page,), _ = fetched
+            return page
 
         def request(number: int) -> bytes:
             mine = Leases(store)

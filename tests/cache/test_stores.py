@@ -91,6 +91,24 @@ def test_a_lease_is_taken_once_and_given_back_by_its_owner_alone(store: Store) -
     assert store.add("lease", b"L2", 60)
 
 
+def test_a_lease_is_taken_with_a_look_at_what_is_there(store: Store) -> None:
+    number = store.purge(PurgeOrder(("a",)), 0).head
+    store.set("page", b"WPC", 60)
+    assert store.add_and_fetch("lease:a", b"mine", 60, ["page", "nothing"], number) == (True, [b"WPC", None], number)
+    added, values, _ = store.add_and_fetch("lease:a", b"theirs", 60, ["lease:a"], number)
+    assert (added, values) == (False, [b"mine"])
+
+
+def test_values_are_kept_and_a_lease_is_given_back_by_its_owner_alone(store: Store) -> None:
+    store.add("lease:a", b"mine", 60)
+    store.set_and_delete_if([("a", b"one", 60), ("b", b"two", 60)], "lease:a", b"theirs")
+    assert store.fetch(["a", "b", "lease:a"], 0)[0] == [b"one", b"two", b"mine"]
+    store.set_and_delete_if([("a", b"three", 60)], "lease:a", b"mine")
+    assert store.fetch(["a", "lease:a"], 0)[0] == [b"three", None]
+    store.set_and_delete_if([("a", b"four", 60)], "", b"")
+    assert store.fetch(["a"], 0)[0] == [b"four"]
+
+
 def test_of_many_that_want_a_lease_one_gets_it(store: Store, request: pytest.FixtureRequest) -> None:
     if request.node.callspec.params["store"] == "database":
         # One connection, and one transaction, for all that happens in the test.

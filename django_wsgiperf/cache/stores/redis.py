@@ -74,6 +74,26 @@ class RedisStore(Store):
     def delete_if(self, key: str, value: bytes) -> None:
         self._ask(("EVAL", DELETE_IF, 1, self._prefix + key, value))
 
+    def add_and_fetch(
+        self, key: str, value: bytes, ttl_s: float, keys: Sequence[str], known: int
+    ) -> tuple[bool, list[bytes | None], int | None]:
+        prefix = self._prefix
+        added, head, values = self._ask(
+            ("SET", prefix + key, value, "NX", "PX", _milliseconds(ttl_s)),
+            ("ZSCORE", self._log, redis_purges.HEAD),
+            ("MGET", *[prefix + each for each in keys]),
+        )
+        return added is not None, values, None if head is None else int(float(head))
+
+    def set_and_delete_if(self, values: Sequence[tuple[str, bytes, float]], key: str, value: bytes) -> None:
+        prefix = self._prefix
+        commands: list[Command] = [
+            ("SET", prefix + name, each, "PX", _milliseconds(ttl_s)) for name, each, ttl_s in values
+        ]
+        if key:
+            commands.append(("EVAL", DELETE_IF, 1, prefix + key, value))
+        self._ask(*commands)
+
     # -- purges
 
     def purge(self, order: PurgeOrder, known: int) -> Purges:
