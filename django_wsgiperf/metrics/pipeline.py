@@ -145,13 +145,18 @@ def flush(timeout_s: float = 2.0) -> bool:
 
 
 def shutdown(timeout_s: float = _EXIT_S, *, kind: str = "stop") -> None:
-    """This process ends: write what there is, and end the thread. `kind` of the mark: "stop" or "recycle"."""
+    """This process ends: write what there is, end the thread, and then have the last numbers sent where that is wanted.
+
+    `kind` of the mark: "stop" or "recycle"."""
+    from . import exports
+
     found = _worker
-    if found is not None:
-        try:
+    try:
+        if found is not None:
             found.shutdown(timeout_s, kind=kind)
-        except Exception:
-            _say_once()
+        exports.end()
+    except Exception:
+        _say_once()
 
 
 def status() -> dict[str, Any]:

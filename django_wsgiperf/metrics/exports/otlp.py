@@ -7,7 +7,6 @@ in the log when it goes and when it comes back; nothing is lost, since sums go o
 
 from __future__ import annotations
 
-import atexit
 import logging
 import os
 import threading
@@ -128,4 +127,3 @@ def _after_fork_in_child() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
-atexit.register(stop)
