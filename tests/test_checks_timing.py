@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from types import SimpleNamespace
 
 import pytest
 from django.core import checks
@@ -50,3 +52,17 @@ def test_not_everybody_is_told_where_the_time_went() -> None:
         assert found() == {"W027"}
     with override_settings(MIDDLEWARE=[TIMING], WSGIPERF={"METRICS": {"SERVER_TIMING": "staff"}}):
         assert found() == set()
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"), [({b"http": b":8000"}, {"W028"}), ({b"enable-threads": True}, set()), (None, set())]
+)
+def test_uwsgi_lets_threads_run(
+    options: dict[bytes, object] | None, expected: set[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if options is not None:
+        monkeypatch.setitem(sys.modules, "uwsgi", SimpleNamespace(opt=options))  # type: ignore[arg-type]
+    with override_settings(MIDDLEWARE=[TIMING]):
+        assert found() == expected
+    with override_settings(MIDDLEWARE=[]):
+        assert found() == set(), "it is not used"

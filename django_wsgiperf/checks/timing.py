@@ -13,6 +13,7 @@ from django_wsgiperf import conf
 from django_wsgiperf.checks.facts import Finding, cannot_be_imported
 from django_wsgiperf.conf import ServerSettings
 from django_wsgiperf.metrics.instruments import MIDDLEWARE
+from django_wsgiperf.metrics.worker import has_threads
 
 
 def _is_used() -> bool:
@@ -52,4 +53,19 @@ def timing_is_not_for_everybody(values: ServerSettings) -> Iterator[Finding]:
         yield (
             "METRICS['SERVER_TIMING'] is 'all': every client is told what its request spent time on.",
             "Set it to 'staff', which is the default, or to 'off'.",
+        )
+
+
+def threads_may_run(values: ServerSettings) -> Iterator[Finding]:
+    """uWSGI lets no thread run beside its requests unless it is told to.
+
+    Requests then sum and write the measurements themselves, after their response; a process that has none writes
+    nothing; and what needs a thread is missing: what runs in other processes, stacks of slow requests, OTLP. Only a
+    process of uWSGI knows how it was started, so that this is seen on the admin page and not by `manage.py check`.
+    """
+    if not has_threads() and _is_used():
+        yield (
+            "This process runs under uWSGI without threads: requests write the measurements themselves, and what runs "
+            "in other processes cannot be seen.",
+            "Start uWSGI with --enable-threads, or with --threads for more than one request at a time.",
         )

@@ -47,15 +47,14 @@ def mode() -> Mode:
     mail = sys.modules.get("django.core.mail")
     if mail is not None and hasattr(mail, "outbox"):
         return "tests"  # Django's own sign that setup_test_environment() ran.
-    uwsgi = sys.modules.get("uwsgi")
-    options = getattr(uwsgi, "opt", None)
-    if isinstance(options, dict) and not _has_threads(options):
-        return "requests"
-    return "thread"
+    return "thread" if has_threads() else "requests"
 
 
-def _has_threads(options: dict[Any, Any]) -> bool:
-    """Whether uWSGI lets Python threads run beside its requests."""
+def has_threads() -> bool:
+    """Whether threads run beside requests: in a process of uWSGI only where it was told so."""
+    options = getattr(sys.modules.get("uwsgi"), "opt", None)
+    if not isinstance(options, dict):
+        return True
     names = {key.decode() if isinstance(key, bytes) else str(key) for key in options}
     return bool(names & {"enable-threads", "threads"})
 
