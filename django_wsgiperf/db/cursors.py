@@ -97,7 +97,7 @@ class WatchedCursor(CursorWrapper):
             if pooling is not None and pooling.cursors.pop(id(self), None) is not None:
                 assert pooling.of is not None
                 if pooling.of.releases_between_transactions:
-                    self.db.release_early()
+                    self.db.release_between_transactions()
 
     def __del__(self) -> None:
         # A generator that was never closed, or a cursor that nobody closes: one that still has rows on the server

@@ -9,6 +9,7 @@ import logging
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from . import activity
 from .adapters.statements import READS
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ class EarlyRelease(_Base):
     def release_between_transactions(self) -> None:
         """A transaction has ended or a cursor was closed: under RELEASE "transaction" the connection goes back."""
         of = self._pooling.of
-        if of is not None and of.releases_between_transactions:
+        if of is not None and of.releases_between_transactions and not _is_held():
             self.release_early()
 
     @property
@@ -105,7 +106,7 @@ class EarlyRelease(_Base):
         of = pooling.of
         if of is None or not of.releases_between_transactions or self.in_atomic_block:
             return
-        if pooling.pins or pooling.unchecked:
+        if pooling.pins or pooling.unchecked or _is_held():
             return
         if self.autocommit and not self._thread_sharing_count and of.is_news(sql):
             does = "asks for" if verdict == READS else "sets"
@@ -135,3 +136,9 @@ class EarlyRelease(_Base):
                 lease.label,
                 self.alias,
             )
+
+
+def _is_held() -> bool:
+    """Whether the view that this is done for keeps its connections: `hold_connection`."""
+    work = activity.current.get()
+    return work is not None and work.holds

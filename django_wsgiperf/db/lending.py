@@ -168,9 +168,12 @@ class Lending(EarlyRelease):
             # Connections of a pool are in this mode already.
             self.autocommit = True
             return
-        super().set_autocommit(autocommit, *args, **kwargs)
-        if autocommit and not pooling.connecting:
-            self.release_between_transactions()
+        try:
+            super().set_autocommit(autocommit, *args, **kwargs)
+        finally:
+            # A hook of on_commit may raise; the transaction has ended all the same.
+            if autocommit and not pooling.connecting:
+                self.release_between_transactions()
 
     def init_connection_state(self) -> None:
         if not self._pooling.connecting:

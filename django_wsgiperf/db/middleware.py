@@ -59,9 +59,8 @@ class ConnectionPoolMiddleware:
             activity.current.reset(token)
             if response is not None and response.streaming:
                 _watch_body(response, work)
-            if not work.holds:
-                if work.leases:
-                    await _release_all(streaming=response is not None and response.streaming)
+            if not work.holds and work.leases:
+                await _release_all(streaming=response is not None and response.streaming)
 
     def process_view(self, request: HttpRequest, view: Callable[..., Any], args: Any, kwargs: Any) -> None:
         """The request is routed: its connections can be named, and the view may ask to keep them."""
