@@ -90,6 +90,20 @@ class Places(Generic[C]):
         if self.waiters and self.is_hopeless():
             self.send_home(self.unavailable)
 
+    def pass_on(self, entry: Entry[C]) -> None:
+        """Give a connection that comes back to the oldest waiter, in one step; there is one."""
+        while self.waiters:
+            waiter = self.waiters[0]
+            is_served = waiter.lease.entry is not None
+            if not is_served:
+                self._lend(entry, waiter.lease)
+            self.waiters.popleft()
+            waiter.alarm.release()
+            if not is_served:
+                return
+        entry.lease = None
+        self.idle.append(entry)
+
     def send_home(self, error: Callable[[], errors.PoolError]) -> None:
         """Have everybody in line raise an `error` of its own."""
         while self.waiters:

@@ -156,10 +156,11 @@ class Pool(Generic[C]):
             self.statistics.use_time.record(now - lease.acquired_ns)
             if not discard and entry.generation == places.generation:
                 entry.used_ns = entry.checked_ns = now
-                entry.lease = None
-                places.idle.append(entry)
                 if places.waiters:
-                    places.serve()
+                    places.pass_on(entry)
+                else:
+                    entry.lease = None
+                    places.idle.append(entry)
                 return
             reason = discard or places.outdated(entry)
             if discard == BROKEN:
@@ -233,13 +234,17 @@ class Pool(Generic[C]):
         useless: Entry[C] | None = None
         while True:
             with self._lock:
-                # What proved useless is given up and replaced in one step, or the place in line would be lost.
-                if useless is not None:
-                    places.entries.discard(useless)
+                is_settled = False
                 try:
+                    # What proved useless is given up and replaced in one step, or the place in line would be lost.
+                    if useless is not None:
+                        places.entries.discard(useless)
                     waiter = places.claim(lease, first=useless is not None)
+                    # It took what the line had no use for, or joined it. In an outage time may have brought an attempt.
+                    is_settled = useless is None and self._physical.outage.error is None
                 finally:
-                    places.serve()
+                    if not is_settled:
+                        places.serve()
             if waiter is not None:
                 self._wait(waiter, deadline_ns)
             entry = lease.entry
@@ -273,7 +278,10 @@ class Pool(Generic[C]):
         look_s = _FIRST_LOOK_S
         while True:
             remaining_s = (deadline_ns - self.clock()) / 1e9
-            if remaining_s <= 0 or not waiter.alarm.acquire(timeout=min(remaining_s, look_s)):
+            if remaining_s > 0 and waiter.alarm.acquire(timeout=min(remaining_s, look_s)):
+                if waiter.lease.entry is not None:
+                    return  # The alarm goes off once, after that was set.
+            else:
                 self.housekeeper.close_lost()
                 look_s = min(look_s * 2, _LAST_LOOK_S)
             with self._lock:
