@@ -52,6 +52,12 @@ class Timers:
         timeouts = self._reactor.statistics.timeouts
         outbound = connection.outbound
         if outbound is not None and outbound.pending:
+            # The kernel tells of room when a third of its buffer is free, and that is more than a slow client may take
+            # in this time. It has room for what the client did take.
+            pending = outbound.pending
+            self._reactor.outgoing.flush(connection)
+            if outbound.pending < pending:
+                return
             timeouts["write"] += 1
             connection.gone = True
             outbound.close()

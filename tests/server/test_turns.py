@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -137,6 +138,29 @@ def test_client_that_reads_as_fast_as_it_is_sent_to_is_flushed_in_shares() -> No
         assert len(received) == 3 * FLUSH_BYTES
 
 
+def test_client_is_cut_off_when_it_has_taken_nothing_and_not_before(by_hand: ByHand) -> None:
+    reactor, connection = by_hand.reactor, by_hand.connection
+    reactor.reserved = {b"/live": lambda _connection, _request: plain_response(200, "x" * 16_000_000, keep_alive=True)}
+    by_hand.client.sendall(HEAD)
+    by_hand.turn_until(lambda: connection.outbound is not None)
+    outbound = connection.outbound
+    assert outbound is not None
+    pending, read = outbound.pending, 0
+    while read < 1_000_000:
+        read += len(by_hand.client.recv(65_536))
+    connection.deadline = 0.0  # Whether or not the poller has told of room by now.
+    reactor.timers.sweep(time.monotonic())
+    assert reactor.connections
+    assert outbound.pending < pending
+    for _ in range(100):
+        if not reactor.connections:
+            break
+        connection.deadline = 0.0
+        reactor.timers.sweep(time.monotonic())
+    assert not reactor.connections
+    assert reactor.statistics.timeouts["write"] == 1
+
+
 def test_selector_leaves_the_unread_bytes_of_a_client_that_does_not_read_alone() -> None:
     ours, theirs = socket.socketpair()
     with ours, theirs:
@@ -155,4 +179,3 @@ def test_selector_leaves_the_unread_bytes_of_a_client_that_does_not_read_alone()
         poller.arm(ours.fileno(), False)
         assert poller.poll(DEADLINE_S) == [(ours.fileno(), READ)]
         poller.close()
-
