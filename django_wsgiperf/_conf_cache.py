@@ -117,7 +117,7 @@ class CacheSettings(Section):
     )
     max_waiters: int = option(
         0,
-        "threads that may wait so long, others a quarter of a second; 0 is all but two of `serve`, and 32 elsewhere",
+        "threads that may wait so long, others a quarter of a second or beside the pool; 0 is half of `serve`'s, or 32",
         min=0,
         max=10_000,
     )

@@ -62,6 +62,7 @@ class Engine:
         threads: Callable[[], int | None] = lambda: None,
         on_start: Callable[[], None] = lambda: None,
         on_thread_end: Callable[[], None] = lambda: None,
+        step_aside: Callable[[], bool] = lambda: False,
         now: Callable[[], float] = time.time,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -90,6 +91,7 @@ class Engine:
             wait_s=values.wait_s,
             brief_s=_BRIEF_S,
             hit_for_miss=self.hit_for_miss,
+            step_aside=step_aside,
             clock=monotonic,
         )
         self.leases = None if self.store is None else Leases(self.store, ttl_s=values.lease_s, clock=monotonic)
@@ -132,7 +134,7 @@ class Engine:
                 self.tags.start()
                 threads = self._threads()
                 if threads is not None and not self.values.max_waiters:
-                    self.flights.bound(max(1, threads - 2))
+                    self.flights.bound(max(1, threads // 2))
                 self._on_start()
                 self._started = True
 

@@ -26,6 +26,9 @@ __all__ = ["FlightNumbers", "Flights", "Role", "Ticket", "Why"]
 T = TypeVar("T")
 
 _FAILING_TTL_S: Final = 1.0
+_MAX_ASIDE: Final = 256
+_INTERRUPTIBLE_S: Final = 0.5
+"""A thread that waits hears of its interruption only when it runs again."""
 _MANY: Final = 4_096
 """More flights than any process has threads: some of them have lost their leader without a word."""
 
@@ -44,7 +47,11 @@ class FlightNumbers:
 class Flights(Generic[T]):
     """At most `max_waiters` threads wait, for all keys together, each for `wait_s` seconds at most; further ones for
     `brief_s` seconds, so that a slow page cannot hold up a whole pool, and a quick one is made once all the same. And
-    `max_parked` requests without a thread, which call_when_over() is for."""
+    `max_parked` requests without a thread, which call_when_over() is for.
+
+    Where the server can spare further threads beside its pool, which `step_aside` asks it for, they wait as long as the
+    others. Those of them who have to make the page themselves come one by one: it is for their number that the pool has
+    a bound."""
 
     def __init__(
         self,
@@ -54,11 +61,14 @@ class Flights(Generic[T]):
         brief_s: float = 0.0,
         max_parked: int = 1_000,
         hit_for_miss: HitForMiss | None = None,
+        step_aside: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.wait_s = wait_s
         self._brief_s = brief_s
         self.hit_for_miss = HitForMiss(clock=clock) if hit_for_miss is None else hit_for_miss
+        self._step_aside = step_aside
+        self._turns = threading.Semaphore(max(1, max_waiters))
         self._clock = clock
         self._lock = threading.Lock()
         self._flights: dict[Key, Flight[T]] = {}
@@ -73,6 +83,7 @@ class Flights(Generic[T]):
         """How many threads may wait, from now on."""
         with self._lock:
             self._most[False] = max_waiters
+            self._turns = threading.Semaphore(max(1, max_waiters))
 
     def board(self, key: Key, *, parks: bool = False) -> Ticket[T]:
         """The request's role. Returns at once. A leader must land(), release() or fail(); leaving the ticket's `with`
@@ -113,9 +124,24 @@ class Flights(Generic[T]):
             numbers = self._numbers
             return replace(numbers, waiting=sum(self._waiting.values()), alone=numbers.alone + self.unboarded)
 
+    def leaves_the_pool(self, *, late: bool = False) -> bool:
+        """Whether a thread that is about to wait does so beside the pool from now on, since too many wait in it, or it
+        has waited for too long."""
+        if (self._waiting[False] < self._most[False] and not late) or self._waiting[True] >= _MAX_ASIDE:
+            return False
+        return self._step_aside()
+
+    def turn(self) -> threading.Semaphore:
+        """Wait for the turn of a thread beside the pool to make a page. To be released."""
+        turns = self._turns
+        while not turns.acquire(timeout=_INTERRUPTIBLE_S):
+            pass
+        return turns
+
     def after_fork_in_child(self) -> None:
         """Those who lead and wait are threads of the parent."""
         self._lock = threading.Lock()
+        self._turns = threading.Semaphore(max(1, self._most[False]))
         self._waiting = {False: 0, True: 0}
         self._flights.clear()
 

@@ -84,6 +84,7 @@ def _make() -> Engine | None:
         threads=conf.serving_threads,
         on_start=answering.start,
         on_thread_end=_close_connections,
+        step_aside=lambda: bool(providers.ask(providers.ASIDE)),
     )
 
 

@@ -80,8 +80,10 @@ class Ticket(Generic[T]):
         "_alarm",
         "_callback",
         "_flights",
+        "_turn",
         "deadline_s",
         "flight",
+        "is_aside",
         "is_over",
         "is_parked",
         "key",
@@ -101,6 +103,9 @@ class Ticket(Generic[T]):
         self.flight: Flight[T] | None = None
         self.deadline_s = 0.0
         self.is_parked = False
+        self.is_aside = False
+        """It waits, or has waited, in a thread beside the pool."""
+        self._turn: threading.Semaphore | None = None
         self._alarm: threading.Lock | None = None
         self._callback: Callable[[Ticket[T]], None] | None = None
 
@@ -125,6 +130,7 @@ class Ticket(Generic[T]):
         """Wait for what becomes of the leader, in this thread. The new role, never FOLLOW."""
         if not self.is_following:
             return self.role
+        self.is_aside = self.is_parked = self.is_aside or self._flights.leaves_the_pool()
         alarm = self._alarm = threading.Lock()
         alarm.acquire()
         try:
@@ -138,6 +144,8 @@ class Ticket(Generic[T]):
                 self.fail()
             raise
         self._lead_here()
+        if self.is_aside and self.role is Role.ALONE and self.why is not Why.LATE:
+            self._turn = self._flights.turn()
         return self.role
 
     def call_when_over(self, callback: Callable[[Ticket[T]], None]) -> bool:
@@ -178,6 +186,8 @@ class Ticket(Generic[T]):
             self.fail()
         elif self.is_following:
             self.leave()
+        if self._turn is not None:
+            self._turn.release()
 
     # -- in Flights' hands
 

@@ -36,7 +36,9 @@ class Visit(Making):
         if not self.ask.use:
             return (yield from self._bypass(self.ask.forward, self.ask.reason))
         self.private = has_cookie(request.fields.get("cookie", ""), engine.site.rules.private_cookies)
-        for left in reversed(range(_MAX_ROUNDS)):
+        left, aside = _MAX_ROUNDS, False
+        while True:
+            left -= 1
             self.primary = engine.shelf.primary_of(request)
             reply = self._from(engine.shelf.find_for(self.primary, request))
             if reply is not None:
@@ -47,6 +49,7 @@ class Visit(Making):
                 if ticket.is_following:
                     if self.replaces is not None:
                         raise Elsewhere
+                    ticket.is_aside = aside
                     yield Wait(ticket)
                     if ticket.role is Role.SERVED:
                         assert ticket.result is not None
@@ -54,8 +57,12 @@ class Visit(Making):
                         if collapsed is not None:
                             return collapsed
                         continue
+                    aside = ticket.is_aside or (ticket.why is Why.LATE and engine.flights.leaves_the_pool(late=True))
+                    if aside and ticket.why is Why.LATE:
+                        # It holds up nobody: one of those who wait makes it anew, and the others wait for that.
+                        left += 1
+                        continue
                 return (yield from self._make(ticket))
-        raise AssertionError("the last round waits for nobody")
 
     def _ticket(self, *, alone: bool) -> Ticket[Landing]:
         """This request's part in making the page; alone where its answer is likely nobody else's."""

@@ -5,6 +5,7 @@ The metrics know no server; they ask by the names of metrics/providers.py. Any t
 
 from __future__ import annotations
 
+import threading
 from typing import TYPE_CHECKING, Any
 
 from django_wsgiperf.metrics import providers
@@ -43,6 +44,16 @@ def begin(reactor: Reactor, board: Scoreboard, place: int, supervisor: DeadlineS
             if isinstance(slot.task, Exchange)
         }
 
+    def step_aside() -> bool:
+        mine = threading.get_ident()
+        for slot in list(reactor.pool.slots):
+            if slot.thread_id == mine and isinstance(slot.task, Exchange):
+                slot.aside = True
+                reactor.pool.detach(slot)
+                return slot.detached
+        return False
+
+    providers.provide(providers.ASIDE, step_aside)
     providers.provide(providers.LOAD, load)
     providers.provide(providers.SERVER, server)
     providers.provide(providers.SLOTS, slots)

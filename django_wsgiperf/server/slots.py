@@ -19,6 +19,7 @@ class Slot:
 
     __slots__ = (
         "abandoned",
+        "aside",
         "computes",
         "detached",
         "guard",
@@ -46,6 +47,8 @@ class Slot:
         self.thread_id = 0
         self.detached = False
         """The task keeps its thread beside the pool; another slot has taken this one's place."""
+        self.aside = False
+        """It is detached to wait for another request, and is no stream."""
         self.computes = False
         """The task has one of the pool's permits to compute."""
         self.worn_out = False

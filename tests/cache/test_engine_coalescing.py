@@ -229,7 +229,7 @@ def test_nobody_waits_for_a_page_that_is_asked_about_each_time(door: str) -> Non
         assert site.renders("/") == 11
 
 
-@pytest.mark.parametrize(("threads", "bound"), [(8, 6), (2, 1), (None, 32)])
+@pytest.mark.parametrize(("threads", "bound"), [(8, 4), (2, 1), (None, 32)])
 def test_a_pool_of_threads_keeps_some_that_do_not_wait(threads: int | None, bound: int) -> None:
     with doors.site("wsgi") as site:
         site.engine._threads = lambda: threads

@@ -6,7 +6,7 @@ import ctypes
 import os
 import random
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 from hypothesis import settings
@@ -137,6 +137,68 @@ def test_a_late_leader_is_led_past_and_ends_nothing_but_its_own_flight(clock: Fa
     assert waiting.is_alive()
     second.land("new")
     assert waiting.result().result == "new"
+
+
+# -- beside the pool
+
+
+def crowd(flights: Flights[str], make: Callable[[], object] = lambda: None) -> list[Worker[Ticket[str]]]:
+    """Threads that wait, one after the other, and make a page of their own where they have to."""
+
+    def work() -> Ticket[str]:
+        with flights.board("page") as ticket:
+            if ticket.wait() is Role.ALONE:
+                make()
+            return ticket
+
+    workers = []
+    for number in range(4):
+        workers.append(Worker(work))
+        eventually(lambda number=number: flights.numbers().waiting > number)  # type: ignore[misc]
+    return workers
+
+
+def test_those_beyond_the_bound_wait_beside_the_pool() -> None:
+    asked: list[int] = []
+    flights: Flights[str] = Flights(max_waiters=1, wait_s=20, step_aside=lambda: not asked.append(1))  # type: ignore[func-returns-value]
+    leader = flights.board("page")
+    workers = crowd(flights)
+    assert len(asked) == 3, "one waits in the pool"
+    leader.land("<p>")
+    tickets = [worker.result() for worker in workers]
+    assert [(ticket.role, ticket.is_aside) for ticket in tickets] == [(Role.SERVED, number > 0) for number in range(4)]
+
+
+def test_where_there_is_no_room_beside_the_pool_they_wait_briefly() -> None:
+    flights: Flights[str] = Flights(max_waiters=1, wait_s=20, brief_s=0.01, step_aside=lambda: False)
+    leader = flights.board("page")
+    waiting = follow(flights)
+    late = follow(flights).result()
+    assert (late.role, late.why, late.is_aside) == (Role.ALONE, Why.LATE, False)
+    leader.land("<p>")
+    assert waiting.result().role is Role.SERVED
+
+
+def test_who_waited_beside_the_pool_makes_the_page_when_its_turn_comes() -> None:
+    flights: Flights[str] = Flights(max_waiters=1, wait_s=20, step_aside=lambda: True)
+    leader = flights.board("page")
+    inside, peaks, go = [], [], threading.Event()
+
+    def make() -> None:
+        inside.append(1)
+        peaks.append(len(inside))
+        assert go.wait(60)
+        inside.pop()
+
+    workers = crowd(flights, make)
+    leader.release(0)
+    # The one of the pool, and one of the three beside it.
+    eventually(lambda: len(inside) == 2)
+    assert not flights._turns.acquire(blocking=False)
+    go.set()
+    assert [worker.result().why for worker in workers] == [Why.UNSHARED] * 4
+    assert (len(peaks), max(peaks)) == (4, 2)
+    assert flights._turns.acquire(blocking=False), "all have given their turn back"
 
 
 def test_pages_that_cannot_be_shared_make_nobody_wait(clock: FakeClock) -> None:

@@ -12,7 +12,7 @@ import redis
 
 from tests.server.processes import Serve, amend, get
 
-from .fakes import eventually
+from .fakes import Worker, eventually
 
 DEADLINE_S = 30.0
 PROJECT = {
@@ -44,7 +44,7 @@ from django.core.wsgi import get_wsgi_application
 application = get_wsgi_application()
 """,
     "site_urls.py": """
-import os
+import os, time
 from django.http import HttpResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
@@ -55,12 +55,20 @@ MADE = []
 def books(request):
     MADE.append(1)
     return HttpResponse(f"made by {os.getpid()}: {len(MADE)}")
+@cache_response(ttl=3600)
+def slow(request):
+    MADE.append(1)
+    with open("made", "a") as file:
+        file.write("x")
+    while not os.path.exists("ready"):
+        time.sleep(0.01)
+    return HttpResponse("slow", headers={"Cache-Control": request.GET.get("cc", "public")})
 def pid(request):
     return HttpResponse(str(os.getpid()))
 @csrf_exempt
 def order(request):
     return HttpResponse(str(purge(tags=["books"]).everywhere))
-urlpatterns = [path("books/", books), path("pid", pid), path("purge", order)]
+urlpatterns = [path("books/", books), path("pid", pid), path("slow", slow), path("purge", order)]
 """,
     "manage.py": """
 import os, sys
@@ -149,6 +157,26 @@ def test_two_workers_share_pages_and_purges(serve: list[Serve], project: Path, r
         while time.monotonic() < purged_at + 0.5:
             ask(port, "/books/")
         assert old not in {ask(port, "/books/")[0] for _ in range(40)}
+
+
+@pytest.mark.parametrize("cache_control", ["public", "private"])
+def test_a_crowd_before_a_slow_page_leaves_the_pool_to_others(
+    serve: list[Serve], project: Path, cache_control: str
+) -> None:
+    port = start(serve, project, WSGIPERF_CACHE_WAIT_S="60")
+    target = f"/slow?cc={cache_control}"
+    crowd = [Worker(lambda: ask(port, target)) for _ in range(40)]
+    eventually(lambda: (project / "made").exists())
+    try:
+        for _ in range(20):
+            assert ask(port, "/pid")[0].isdecimal()
+        assert (project / "made").read_text() == "x"
+        assert all(worker.is_alive() for worker in crowd)
+    finally:
+        (project / "ready").touch()
+    assert {worker.result()[0] for worker in crowd} == {"slow"}
+    assert len((project / "made").read_text()) == (1 if cache_control == "public" else 40)
+    assert ask(port, "/pid")[0].isdecimal()
 
 
 def test_two_workers_without_a_store_hear_of_purges_too(serve: list[Serve], project: Path) -> None:
