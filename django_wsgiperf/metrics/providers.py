@@ -24,9 +24,6 @@ INTERRUPT: Final = "interrupt"
 ASIDE: Final = "aside"
 """Told by a thread that runs a request and is about to wait for another: whether the server has put another thread in
 its place, so that it may."""
-ASIDE: Final = "aside"
-"""Told by a thread that runs a request and is about to wait for another: whether the server has put another thread in
-its place, so that it may."""
 SLOTS: Final = "slots"
 """Asked by the live view: `{thread id: (slot, whether it can be interrupted)}` of threads that run a request."""
 
