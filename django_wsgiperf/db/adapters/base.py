@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import logging
 import os
 from collections.abc import Hashable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from django.core.exceptions import ImproperlyConfigured
 from django.db.backends.base.base import NO_DB_ALIAS
 from django.db.backends.dummy.base import DatabaseWrapper as DummyWrapper
 from django.utils.functional import cached_property
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
     from django_wsgiperf.db.mixin import PooledMixin
     from django_wsgiperf.db.pool import Pool
     from django_wsgiperf.db.settings import AliasPool
+
+logger = logging.getLogger("django_wsgiperf.db")
 
 #: What every wrapper has of its own; none of it belongs to a connection.
 _WRAPPERS_OWN = frozenset(vars(DummyWrapper({"NAME": ""})))
@@ -65,7 +69,7 @@ class Adapter:
         """The settings of the wrapper that asked last: a new password is found there."""
         self._identity = identity(settings_dict)
         self._first_settings = _copied(settings_dict)
-        self.validate: Callable[[Any], object] | None = import_string(settings.validate) if settings.validate else None
+        self.validate = _function(alias, settings) if settings.validate else None
         self.hard = settings.reset == "hard"
         self.watches_session = settings.reset == "auto"
         self._makers: list[PooledMixin] = []
@@ -110,8 +114,13 @@ class Adapter:
         """Whether the connection may be handed out: it answers, and VALIDATE has nothing against it."""
         try:
             self.ping(raw)
+        except Exception:
+            return False
+        try:
             return self.validate is None or bool(self.validate(raw))
         except Exception:
+            # Else a mistake in it would have each connection replaced, and nobody would know why.
+            logger.warning("VALIDATE of database %r raised; the connection is closed", self.alias, exc_info=True)
             return False
 
     def abandon(self, raw: Any) -> None:
@@ -199,6 +208,22 @@ class Adapter:
     def _close_quietly(self, raw: Any) -> None:
         with contextlib.suppress(Exception):
             raw.close()
+
+
+def _function(alias: str, settings: AliasPool) -> Callable[[Any], object]:
+    """What VALIDATE names. Raises ImproperlyConfigured."""
+    problem, found = "it is not a function", None
+    try:
+        found = import_string(settings.validate)
+    except ImportError as error:
+        problem = str(error)
+    if callable(found):
+        checks: Callable[[Any], object] = found
+        return checks
+    raise ImproperlyConfigured(
+        f"VALIDATE of database {alias!r} is {settings.validate!r}, set by {settings.origins['validate']}: {problem}. "
+        "Write the dotted path of a function that takes the driver's connection."
+    )
 
 
 def identity(settings_dict: Mapping[str, Any]) -> Hashable:

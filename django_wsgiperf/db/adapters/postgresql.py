@@ -9,8 +9,17 @@ import operator
 import re
 from typing import TYPE_CHECKING, Any
 
-import psycopg
-from psycopg.pq import ConnStatus, TransactionStatus
+from django.core.exceptions import ImproperlyConfigured
+
+try:
+    import psycopg
+    from psycopg.pq import ConnStatus, TransactionStatus
+except ImportError as error:
+    # Django's engine does with psycopg2 alone.
+    raise ImproperlyConfigured(
+        f"The pooled engines for PostgreSQL need psycopg 3, which is not there ({error}); psycopg2 is not enough. "
+        "Install django-wsgiperf[postgres]."
+    ) from error
 
 from django_wsgiperf.db.pool import BROKEN
 
