@@ -13,13 +13,14 @@ import ssl
 import sys
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from django_wsgiperf.conf import ServerSettings
 
 from .connection import Connection
 from .files import FileWrapper
+from .handover import Channel
 from .poller import Poller
 
 if TYPE_CHECKING:
@@ -35,19 +36,24 @@ _PAUSE_S = 0.5
 class Listener:
     """A listening socket, and the part of the environ that its requests share."""
 
-    sock: socket.socket
+    sock: socket.socket | Channel
     base_environ: dict[str, Any]
     tls: ssl.SSLContext | None = None
     unix: bool = False
+    channel: Channel | None = None
+    """Where its idle connections go when this worker does, and where those of other workers come from."""
 
 
 class Acceptor:
     """The listeners of one worker. Begins to accept at once."""
 
     def __init__(self, reactor: Reactor, listeners: Iterable[Listener], poller: Poller) -> None:
-        self.listeners = {listener.sock.fileno(): listener for listener in listeners}
-        for listener in self.listeners.values():
-            if not listener.unix:
+        self.listeners: dict[int, Listener] = {}
+        for listener in listeners:
+            self.listeners[listener.sock.fileno()] = listener
+            if listener.channel is not None:
+                self.listeners[listener.channel.fileno()] = replace(listener, sock=listener.channel)
+            if not listener.unix and isinstance(listener.sock, socket.socket):
                 # Inherited by what is accepted. Else each last piece of a stream waits 40 ms for the client to
                 # acknowledge the piece before it.
                 listener.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -109,15 +115,35 @@ class Acceptor:
         """Take what the kernel has accepted for us, then close the listeners: who comes later is refused at once.
 
         A listener that is open and that nobody accepts from would let its clients wait for nothing."""
-        accepted = -1
-        while self._accepting and self._reactor.statistics.accepted != accepted:
+        was_accepting, accepted = self._accepting, -1
+        # First of all, for the kernel wakes one worker for a connection, and this one will not come for it.
+        self.accept(False)
+        while was_accepting and self._reactor.statistics.accepted != accepted:
             accepted = self._reactor.statistics.accepted
             for listener in self.listeners.values():
                 self.take(listener)
-        self.accept(False)
         listeners, self.listeners = self.listeners, {}
         for listener in listeners.values():
             listener.sock.close()
+
+    def hand_on(self) -> None:
+        """Give the idle connections to the worker that stays; those it does not get remain here. Leader only."""
+        reactor = self._reactor
+        for connection in list(reactor.connections.values()):
+            channel = connection.listener.channel
+            if (
+                channel is not None
+                and connection.idle
+                and not (connection.lingering or connection.handshaking or connection.gone)
+                # Who the client is, as a proxy tells it, would have to be told on.
+                and connection.told is None
+                and not (reactor.proxies is not None and reactor.proxies.expects_header(connection))
+            ):
+                if not channel.send(connection):
+                    return
+                # The descriptor lives on elsewhere: to close it here does not take it out of the poller.
+                self._poller.remove(connection.fd)
+                reactor.close(connection)
 
     def _pause(self, reason: str) -> None:
         if self._again_at == 0.0:
@@ -141,6 +167,8 @@ class Acceptor:
                 return
         connections = self._reactor.connections
         connections[connection.fd] = connection
+        if listener.channel is listener.sock:
+            listener.channel.welcome(connection, self._reactor.keepalive_s)
         self._poller.add(connection.fd)
         statistics = self._reactor.statistics
         statistics.accepted += 1

@@ -58,6 +58,8 @@ class QuietLogger(Logger):  # type: ignore[misc]
 class Master(Arbiter):  # type: ignore[misc]
     """gunicorn's master. A worker that is to go is told so when as many others serve as there are to be."""
 
+    num_workers: int
+
     def __init__(self, app: ServeApplication) -> None:
         super().__init__(app)
         process.adopt_log_handlers()

@@ -18,11 +18,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 from django.utils import autoreload
 
 from .connection import NEVER
+from .handover import CHANNELS_VARIABLE, Channel, as_variable
 from .watching import Stamp, Watch, project_files
 
 CHILD_VARIABLE = "WSGIPERF__RELOAD_CHILD"
@@ -116,6 +118,7 @@ class Supervisor:
     def __init__(self, command: Sequence[str], sockets: Sequence[socket.socket], say: Callable[[str], None]) -> None:
         self._command = command
         self._sockets = [sock.fileno() for sock in sockets]
+        self._channels = [Channel() for _ in sockets]
         self._say = say
         self._stop_signal = 0
         self._watch = Watch()
@@ -173,6 +176,7 @@ class Supervisor:
             **os.environ,
             CHILD_VARIABLE: "2" if self._has_served else "1",
             SOCKETS_VARIABLE: ",".join(map(str, self._sockets)),
+            CHANNELS_VARIABLE: as_variable(self._channels),
             REPORT_VARIABLE: str(report_fd),
             # Applications know by Django's own variable which of the two processes is the one that works.
             autoreload.DJANGO_AUTORELOAD_ENV: "true",
@@ -186,9 +190,8 @@ class Supervisor:
             self._stop_signal = signal.SIGINT
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            return subprocess.Popen(
-                self._command, env=environment, pass_fds=(*self._sockets, report_fd), close_fds=True
-            )
+            passed = [*self._sockets, report_fd, *chain(*(channel.fds for channel in self._channels))]
+            return subprocess.Popen(self._command, env=environment, pass_fds=passed, close_fds=True)
         finally:
             os.close(report_fd)
             signal.signal(signal.SIGINT, before)

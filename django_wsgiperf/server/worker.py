@@ -30,6 +30,7 @@ from .accepting import Listener, base_environ
 from .accesslog import AccessLog
 from .deadlines import DeadlineSupervisor
 from .gateway import Exchange
+from .handover import Channel
 from .ledger import Ledger
 from .listening import ListeningError, tls_context
 from .reactor import Reactor
@@ -64,6 +65,7 @@ class PooledWorker(Worker):  # type: ignore[misc]
         self.board = Scoreboard.shared()
         self.place = self.board.claim(self)
         self.ledger = Ledger.shared(self.cfg.workers, process.ledger_bytes())
+        self.channels = Channel.shared(len(self.sockets))
         self.settings: ServerSettings
         self.retiring = ""
         self.access_log: AccessLog | None = None
@@ -155,11 +157,13 @@ class PooledWorker(Worker):  # type: ignore[misc]
             context = gunicorn_options.tls_context(self.cfg)
             application = gunicorn_options.with_pre_request(self, self.wsgi)
         listeners = []
-        for listening in self.sockets:
+        for listening, channel in zip(self.sockets, self.channels, strict=True):
             listening.sock.setblocking(False)
             environ = base_environ(settings, listening.sock, tls=context is not None, multiprocess=self.cfg.workers > 1)
             unix = isinstance(listening.sock.getsockname(), (str, bytes))
-            listeners.append(Listener(listening.sock, environ, context, unix=unix))
+            # What TLS has agreed upon with the client is in this process.
+            theirs = channel if context is None else None
+            listeners.append(Listener(listening.sock, environ, context, unix=unix, channel=theirs))
         self.reactor = Reactor(settings, application, listeners)
         if not self.under_serve:
             self.reactor.proxies = gunicorn_options.proxy_trust(self.cfg, settings)
@@ -256,6 +260,7 @@ class PooledWorker(Worker):  # type: ignore[misc]
         if self.board.stopping or not self.under_serve:
             self._wait(settings.drain_delay_s, lambda: False)
         reactor.stop_accepting()
+        reactor.on_sweep = self._handing_on(reactor.on_sweep)
         deadline = time.monotonic() + settings.graceful_timeout_s
         reactor.drain(_IDLE_LINGER_S if not settings.reload else _RELOAD_LINGER_S)
         if not self._wait(settings.graceful_timeout_s, self._is_drained):
@@ -273,6 +278,18 @@ class PooledWorker(Worker):  # type: ignore[misc]
             process.leave_within(_EXIT_S)
         else:
             self._leave_after_hooks()
+
+    def _handing_on(self, before: Callable[[], None] | None) -> Callable[[], None]:
+        """What the leader does besides while this worker drains: idle connections go to whoever stays, or comes."""
+
+        def on_sweep() -> None:
+            if before is not None:
+                before()
+            stays = self.settings.reload or self.retiring or (self.under_serve and not self.board.stopping)
+            if stays and not self.reactor.acceptor.listeners:
+                self.reactor.acceptor.hand_on()
+
+        return on_sweep
 
     def _is_drained(self) -> bool:
         if not self.settings.reload:

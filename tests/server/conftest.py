@@ -21,6 +21,7 @@ import pytest
 from django_wsgiperf.conf import ServerSettings
 from django_wsgiperf.server.accepting import Listener, base_environ
 from django_wsgiperf.server.deadlines import DeadlineSupervisor
+from django_wsgiperf.server.handover import Channel
 from django_wsgiperf.server.poller import EpollPoller, SelectorPoller
 from django_wsgiperf.server.reactor import Reactor
 from django_wsgiperf.server.threadpool import ThreadPool
@@ -147,7 +148,8 @@ def eventually(condition: Callable[[], bool], what: str) -> None:
 def serve_app(request: pytest.FixtureRequest) -> Iterator[Callable[..., Server]]:
     """Start servers; `validate=False` leaves wsgiref.validate out, for applications that misbehave on purpose.
 
-    `listening` is an open socket to serve instead of a free port, `tls` what to speak on it."""
+    `listening` is an open socket to serve instead of a free port, `tls` what to speak on it, `channel` where its idle
+    connections may be handed on."""
     servers: list[Server] = []
 
     def start(
@@ -156,13 +158,14 @@ def serve_app(request: pytest.FixtureRequest) -> Iterator[Callable[..., Server]]
         validate: bool = True,
         listening: socket.socket | None = None,
         tls: ssl.SSLContext | None = None,
+        channel: Channel | None = None,
         **options: Any,
     ) -> Server:
         settings = ServerSettings(threads=threads, **options)
         listening = listening or socket.create_server(("127.0.0.1", 0), backlog=512)
         listening.setblocking(False)
         environ = base_environ(settings, listening, tls=tls is not None, multiprocess=False)
-        listener = Listener(listening, environ, tls, unix=listening.family == socket.AF_UNIX)
+        listener = Listener(listening, environ, tls, unix=listening.family == socket.AF_UNIX, channel=channel)
         reactor = Reactor(settings, validated(app) if validate else app, [listener], request.param())
         pool = reactor.pool = ThreadPool(reactor, threads)
         pool.start()

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from .conftest import Client
 from .processes import Load, Serve, amend, eventually, get, is_running, stats, workers
 
 Start = Callable[..., Serve]
@@ -246,6 +247,22 @@ class TestReplacement:
             load.more(50)
             assert not load.has_gone, "the server was ready all the time"
         assert load.failures == []
+
+    def test_hup_closes_no_idle_connection(self, serve: Start) -> None:
+        """Whoever closes one may cross a request on its way."""
+        server = serve()
+        port = server.wait_until_it_serves()
+        eventually(lambda: len(workers(port)) == 1, "it has told that it serves")
+        before = workers(port)
+        with Client(port) as kept, Client(port) as silent:
+            assert kept.get().status == 200
+            server.signal(signal.SIGHUP)
+            eventually(lambda: not any(is_running(pid) for pid in before), "the old worker is gone")
+            for client in (kept, silent, kept):
+                response = client.get()
+                assert response.status == 200
+                assert "connection" not in response.headers
+                assert {int(response.body.split()[1])} == workers(port)
 
     def test_hup_keeps_the_old_workers_until_the_new_ones_serve(self, serve: Start, project: Path) -> None:
         """The application may refuse to start in a new worker; nobody notices outside."""

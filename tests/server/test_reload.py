@@ -24,6 +24,7 @@ import pytest
 from django_wsgiperf.server.reloader import Reporter
 from django_wsgiperf.server.watching import Watch, project_files
 
+from .conftest import Client
 from .processes import Load, Serve, amend, environment, eventually, get, is_running, stats, workers
 
 Start = Callable[..., Serve]
@@ -130,6 +131,17 @@ class TestSaves:
                 comes(port, new, server)
             load.more(10)
         assert load.failures == [], server.text
+
+    def test_connections_that_are_open_come_to_the_new_code(self, serve: Start, project: Path) -> None:
+        """A browser keeps them, and what it asks for after the save is not to come from the old server."""
+        server = serve("--reload")
+        port = server.wait_until_it_serves()
+        with Client(port) as kept, Client(port) as silent:
+            assert kept.get().body.startswith(b"VERSION")
+            amend(project / "site_urls.py", "VERSION", "CHANGED")
+            server.says("serving again")
+            assert kept.get().body.startswith(b"CHANGED")
+            assert silent.get().body.startswith(b"CHANGED")
 
     def test_request_under_way_ends_in_the_old_server_while_the_new_one_serves(
         self, serve: Start, project: Path
