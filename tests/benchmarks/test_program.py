@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -27,17 +27,11 @@ class Coins(program.Benchmark):
 
     name = "coins"
     usual, smoke = Effort(rounds=2), Effort(rounds=1, seconds=0.1)
+    subjects: ClassVar = {"heads": "Heads", "tails": "Tails"}
+    titles: ClassVar = {"one": "One coin", "two": "Two coins", "three": "Three coins"}
 
     def __init__(self, value: float = 1.0, stops_at: str = "") -> None:
         self.value, self.stops_at = value, stops_at
-
-    @property
-    def subjects(self) -> Mapping[str, str]:
-        return {"heads": "Heads", "tails": "Tails"}
-
-    @property
-    def titles(self) -> dict[str, str]:
-        return {"one": "One coin", "two": "Two coins", "three": "Three coins"}
 
     def measure(self, chosen: argparse.Namespace, effort: Effort, run: Run) -> None:
         run.about["versions"] = {"coin": "1"}

@@ -6,8 +6,8 @@ import argparse
 import contextlib
 import importlib.metadata
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from tests import services
 from tests.benchmarks.cache import report, targets
@@ -16,9 +16,8 @@ from tests.benchmarks.cache.scenarios import SMOKE, TITLES, Effort, execute
 from tests.benchmarks.cache.setups import SETUPS, Setup
 from tests.benchmarks.common import program
 from tests.benchmarks.common.places import FOLDER, THREADS
-from tests.benchmarks.common.report import Table, rounds
+from tests.benchmarks.common.report import rounds
 from tests.benchmarks.common.results import Run
-from tests.benchmarks.common.verdicts import Verdict
 from tests.services import Found
 
 SERVICES = {"redis": "Redis server", "nginx": "nginx"}
@@ -29,14 +28,10 @@ class Cache(program.Benchmark):
 
     name = "cache"
     usual, smoke = Effort(), SMOKE
-
-    @property
-    def subjects(self) -> Mapping[str, str]:
-        return {name: setup.title for name, setup in SETUPS.items()}
-
-    @property
-    def titles(self) -> dict[str, str]:
-        return dict(TITLES)
+    subjects: ClassVar = {name: setup.title for name, setup in SETUPS.items()}
+    titles: ClassVar = TITLES
+    table = staticmethod(report.table)
+    judge = staticmethod(targets.judge)
 
     def measure(self, chosen: argparse.Namespace, effort: Effort, run: Run) -> None:
         setups = available(chosen.subjects, run)
@@ -47,12 +42,6 @@ class Cache(program.Benchmark):
             if isinstance(services.find("redis"), Found):
                 redis = stack.enter_context(services.scratch_redis()).url
             execute(setups, chosen.scenario, effort, Launcher(redis, FOLDER), run)
-
-    def table(self, run: Run, scenario: str) -> Table:
-        return report.table(run, scenario)
-
-    def judge(self, run: Run, scenario: str) -> list[Verdict]:
-        return targets.judge(run, scenario)
 
     def facts(self, about: dict[str, Any]) -> list[str]:
         return [

@@ -35,14 +35,8 @@ class Benchmark(ABC):
     heading: ClassVar[str] = "####"
     usual: ClassVar[Effort]
     smoke: ClassVar[Effort]
-
-    @property
-    @abstractmethod
-    def subjects(self) -> Mapping[str, str]: ...
-
-    @property
-    @abstractmethod
-    def titles(self) -> dict[str, str]: ...
+    subjects: ClassVar[Mapping[str, str]]
+    titles: ClassVar[Mapping[str, str]]
 
     @property
     def scenarios(self) -> Sequence[str]:

@@ -7,7 +7,7 @@ since the tables of a page may come from several.
 from __future__ import annotations
 
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -98,7 +98,7 @@ class Subject(Protocol):
     """What the report has to know of a benchmark. `titles`: of its tables, by scenario, in the order of the page."""
 
     @property
-    def titles(self) -> dict[str, str]: ...
+    def titles(self) -> Mapping[str, str]: ...
     @property
     def heading(self) -> str: ...
     def table(self, run: Run, scenario: str) -> Table: ...

@@ -8,15 +8,14 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 from tests import services
 from tests.benchmarks.common import program
 from tests.benchmarks.common.places import FOLDER, PROJECT, ROOT, THREADS
-from tests.benchmarks.common.report import Table, rounds
+from tests.benchmarks.common.report import rounds
 from tests.benchmarks.common.results import Run
-from tests.benchmarks.common.verdicts import Verdict
 from tests.benchmarks.database import report, targets
 from tests.benchmarks.database.launching import Launcher
 from tests.benchmarks.database.scenarios import SMOKE, TITLES, Effort, execute
@@ -32,14 +31,10 @@ class Database(program.Benchmark):
 
     name = "database"
     usual, smoke = Effort(), SMOKE
-
-    @property
-    def subjects(self) -> Mapping[str, str]:
-        return {name: setup.title for name, setup in SETUPS.items()}
-
-    @property
-    def titles(self) -> dict[str, str]:
-        return dict(TITLES)
+    subjects: ClassVar = {name: setup.title for name, setup in SETUPS.items()}
+    titles: ClassVar = TITLES
+    table = staticmethod(report.table)
+    judge = staticmethod(targets.judge)
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--database", choices=list(SERVICES), default=POSTGRESQL)
@@ -63,12 +58,6 @@ class Database(program.Benchmark):
             }
             self.announce(run)
             execute(setups, chosen.scenario, effort, Launcher(address, FOLDER / "logs"), run)
-
-    def table(self, run: Run, scenario: str) -> Table:
-        return report.table(run, scenario)
-
-    def judge(self, run: Run, scenario: str) -> list[Verdict]:
-        return targets.judge(run, scenario)
 
     def facts(self, about: dict[str, Any]) -> list[str]:
         return [

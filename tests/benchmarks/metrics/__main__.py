@@ -7,15 +7,14 @@ import contextlib
 import importlib.metadata
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import dj_database_url
 
 from tests import services
 from tests.benchmarks.common import program
-from tests.benchmarks.common.report import Table, rounds
+from tests.benchmarks.common.report import rounds
 from tests.benchmarks.common.results import Run
-from tests.benchmarks.common.verdicts import Verdict
 from tests.benchmarks.metrics import report, targets
 from tests.benchmarks.metrics.scenarios import OVERVIEW, SMOKE, TITLES, Effort, execute
 from tests.benchmarks.metrics.setups import BASE, OURS, SETUPS, SQLITE, Setup
@@ -28,14 +27,10 @@ class Metrics(program.Benchmark):
 
     name = "metrics"
     usual, smoke = Effort(), SMOKE
-
-    @property
-    def subjects(self) -> Mapping[str, str]:
-        return {name: setup.title for name, setup in SETUPS.items()}
-
-    @property
-    def titles(self) -> dict[str, str]:
-        return dict(TITLES)
+    subjects: ClassVar = {name: setup.title for name, setup in SETUPS.items()}
+    titles: ClassVar = TITLES
+    table = staticmethod(report.table)
+    judge = staticmethod(targets.judge)
 
     def check(self, parser: argparse.ArgumentParser, chosen: argparse.Namespace) -> None:
         if not {BASE, OURS} <= set(chosen.subjects):
@@ -48,12 +43,6 @@ class Metrics(program.Benchmark):
         self.announce(run)
         with databases(chosen.scenario, run) as found:
             execute(chosen.scenario, setups, found, effort, run)
-
-    def table(self, run: Run, scenario: str) -> Table:
-        return report.table(run, scenario)
-
-    def judge(self, run: Run, scenario: str) -> list[Verdict]:
-        return targets.judge(run, scenario)
 
     def facts(self, about: dict[str, Any]) -> list[str]:
         return [f"{rounds(about)} of {about['seconds']:g} s for each way, in-process, batches of all in turn."]

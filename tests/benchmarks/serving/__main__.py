@@ -7,17 +7,16 @@ import importlib.metadata
 import os
 import subprocess
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
-from typing import Any
+from typing import Any, ClassVar
 
 from tests.benchmarks.common import database, program
 from tests.benchmarks.common.asking import json_lines
 from tests.benchmarks.common.places import FOLDER, PROJECT, ROOT
-from tests.benchmarks.common.report import Table, rounds
+from tests.benchmarks.common.report import rounds
 from tests.benchmarks.common.results import Run
 from tests.benchmarks.common.tables import number
-from tests.benchmarks.common.verdicts import Verdict
 from tests.benchmarks.serving import profile, report, targets
 from tests.benchmarks.serving.idle import SPARE_FILES, raise_file_limit
 from tests.benchmarks.serving.runner import Plan, execute
@@ -33,10 +32,10 @@ class Serving(program.Benchmark):
 
     name, flag, heading = "serving", "servers", "###"
     usual, smoke = Effort(), SMOKE
-
-    @property
-    def subjects(self) -> Mapping[str, str]:
-        return {name: server.title for name, server in SERVERS.items()}
+    subjects: ClassVar = {name: server.title for name, server in SERVERS.items()}
+    titles: ClassVar = {name: cell.title for name, cell in CELLS.items()}
+    table = staticmethod(report.table)
+    judge = staticmethod(targets.judge)
 
     @property
     def usual_subjects(self) -> Sequence[str]:
@@ -45,10 +44,6 @@ class Serving(program.Benchmark):
     @property
     def scenarios(self) -> Sequence[str]:
         return list(SCENARIOS)
-
-    @property
-    def titles(self) -> dict[str, str]:
-        return {name: cell.title for name, cell in CELLS.items()}
 
     def add_options(self, parser: argparse.ArgumentParser) -> None:
         parser.add_argument("--workers", default="1,2", help="worker processes, with commas (default 1,2)")
@@ -106,12 +101,6 @@ class Serving(program.Benchmark):
                 scenarios=scenarios, servers=servers, workers=chosen.workers, effort=effort, together=chosen.smoke
             )
             execute(plan, starter, run)
-
-    def table(self, run: Run, scenario: str) -> Table:
-        return report.table(run, scenario)
-
-    def judge(self, run: Run, scenario: str) -> list[Verdict]:
-        return targets.judge(run, scenario)
 
     def remarks(self, run: Run, scenario: str) -> list[str]:
         return report.disturbance(run, scenario)

@@ -59,11 +59,11 @@ COLUMNS: dict[str, Sequence[Column]] = {
 }
 
 
-def table(run: Run, name: str) -> Table:
+def table(run: Run, scenario: str) -> Table:
     """The head and the rows of one cell."""
-    names = run.subjects(name)
-    rows = [(SERVERS[server].title, Row(run, name, server)) for server in SERVERS if server in names]
-    return lines(COLUMNS[CELLS[name].scenario.name], rows, "server")
+    names = run.subjects(scenario)
+    rows = [(SERVERS[server].title, Row(run, scenario, server)) for server in SERVERS if server in names]
+    return lines(COLUMNS[CELLS[scenario].scenario.name], rows, "server")
 
 
 def disturbance(run: Run, name: str) -> list[str]:

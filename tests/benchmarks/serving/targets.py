@@ -29,9 +29,9 @@ def against_best(run: Run, table: str, key: str, *, low: bool) -> tuple[str, flo
     return f"the best peer ({SERVERS[best].title})", run.ratio(table, OURS, best, key)
 
 
-def judge(run: Run, table: str) -> list[Verdict]:
+def judge(run: Run, scenario: str) -> list[Verdict]:
     """Give the verdicts on one table."""
-    return JUDGES[CELLS[table].scenario.name](run, table)
+    return JUDGES[CELLS[scenario].scenario.name](run, scenario)
 
 
 def label(table: str) -> str:
