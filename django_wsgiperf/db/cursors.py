@@ -141,6 +141,15 @@ class PlainWatchedCursor(WatchedCursor):
         self.db = db
         self.watch(pooling, adapter)
 
+    def _execute(self, sql: Any, params: Any, *ignored: Any) -> Any:
+        self._note(sql)
+        try:
+            # Looked up each time: tools, and this package's own timing, put theirs in its place.
+            return CursorWrapper._execute(self, sql, params)  # type: ignore[attr-defined]  # Not in the stubs.
+        except Exception as error:
+            self.db.note_error(error)
+            raise
+
     def fetchone(self) -> Any:
         if self._pool_fetches:
             self._require_lease()
