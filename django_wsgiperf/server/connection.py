@@ -6,8 +6,10 @@ the leader only leaves marks (`readable`, `gone`). The thread gives it back thro
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
+import struct
 from typing import TYPE_CHECKING, Any
 
 from .outbound import TLS_PIECE_BYTES, WOULD_BLOCK, ClientGone, Outbound
@@ -29,6 +31,7 @@ class Connection:
     __slots__ = (
         "body",
         "body_started",
+        "broken",
         "busy",
         "deadline",
         "fd",
@@ -38,6 +41,7 @@ class Connection:
         "inbox",
         "lingering",
         "listener",
+        "open_ended",
         "outbound",
         "peer",
         "peer_port",
@@ -74,6 +78,10 @@ class Connection:
         """The client has closed its end; what it asked for may be dropped if it was not begun."""
         self.lingering = False
         """Everything is sent and our end is shut; what the client still sends is read and thrown away."""
+        self.open_ended = False
+        """The end of the connection is that of its response, and so is a reset until the response is whole."""
+        self.broken = False
+        """The response went wrong, and only the end of the connection tells."""
         self.handshaking = False
         """A PROXY protocol header or a TLS handshake is still to come."""
         self.preamble = False
@@ -91,6 +99,12 @@ class Connection:
         self.sock = self.listener.tls.wrap_socket(
             self.sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=True
         )
+
+    def end_openly(self, open_ended: bool) -> None:
+        """Set `open_ended`. The kernel keeps to it however this process ends, except on unix sockets."""
+        self.open_ended = open_ended
+        with contextlib.suppress(OSError):
+            self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", open_ended, 0))
 
     @property
     def idle(self) -> bool:

@@ -149,6 +149,8 @@ class Exchange:
         slot.interrupting = False
         if slot.abandoned:
             return
+        if self.closing:
+            self.cut_off()
         # Only now may another request of this client begin: its response has been handed over whole.
         ended_ns = time.monotonic_ns()
         if cpu_ns >= 0:
@@ -301,6 +303,8 @@ class Exchange:
         slot = self.slot
         if slot.interrupting:
             self._meet_interrupt()
+        if self.framing == response.CLOSE:
+            self.connection.end_openly(True)
         self.head_sent = True
         if slot.interrupting:
             self._meet_interrupt()  # The supervisor reads head_sent after it has set `interrupting`.
@@ -385,6 +389,14 @@ class Exchange:
         self.sent += len(data)
         with contextlib.suppress(ClientGone):
             self.connection.write(self.reactor, data)
+
+    def cut_off(self) -> None:
+        """The response stays as it is. Where only the connection's end tells how long it is, that is a reset."""
+        connection = self.connection
+        if connection.open_ended:
+            connection.broken = connection.gone = True
+            if connection.outbound is not None:
+                connection.outbound.close()
 
     def _meet_interrupt(self) -> None:
         """Somebody is about to interrupt this thread, or has: wait for it, and let the exception come out here.

@@ -51,6 +51,8 @@ class Outgoing:
             return
         if not keep_alive:
             connection.lingering = True
+            if outbound is None and connection.open_ended and not connection.broken:
+                connection.end_openly(False)
             if outbound is None:
                 if connection.gone:
                     connection.deadline = 0.0
@@ -111,6 +113,8 @@ class Outgoing:
             if connection.write_began_ns:
                 self._count_write(connection)
             if connection.lingering:
+                if connection.open_ended:
+                    connection.end_openly(False)
                 self.shut(connection)
             else:
                 connection.deadline = time.monotonic() + self._reactor.keepalive_s

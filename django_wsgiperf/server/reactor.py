@@ -266,6 +266,8 @@ class Reactor:
             )
             with contextlib.suppress(ClientGone):
                 connection.write(self, data)
+        else:
+            exchange.cut_off()
         self.finished(connection, keep_alive=False)
 
     def timed_out(self, slot: Slot) -> None:

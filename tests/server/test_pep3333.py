@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import os
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -427,6 +428,38 @@ def test_child_that_a_request_forks_does_not_answer_as_well(serve_app: Start, ho
     assert server.get("/fork").body == b"parent"
     assert codes == [70]
     assert {server.get().body for _ in range(10)} == {b"parent"}
+
+
+def test_old_client_does_not_take_a_part_for_the_whole(serve_app: Start) -> None:
+    """HTTP/1.0 knows no chunks: a body without a length ends with the connection, and a broken one with a reset."""
+
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", list(TEXT))
+        yield b"part"
+        if environ["PATH_INFO"] == "/broken":
+            raise ValueError("in mid-body")
+
+    server = serve_app(app)
+    whole = server.connect()
+    whole.send(b"GET / HTTP/1.0\r\n\r\n")
+    assert whole.rest().endswith(b"\r\n\r\npart")
+    broken = server.connect()
+    broken.send(b"GET /broken HTTP/1.0\r\n\r\n")
+    with pytest.raises(ConnectionResetError):
+        broken.rest()
+
+
+def test_old_client_that_has_closed_its_sending_side_gets_the_whole(serve_app: Start) -> None:
+    pieces = [b"x" * 100_000] * 80
+
+    def app(environ: Any, start_response: Any) -> Iterator[bytes]:
+        start_response("200 OK", list(TEXT))
+        yield from pieces
+
+    client = serve_app(app).connect()
+    client.send(b"GET / HTTP/1.0\r\n\r\n")
+    client.sock.shutdown(socket.SHUT_WR)
+    assert client.rest().endswith(b"\r\n\r\n" + b"".join(pieces))
 
 
 @pytest.mark.parametrize("declared", [True, False], ids=["with a length", "chunked"])
