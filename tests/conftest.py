@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,8 @@ NEEDS = {
     "chromium_path": "chromium",
     "wrk_path": "wrk",
 }
+#: What a thread of a busy machine may take to end a request whose answer the test already has.
+REQUEST_END_LIMIT_S = 10.0
 EXAMPLE_PROJECT = Path(__file__).parent / "example_project"
 
 # A busy machine makes examples slow, and that is no failure. What else the profile says, also that of a CI, stays.
@@ -115,14 +118,21 @@ def pytest_runtest_teardown() -> None:
 
 @pytest.fixture(autouse=True)
 def measuring_as_found() -> Iterator[None]:
-    """Instruments that a test put in are taken out again, and its requests are not among those of the next."""
+    """Instruments that a test put in are taken out again. A test fails that leaves a request running: such a one would
+    be shown among those that run for as long as the process lives. Other threads have a moment to end theirs."""
     from django_wsgiperf.metrics import instruments, pipeline
 
     was_installed = instruments.is_installed()
+    running = pipeline.running
     yield
     if not was_installed:
         instruments.uninstall()
-    pipeline.running.clear()
+    until = time.monotonic() + REQUEST_END_LIMIT_S
+    while running and time.monotonic() < until:
+        time.sleep(0.01)
+    left = [f"{record.method} {record.route or record.path}" for record in list(running.values())]
+    running.clear()
+    assert not left, f"requests were never ended: {', '.join(left)}"
 
 
 def pytest_ignore_collect(collection_path: Path) -> bool | None:

@@ -24,6 +24,19 @@ def site() -> Iterator[Site]:
         yield made
 
 
+@pytest.fixture
+def records(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Those of requests that have ended, in place of their sums."""
+    ended: list[Any] = []
+
+    def keep(record: Any) -> None:
+        pipeline.forget(record)
+        ended.append(record)
+
+    monkeypatch.setattr(pipeline, "submit", keep)
+    return ended
+
+
 def explain(site: Site, url: str, **headers: str) -> dict[str, Any]:
     """As JSON, which is how it is asked for."""
     told: dict[str, Any] = json.loads(json.dumps(site.engine.explain(url, headers)))
@@ -122,9 +135,7 @@ def test_hits_are_reported_under_the_route_of_the_page(monkeypatch: pytest.Monke
 
 
 @pytest.mark.parametrize("door", ["wsgi", "middleware"])
-def test_requests_that_reach_django_tell_what_the_cache_did(door: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    records: list[Any] = []
-    monkeypatch.setattr(pipeline, "submit", records.append)
+def test_requests_that_reach_django_tell_what_the_cache_did(door: str, records: list[Any]) -> None:
     options = {"JITTER": 0.0, "EARLY_REFRESH": 0.0}
     timing = "django_wsgiperf.middleware.RequestTimingMiddleware"
     cache = ["django_wsgiperf.middleware.ResponseCacheMiddleware"] if door == "middleware" else []
@@ -177,9 +188,7 @@ def test_hits_have_the_names_that_the_request_timing_gives() -> None:
 
 
 @pytest.mark.parametrize("door", ["wsgi", "middleware"])
-def test_what_was_made_of_an_answer_is_told_as_it_was(door: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    records: list[Any] = []
-    monkeypatch.setattr(pipeline, "submit", records.append)
+def test_what_was_made_of_an_answer_is_told_as_it_was(door: str, records: list[Any]) -> None:
     timing = "django_wsgiperf.middleware.RequestTimingMiddleware"
     cache = ["django_wsgiperf.middleware.ResponseCacheMiddleware"] if door == "middleware" else []
     status = 200
@@ -207,9 +216,7 @@ def test_what_was_made_of_an_answer_is_told_as_it_was(door: str, monkeypatch: py
     assert records[-1].request_id == named, "the one that the view saw"
 
 
-def test_pages_made_anew_in_the_background_are_no_clients_misses(monkeypatch: pytest.MonkeyPatch) -> None:
-    records: list[Any] = []
-    monkeypatch.setattr(pipeline, "submit", records.append)
+def test_pages_made_anew_in_the_background_are_no_clients_misses(records: list[Any]) -> None:
     with doors.site(
         "wsgi",
         MIDDLEWARE=["django_wsgiperf.middleware.RequestTimingMiddleware"],

@@ -173,3 +173,43 @@ def test_steps_are_chosen_by_name_beginning_and_pattern() -> None:
 def test_folder_that_does_not_exist_has_no_step(tmp_path: Path) -> None:
     names = [step.name for step in steps.all_steps(tmp_path, "3.11", ["3.13"])]
     assert names == ["ruff", "format", "mypy", "pytest-3.11", "wheel", "pytest-3.13"]
+
+
+def test_a_test_that_never_ends_its_request_fails_and_names_it(tmp_path: Path) -> None:
+    suite = """
+import threading
+
+from django.conf import settings
+
+from tests import conftest
+
+settings.configure()
+conftest.REQUEST_END_LIMIT_S = 0.1
+
+from django_wsgiperf.metrics import pipeline
+from django_wsgiperf.metrics.record import Record
+
+
+def begin():
+    record = Record("GET")
+    record.route = "/books/<id>"
+    pipeline.begin(record)
+    return record
+
+
+def test_left_running():
+    begin()
+
+
+def test_next_one_has_nothing_of_it():
+    assert not pipeline.running
+
+
+def test_ended_a_little_later_in_another_thread():
+    conftest.REQUEST_END_LIMIT_S = 20
+    threading.Timer(0.05, pipeline.forget, [begin()]).start()
+"""
+    counts, done = run_pytest(tmp_path, suite)
+    assert "requests were never ended: GET /books/<id>" in done.stdout
+    assert (counts.failed, done.returncode) == (1, 1), done.stdout
+    assert "ERROR test_suite.py::test_left_running" in done.stdout
