@@ -19,7 +19,7 @@ from tests._run import processes, servers
 from tests.db.databases import Database, run, value
 
 ROOT = Path(__file__).parents[2]
-LIMIT_S = 240.0
+LIMIT_S = 100.0
 Manage = Callable[..., str]
 #: Where there is no program of SQLite, for it need not be installed to use the library.
 SQLITE_CLIENT = f"""#!{sys.executable}

@@ -63,7 +63,7 @@ _STATEMENTS = Statements(
         "set": only_if(r"set\s+(?:local|transaction|constraints)\b"),
     },
     setting={
-        "set_config": re.compile(r"set_config\"?\s*\((?![^()]*,\s*true\s*\))"),
+        "set_config": re.compile(r"set_config\"?\s*\((?!(?:[^()'\\$]|'[^'\\]*')*,\s*true\s*\))"),
         "advisory": re.compile(r"pg_(?:try_)?advisory_(?:un)?lock"),
         "temp": re.compile(r"\btemp(?:orary)?\b|\bpg_temp\b"),
         "pg_settings": re.compile(r"\bupdate\b.*\bpg_settings\b", re.DOTALL),
