@@ -169,10 +169,18 @@ def database_figures(use: Totals, requests: int) -> list[str]:
     per = max(1, requests)
     return [
         formats.short(use.queries / per),
-        formats.short(use.rows / per),
+        rows_figure(use, per),
         formats.duration(use.parts_s.get("db", 0.0) / per),
         formats.duration(use.parts_s.get("pool", 0.0) / per),
     ]
+
+
+def rows_figure(use: Totals, per: int) -> str:
+    """Rows for each request, where the driver tells: SQLite's does not of SELECT."""
+    if use.uncounted and not use.rows:
+        return _("unknown")
+    shown = formats.short(use.rows / per)
+    return f"≥ {shown}" if use.uncounted else shown
 
 
 def build_samples(page: Page) -> dict[str, Any]:

@@ -12,7 +12,18 @@ from typing import Final, NamedTuple
 
 from . import samples
 from .record import Record
-from .tally import INDEX, MAX_ALIASES, MAX_EXCEPTIONS, MAX_STATUSES, OTHER, PARTS, Cell, SampleData, Tally
+from .tally import (
+    DATABASE_NUMBERS,
+    INDEX,
+    MAX_ALIASES,
+    MAX_EXCEPTIONS,
+    MAX_STATUSES,
+    OTHER,
+    PARTS,
+    Cell,
+    SampleData,
+    Tally,
+)
 
 METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"))
 OTHER_METHOD: Final = "_OTHER"
@@ -201,7 +212,7 @@ class Aggregator:
             if numbers is None:
                 if len(cell.databases) >= MAX_ALIASES:
                     alias = OTHER
-                numbers = cell.databases.setdefault(alias, [0, 0, 0, 0, 0])
+                numbers = cell.databases.setdefault(alias, [0] * DATABASE_NUMBERS)
             execute_ns += use.execute_ns
             wait_ns += use.wait_ns
             queries += use.queries
@@ -211,6 +222,7 @@ class Aggregator:
             numbers[2] += use.execute_ns
             numbers[3] += use.wait_ns
             numbers[4] += use.errors
+            numbers[5] += use.uncounted
         if record.first_byte_parts is None:
             sums[_DB] += execute_ns
             sums[_POOL] += wait_ns

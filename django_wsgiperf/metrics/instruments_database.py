@@ -82,8 +82,11 @@ def statement_timer(run: Run) -> Run:
             else:
                 # The raw cursor: Django's would look the name up by __getattr__, which pooled engines watch.
                 rows = getattr(self.cursor, "rowcount", None)
-                if rows is not None and rows > 0:
-                    use.rows += rows
+                if rows is not None:
+                    if rows > 0:
+                        use.rows += rows
+                    elif rows < 0 and self.cursor.description is not None:
+                        use.uncounted += 1
             try:
                 same = record.queries[text]
             except KeyError:
@@ -104,8 +107,11 @@ def statement_timer(run: Run) -> Run:
 
 
 def _rows(cursor: CursorWrapper) -> int:
+    """How many a statement has given or changed; -1 where it gave some and nobody knows how many."""
     rows = getattr(cursor.cursor, "rowcount", None)
-    return rows if isinstance(rows, int) and rows > 0 else 0
+    if rows is None or (rows < 0 and cursor.cursor.description is None):
+        return 0
+    return max(int(rows), -1)
 
 
 def _beside(record: Record, cursor: CursorWrapper, text: str, run: Run, *args: Any) -> Any:
@@ -123,7 +129,8 @@ def _beside(record: Record, cursor: CursorWrapper, text: str, run: Run, *args: A
 def _count_statement(record: Record, alias: str, text: str, failed: bool, rows: int) -> None:
     use = record.database(alias)
     use.queries += 1
-    use.rows += rows
+    use.rows += max(0, rows)
+    use.uncounted += rows < 0
     use.errors += failed
     if text in record.queries:
         record.queries[text][0] += 1

@@ -13,7 +13,7 @@ from typing import Any
 from .histogram import Histogram
 from .packing import NOT_READ, VERSION, Newer, Unreadable, pack, pack_json, to_json, unpack, unpack_json
 from .payload_detail import Detail, pack_detail
-from .tally import INDEX, SUMS, Cell, SampleData, Tally
+from .tally import DATABASE_NUMBERS, INDEX, SUMS, Cell, SampleData, Tally
 
 __all__ = [
     "VERSION",
@@ -103,7 +103,10 @@ def _read_extras(cell: Cell, extras: dict[str, Any]) -> None:
     # Copies: what was read is kept, and read again.
     cell.page_cache = dict(extras.get("page_cache", ()))
     cell.exceptions = dict(extras.get("exceptions", ()))
-    cell.databases = {alias: list(numbers) for alias, numbers in extras.get("databases", {}).items()}
+    cell.databases = {
+        alias: [*numbers, *[0] * (DATABASE_NUMBERS - len(numbers))]
+        for alias, numbers in extras.get("databases", {}).items()
+    }
     cell.caches = {alias: list(numbers) for alias, numbers in extras.get("caches", {}).items()}
 
 

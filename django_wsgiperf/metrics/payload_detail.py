@@ -15,7 +15,7 @@ from typing import Any, Final
 from .histogram import Histogram
 from .packing import NOT_READ, Unreadable, pack, to_json, unpack
 from .results import BREAKDOWN
-from .tally import INDEX, SUMS, Cell, Tally
+from .tally import DATABASE_NUMBERS, INDEX, SUMS, Cell, Tally
 
 _LENGTH: Final = struct.Struct("<I")
 _HISTOGRAMS: Final = ("response", "database", "queue")
@@ -24,7 +24,7 @@ _MAX_SPREAD: Final = 4096
 """From the lowest bucket to the highest there are some 400 at most: durations are nanoseconds to days."""
 
 #: Of a database, and of a cache: each number by alias, and the sum that it is when there is but one alias.
-_DATABASE: Final = ("queries", "rows", "db_ns", "pool_ns", "")
+_DATABASE: Final = ("queries", "rows", "db_ns", "pool_ns", "", "")
 _CACHE: Final = ("cache_calls", "cache_hits", "cache_misses", "cache_ns")
 _DATABASE_TIMES: Final = (2, 3)
 _CACHE_TIMES: Final = (3,)
@@ -254,4 +254,6 @@ class Detail:
             texts = (self._head["sums"].get(column, column) for column in columns)
             numbers = [self._column(text)[place] for text in texts]
             if any(numbers):
+                if kind == "databases":
+                    numbers += [0] * (DATABASE_NUMBERS - len(numbers))
                 yield alias, [value * 1000 if n in times else value for n, value in enumerate(numbers)]

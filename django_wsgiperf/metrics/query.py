@@ -211,7 +211,8 @@ def _row(name: str, cell: Cell, wall_ns: int) -> RouteRow:
 
 
 def _database(numbers: list[int]) -> Totals:
-    return Totals(queries=numbers[0], rows=numbers[1], parts_s={"db": numbers[2] / 1e9, "pool": numbers[3] / 1e9})
+    parts_s = {"db": numbers[2] / 1e9, "pool": numbers[3] / 1e9}
+    return Totals(queries=numbers[0], rows=numbers[1], uncounted=numbers[5], parts_s=parts_s)
 
 
 def _heat(steps: dict[int, Cell]) -> Iterable[HeatCell]:

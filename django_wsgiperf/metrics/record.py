@@ -30,7 +30,7 @@ Span = tuple[str, int, int, str]
 class DatabaseUse:
     """What one request did with one database alias. Times in nanoseconds."""
 
-    __slots__ = ("errors", "execute_ns", "queries", "rows", "wait_ns")
+    __slots__ = ("errors", "execute_ns", "queries", "rows", "uncounted", "wait_ns")
 
     def __init__(self) -> None:
         self.execute_ns = 0
@@ -39,7 +39,9 @@ class DatabaseUse:
         """For a connection: to be given one by a pool, or to open one."""
         self.queries = 0
         self.rows = 0
-        """Returned or changed, as far as the driver says: SQLite's does not for SELECT."""
+        """Returned or changed, of the statements of which the driver says so."""
+        self.uncounted = 0
+        """Statements that gave rows, of which it does not say how many: each SELECT of SQLite."""
         self.errors = 0
 
 

@@ -50,6 +50,8 @@ class Totals:
     """By the names of BREAKDOWN."""
     queries: int = 0
     rows: int = 0
+    uncounted: int = 0
+    """Of a database: statements that gave rows which its driver does not count, as SQLite's of SELECT."""
     cache_calls: int = 0
     cache_hits: int = 0
     cache_misses: int = 0
@@ -158,7 +160,7 @@ class RouteDetail:
     series: tuple[Point, ...]
     heat: tuple[HeatCell, ...]
     databases: Mapping[str, Totals]
-    """By alias: queries, rows, parts_s["db"] and parts_s["pool"] alone have meaning."""
+    """By alias: queries, rows, uncounted, parts_s["db"] and parts_s["pool"] alone have meaning."""
     samples: tuple[Sample, ...]
     exceptions: Mapping[str, int] = field(default_factory=dict)
     """By class, the most frequent first."""

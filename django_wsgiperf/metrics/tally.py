@@ -39,6 +39,9 @@ PARTS: Final = {part: INDEX[f"{part}_ns"] for part in BREAKDOWN}
 MAX_STATUSES: Final = 64
 """Pairs of method and status that are told apart for one route; further ones have the status 0."""
 MAX_EXCEPTIONS: Final = 20
+DATABASE_NUMBERS: Final = 6
+"""Of a database: queries, rows, ns in statements, ns for connections, errors, statements whose rows nobody counted.
+Rows of the store that are older have fewer."""
 MAX_ALIASES: Final = 16
 MAX_MARKS: Final = 60
 MAX_RELEASES: Final = 16

@@ -72,7 +72,7 @@ def test_everything_is_counted_under_its_name() -> None:
     assert cell.outcomes == {("POST", 503): 1}
     assert cell.exceptions == {"shop.NoStock": 1}
     assert cell.page_cache == {"miss": 1}
-    assert cell.databases == {"default": [3, 6, 7, 2, 0]}
+    assert cell.databases == {"default": [3, 6, 7, 2, 0, 0]}
     assert cell.caches == {"default": [3, 2, 1, 4]}
     expected = {
         "requests": 1, "exceptions": 1, "aborted": 1, "cpu_known": 1, "cpu_ns": 6, "db_ns": 7, "pool_ns": 2,

@@ -180,3 +180,15 @@ def test_bytes_that_would_fill_the_memory_are_not_unpacked(monkeypatch: pytest.M
 def test_text_that_is_no_unicode_survives() -> None:
     tally: Tally = tally_of([record("/\udcff/")])
     assert list(payload.Detail(payload.pack_detail(tally)).tally().routes) == ["/\udcff/"]
+
+
+def test_databases_of_older_rows_have_fewer_numbers() -> None:
+    tally = tally_of([record(queries=3, db_ns=MS)])
+    (cell,) = tally.routes.values()
+    cell.databases = {"default": [3, 6, 1000 * 1000, 0, 0]}
+    total = tally.total()
+    _, read = payload.unpack_summary(payload.pack_summary(tally, total))
+    assert read.databases == {"default": [3, 6, 1000 * 1000, 0, 0, 0]}
+    cell.databases = {"default": [3, 6, 1000 * 1000, 0, 0, 2]}
+    (again,) = payload.Detail(payload.pack_detail(tally)).tally().routes.values()
+    assert again.databases == cell.databases

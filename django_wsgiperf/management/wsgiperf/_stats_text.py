@@ -194,7 +194,10 @@ def _route(detail: RouteDetail, look: Look) -> Iterator[str]:
         yield f"{'exceptions':<11} " + "  ".join(f"{printable(name)} {n:,}" for name, n in detail.exceptions.items())
     for alias, database in detail.databases.items():
         waited = database.parts_s.get("pool", 0.0)
-        yield f"{'database':<11} {printable(alias)}: {database.queries:,} queries, {database.rows:,} rows, " + (
+        rows = f"{database.rows:,} rows"
+        if database.uncounted:
+            rows = f"at least {rows}" if database.rows else "unknown rows"
+        yield f"{'database':<11} {printable(alias)}: {database.queries:,} queries, {rows}, " + (
             f"{span(round(database.parts_s.get('db', 0.0), 1))}, waited {span(round(waited, 1))} for connections"
         )
     if detail.row.n_plus_one:

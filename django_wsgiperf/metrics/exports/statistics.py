@@ -98,7 +98,7 @@ def _summary(histogram: Histogram) -> dict[str, Any]:
     }
 
 
-_DATABASE = (("queries", 1), ("rows", 1), ("execute_s", 1e9), ("wait_s", 1e9), ("errors", 1))
+_DATABASE = (("queries", 1), ("rows", 1), ("execute_s", 1e9), ("wait_s", 1e9), ("errors", 1), ("uncounted", 1))
 _CACHE = (("calls", 1), ("hits", 1), ("misses", 1), ("call_s", 1e9))
 
 

@@ -31,7 +31,7 @@ def cell(requests: int = 3, *, each_ns: int = 20_000_000, status: int = 200) -> 
     made.outcomes = {("GET", status): requests}
     made.page_cache = {"hit": 1, "miss": requests - 1}
     made.exceptions = {"shop.errors.SoldOut": 1}
-    made.databases = {"default": [2 * requests, 5 * requests, requests * each_ns // 10, 1_000_000, 1]}
+    made.databases = {"default": [2 * requests, 5 * requests, requests * each_ns // 10, 1_000_000, 1, 0]}
     made.caches = {"default": [requests, requests - 1, 1, 500_000]}
     for _ in range(requests):
         made.response.record(each_ns)

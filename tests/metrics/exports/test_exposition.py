@@ -217,7 +217,7 @@ def test_no_label_breaks_the_format(route: str, alias: str) -> None:
     except UnicodeEncodeError:
         return
     one = cell()
-    one.databases = {alias: [1, 1, 1, 1, 1]}
+    one.databases = {alias: [1, 1, 1, 1, 1, 0]}
     numbers = gathered()
     numbers.tallies = {0: tally(**{route: one})}
     found = samples(numbers)

@@ -49,8 +49,8 @@ class TestStatements:
         use = record.db["default"]
         assert (use.queries, use.errors) == (3, 0)
         assert use.execute_ns > 0
-        if database.engine != "sqlite3":  # Its driver does not know how many rows a SELECT has.
-            assert use.rows == 3
+        # SQLite's driver does not know how many rows a SELECT has.
+        assert (use.rows, use.uncounted) == ((0, 3) if database.engine == "sqlite3" else (3, 0))
         assert [text for kind, _, _, text in record.spans if kind == "db"] == ["SELECT ? + %s"] * 3
 
     def test_that_fail_are_counted_as_errors(self, database: Database) -> None:
@@ -70,7 +70,7 @@ class TestStatements:
         hooks["view"] = change
         with measuring() as measured:
             use = measured.record("/hooked/").db["default"]
-        assert (use.queries, use.rows) == (3, 6)
+        assert (use.queries, use.rows, use.uncounted) == (3, 6, 0)
 
     def test_statement_of_now_is_seen_while_it_runs(self, database: Database) -> None:
         seen: list[str] = []
