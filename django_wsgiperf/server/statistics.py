@@ -74,7 +74,7 @@ def running(slots: Sequence[Slot], *, stacks: bool) -> list[dict[str, Any]]:
             "method": exchange.request.method,
             "path": exchange.environ.get("PATH_INFO", ""),
             "age_s": round((now - slot.started_ns) / 1e9, 3),
-            "streaming": slot.detached,
+            "streaming": slot.detached and not slot.aside,
             "lost": slot.abandoned,
         }
         if stacks and (frame := frames.get(slot.thread_id)) is not None:

@@ -105,6 +105,11 @@ class TestAddress:
         (french,) = running.json("cache", url, "--header", "Accept-Language: fr")["processes"].values()
         assert not french["stored"]
         assert len(french["variants"]) == 2
+        told = squeezed(running.wsgiperf("cache", url, "--header", "Accept-Language: fr").out)
+        assert "not kept by any of 1 process on this host" in told
+        assert "kept for other requests only, which differ in what it varies by:" in told
+        assert len([line for line in told if re.match(r"\d+ .* accept-language: (de|en), cookie", line)]) == 2
+        assert not any("nobody has asked" in line for line in told)
 
     def test_a_cookie_is_never_shown(self, running: Shop) -> None:
         running.get("/greeting/", Cookie="theme=swordfish")

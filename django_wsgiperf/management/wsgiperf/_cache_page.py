@@ -29,6 +29,9 @@ def show(
     out(style.MIGRATE_HEADING(printable(url)))
     keeping = {name: found for name, found in processes.items() if found["stored"]}
     best = max(keeping.values(), key=lambda found: int(found["entry"]["hits"]), default=own)
+    if not best["stored"]:
+        # Who keeps it for other requests has the most to tell.
+        best = max([own, *processes.values()], key=lambda found: len(found.get("variants", ())))
     if best["stored"]:
         where = f"{len(keeping)} of {count(len(processes), 'process', 'processes')} on this host"
         out(f"  {style.SUCCESS('kept')}: in the memory of {where}" if keeping else f"  {style.SUCCESS('kept')}: shared")
@@ -103,6 +106,9 @@ def _why_not(found: Explained, processes: Mapping[str, Explained], made: Made | 
     if any(each["last_answer_could_not_be_shared"] for each in processes.values()):
         known = True
         yield "the last answer could not be kept; for a while nobody waits for such a page" + ("" if made else TRY)
+    if found.get("variants"):
+        known = True
+        yield "kept for other requests only, which differ in what it varies by:"
     if not known and made is None:
         yield "nobody has asked for it yet, or its answer was not kept" + TRY
 
