@@ -7,6 +7,7 @@ the calls that find nothing to do, for this is the way of every request.
 from __future__ import annotations
 
 import time
+from asyncio import _get_running_loop
 from typing import TYPE_CHECKING, Any, cast
 
 from django.db.backends.base.base import RAN_DB_VERSION_CHECK, BaseDatabaseWrapper
@@ -64,8 +65,9 @@ class Lending(EarlyRelease):
 
     # -- a lease begins
 
-    @async_unsafe
     def connect(self) -> None:
+        if _get_running_loop() is not None:
+            _require_no_loop()
         pooling = self._pooling
         if pooling.lease is not None:
             # Somebody has set `connection` to None without closing it.
@@ -185,6 +187,11 @@ class Lending(EarlyRelease):
         """The connection is set up; this is what Django does once for each alias."""
         self.check_database_version_supported()
         RAN_DB_VERSION_CHECK.add(self.alias)
+
+
+@async_unsafe
+def _require_no_loop() -> None:
+    """Refuses, as Django's connect() does: there it is asked each time, by raising and catching an error."""
 
 
 def _no_parameters() -> dict[str, Any]:

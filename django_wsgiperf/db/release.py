@@ -82,7 +82,7 @@ def release_all(*, streaming: bool = False) -> int:
     `streaming` says that the body is still to come, and may look for what the view has left in its session."""
     released = 0
     for wrapper in wrappers_here():
-        if wrapper.pool_lease is not None and wrapper.releases_with_response:
+        if wrapper._pooling.lease is not None and wrapper.releases_with_response:
             if streaming:
                 wrapper.warn_of_lost_session()
             released += wrapper.release_early()

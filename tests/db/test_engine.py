@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
+from django.core.exceptions import SynchronousOnlyOperation
 from django.db import InterfaceError, OperationalError
 from django.db.utils import load_backend
 
@@ -45,6 +48,19 @@ class EngineContract:
         assert type(wrapper).__name__ == "DatabaseWrapper"
         assert isinstance(wrapper, stock)
         assert wrapper.vendor == stock.vendor
+
+    def test_asynchronous_code_is_refused_as_by_django(self, database: Database) -> None:
+        wrapper = database.wrapper()
+        assert value(wrapper, "SELECT 1") == 1
+        wrapper.close()
+
+        async def connect() -> None:
+            wrapper.connect()
+
+        with pytest.raises(SynchronousOnlyOperation):
+            asyncio.run(connect())
+        assert wrapper.connection is None
+        assert value(wrapper, "SELECT 1") == 1
 
     def test_cursor_does_not_reach_a_connection_that_was_given_back(self, database: Database) -> None:
         wrapper = database.wrapper()
