@@ -131,12 +131,14 @@ class Flights(Generic[T]):
             return False
         return self._step_aside()
 
-    def turn(self) -> threading.Semaphore:
-        """Wait for the turn of a thread beside the pool to make a page. To be released."""
-        turns = self._turns
-        while not turns.acquire(timeout=_INTERRUPTIBLE_S):
-            pass
-        return turns
+    def turn(self) -> threading.Semaphore | None:
+        """Wait for the turn of a thread beside the pool to make a page. To be released; None where it has waited as
+        long as for a page, and does so out of turn."""
+        turns, until_s = self._turns, time.monotonic() + self.wait_s
+        while (left_s := until_s - time.monotonic()) > 0:
+            if turns.acquire(timeout=min(left_s, _INTERRUPTIBLE_S)):
+                return turns
+        return None
 
     def after_fork_in_child(self) -> None:
         """Those who lead and wait are threads of the parent."""

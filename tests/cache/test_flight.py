@@ -201,6 +201,15 @@ def test_who_waited_beside_the_pool_makes_the_page_when_its_turn_comes() -> None
     assert flights._turns.acquire(blocking=False), "all have given their turn back"
 
 
+def test_a_turn_that_never_comes_is_not_waited_for_without_end() -> None:
+    flights: Flights[str] = Flights(max_waiters=1, wait_s=0.05)
+    first = flights.turn()
+    assert first is not None
+    assert flights.turn() is None
+    first.release()
+    assert flights.turn() is first
+
+
 def test_pages_that_cannot_be_shared_make_nobody_wait(clock: FakeClock) -> None:
     flights: Flights[str] = Flights(max_waiters=8, wait_s=20, clock=clock)
     leader = flights.board("page")
