@@ -13,10 +13,8 @@ import os
 import random
 import select
 import signal
-import socket
 import sys
 import time
-from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings as django_settings
@@ -29,7 +27,7 @@ from . import gunicorn_options, process, reporting
 from .accepting import Listener, base_environ
 from .accesslog import AccessLog
 from .deadlines import DeadlineSupervisor
-from .gateway import Exchange
+from .draining import Draining
 from .handover import Channel
 from .ledger import Ledger
 from .listening import ListeningError, tls_context
@@ -37,17 +35,12 @@ from .reactor import Reactor
 from .readiness import Readiness
 from .reloader import Reporter
 from .reserved import ReservedPages
-from .scoreboard import DRAINING, ENDED, SERVING, STARTING, Scoreboard
+from .scoreboard import ENDED, SERVING, STARTING, Scoreboard
 from .sharing import Sharing
-from .slots import Slot
 from .threadpool import ThreadPool
 
 logger = logging.getLogger("django_wsgiperf.server")
 
-_IDLE_LINGER_S = 2.0
-"""While draining, an idle connection gets this long to send one more request, answered with Connection: close."""
-_RELOAD_LINGER_S = 0.1
-"""The same when a source file has changed, for which the answer would be the old code's."""
 _EXIT_S = 2.0
 """So long the interpreter may take to end when the server's part is done: exit handlers, the application's threads."""
 _WRITE_DOWN_S = 10.0
@@ -252,70 +245,21 @@ class PooledWorker(Worker):  # type: ignore[misc]
     # -- the end
 
     def _drain(self) -> None:
-        """Finish what was begun: first for `drain_delay_s` like before but not ready, then without new connections."""
-        settings, reactor = self.settings, self.reactor
-        self.board.set(self.place, "state", DRAINING)
-        # Whoever keeps connections open is to move on to another server or worker from now on.
-        reactor.draining = True
-        if self.board.stopping or not self.under_serve:
-            self._wait(settings.drain_delay_s, lambda: False)
-        reactor.stop_accepting()
-        reactor.on_sweep = self._handing_on(reactor.on_sweep)
-        deadline = time.monotonic() + settings.graceful_timeout_s
-        reactor.drain(_IDLE_LINGER_S if not settings.reload else _RELOAD_LINGER_S)
-        if not self._wait(settings.graceful_timeout_s, self._is_drained):
-            logger.warning(
-                "Worker %d stops after %g s (graceful_timeout_s); cut off: %s",
-                os.getpid(),
-                settings.graceful_timeout_s,
-                reactor.unfinished(),
-            )
+        deadline = Draining(self).run()
         self._publish()
         self.pages.stop()
         process.write_down_counts(last="recycle" if self.retiring else "stop")
         if self.pool.stop(max(0.2, min(2.0, deadline - time.monotonic()))):
-            reactor.shut_down()
+            self.reactor.shut_down()
             process.leave_within(_EXIT_S)
         else:
             self._leave_after_hooks()
 
-    def _handing_on(self, before: Callable[[], None] | None) -> Callable[[], None]:
-        """What the leader does besides while this worker drains: idle connections go to whoever stays, or comes."""
-
-        def on_sweep() -> None:
-            if before is not None:
-                before()
-            stays = self.settings.reload or self.retiring or (self.under_serve and not self.board.stopping)
-            if stays and not self.reactor.acceptor.listeners:
-                self.reactor.acceptor.hand_on()
-
-        return on_sweep
-
-    def _is_drained(self) -> bool:
-        if not self.settings.reload:
-            return self.reactor.is_drained
-        # A browser is to come back for its events at once, to the new code; the old would go on for ever.
-        events = {exchange.connection for exchange in map(_events_of, self.pool.slots) if exchange is not None}
-        for connection in events:
-            with contextlib.suppress(OSError):
-                connection.sock.shutdown(socket.SHUT_RDWR)
-        return not self.reactor.acceptor.listeners and events.issuperset(list(self.reactor.connections.values()))
-
-    def _wait(self, seconds: float, done: Callable[[], bool]) -> bool:
-        deadline = time.monotonic() + seconds
-        pause_s = 0.002
-        while not done():
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
-                return done()
-            self._beat()
-            self.supervisor.tick()
-            self._sleep(min(remaining, pause_s))
-            # Where nothing is under way, it is over at once.
-            pause_s = min(2 * pause_s, 0.05)
-            if self.reactor.acceptor.stopping:
-                self.reactor.sweep_soon()
-        return True
+    def attend(self, seconds: float) -> None:
+        """While this worker drains: prove to the master that it lives, keep deadlines; then sleep a little."""
+        self._beat()
+        self.supervisor.tick()
+        self._sleep(seconds)
 
     def _leave_after_hooks(self) -> None:
         """Let the arbiter call `worker_exit`, and do not wait for threads that may be inside the application."""
@@ -342,13 +286,3 @@ class PooledWorker(Worker):  # type: ignore[misc]
         self.cfg.worker_int(self)
         self._leave_after_hooks()
         sys.exit(0)
-
-
-def _events_of(slot: Slot) -> Exchange | None:
-    """The exchange in `slot` if it sends events (EventSource of the HTML standard), which clients open anew."""
-    exchange = slot.task
-    if isinstance(exchange, Exchange) and exchange.head_sent:
-        for name, value in exchange.response_headers:
-            if name.lower() == "content-type" and value.lower().startswith("text/event-stream"):
-                return exchange
-    return None
