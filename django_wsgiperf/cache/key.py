@@ -282,8 +282,12 @@ def _authority(scheme: str, host: str) -> str:
 def _query_normaliser(rules: KeyRules) -> Callable[[str], str]:
     pattern = patterns(rules.ignored_parameters, stop="=&")
     is_ignored = re.compile(rf"(?:{pattern})(?:=.*)?", re.DOTALL).fullmatch if pattern else None
+    # Most queries have none of the names, which is seen at once.
+    has_ignored = re.compile(rf"(?:^|&)(?:{pattern})(?:[=&]|\Z)").search if pattern else None
 
     def normalise(query: str) -> str:
+        if not rules.sort_query and (has_ignored is None or has_ignored(query) is None):
+            return query
         parts = query.split("&")
         if is_ignored is not None:
             parts = [part for part in parts if not is_ignored(part)]

@@ -124,15 +124,14 @@ class Plain:
         )
         if kept is None:
             return None
-        held = kept.held
-        assert held is not None
+        held, etag = kept
         if ticket is not None:
             if held.calm_until == NEVER or held.entry.lifetime_s <= 0.0:
                 ticket.release(engine.hit_for_miss_s)
             else:
                 ticket.land(Landing(held))
         engine.counters.misses += 1
-        sent = [*kept.headers(headers)]
+        sent = headers.copy() if etag is None else [*headers, ("ETag", etag)]
         if held.offered:
             if known.judgement.has_vary:
                 sent[:] = varying_by_coding(sent)

@@ -5,7 +5,7 @@ Asks policy whether; the shelf keeps it. Nothing here calls the application or w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 from zlib import crc32
@@ -38,9 +38,9 @@ class Kept:
     etag: str | None = None
     """The one that was made here."""
 
-    def headers(self, headers: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
+    def headers(self, headers: tuple[tuple[str, str], ...]) -> tuple[tuple[str, str], ...]:
         """The head of the answer itself, which others get a stored copy of."""
-        return tuple(headers) if self.etag is None else (*headers, ("ETag", self.etag))
+        return headers if self.etag is None else (*headers, ("ETag", self.etag))
 
 
 def keep(engine: Engine, visit: Looking, made: Made, render_s: float, reading: Reading | None = None) -> Kept:
@@ -120,9 +120,9 @@ class Answered:
 
 def keep_known(
     engine: Engine, known: Known, made: Answered, environ: Mapping[str, Any], primary: bytes, sequence: int
-) -> Kept | None:
+) -> tuple[Held, str | None] | None:
     """As keep(), for an answer whose head is known, not refused and of a form that fits: no rule has to be asked. None
-    where one has. `environ` is that of the request, as it came, `primary` its key."""
+    where one has. `environ` is that of the request, as it came, `primary` its key. With it the ETag made here."""
     judgement, site, now = known.judgement, engine.site, engine.now()
     decision, body = judgement.decision, made.body
     tags = made.tags if not decision.tags else tuple(dict.fromkeys((*made.tags, *decision.tags)))
@@ -161,7 +161,7 @@ def keep_known(
     )
     held = engine.shelf.place(entry, primary, judgement.is_compressible)
     engine.counters.stored += 1
-    return Kept(Reason.OK, held, None, etag)
+    return held, etag
 
 
 def etag_of(body: bytes) -> str:

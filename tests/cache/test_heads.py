@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from django_wsgiperf.cache.held import is_worthwhile
 from django_wsgiperf.cache.messages import NO_ANNOTATION, Annotation
-from django_wsgiperf.cache.policy import Rules, may_store
+from django_wsgiperf.cache.policy import Reason, Rules, may_store
 from django_wsgiperf.cache.policy.heads import Heads
 from django_wsgiperf.cache.policy.lookup import has_cookie
 
@@ -90,12 +91,31 @@ def test_a_head_is_known_from_the_second_time_on_whatever_differs() -> None:
     assert [known_at(heads, "X: a", length, f'ETag: "{length}"') for length in lengths] == [False, True, True, True]
 
 
+def test_what_is_known_for_all_is_not_taken_for_who_has_a_session() -> None:
+    heads = Heads(RULES, is_worthwhile)
+    headers = list(response("Vary: Cookie").headers)
+    for _ in range(3):
+        known = heads.known(200, headers, False, "theme=dark", NO_ANNOTATION)
+    assert known is not None
+    assert known.judgement.reason is None
+    for _ in range(3):
+        known = heads.known(200, headers, True, "sessionid=1", NO_ANNOTATION)
+    assert known is not None
+    assert known.judgement.reason is Reason.PRIVATE_COOKIE
+
+
 def test_heads_that_never_come_again_are_not_judged_for_others() -> None:
     judged = []
     heads = Heads(RULES, lambda headers: bool(judged.append(headers)))
     for number in range(2_000):
         assert not known_at(heads, f"X: {number}")
     assert judged == []
+
+
+def test_fields_that_are_lists_are_judged_each_time() -> None:
+    heads = Heads(RULES, is_worthwhile)
+    headers: Any = [["Cache-Control", "max-age=60"]]
+    assert [heads.known(200, headers, False, "", NO_ANNOTATION) for _ in range(3)] == [None] * 3
 
 
 def test_heads_are_bounded() -> None:

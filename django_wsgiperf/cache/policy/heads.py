@@ -70,14 +70,13 @@ class Known:
         """Whether nothing is against its form, as refused_by_form() has it."""
         chars = self.judgement.chars
         for name, value in self.varying.items():
-            if not value.isprintable():
+            if name == _LENGTH:
+                if value != str(body_bytes):
+                    return False
+            elif not value.isprintable():
                 return False
             chars += len(name) + len(value) + 4
-        return (
-            body_bytes <= rules.max_body_bytes
-            and chars <= rules.max_head_bytes
-            and self.varying.get(_LENGTH, str(body_bytes)) == str(body_bytes)
-        )
+        return body_bytes <= rules.max_body_bytes and chars <= rules.max_head_bytes
 
     def stored(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
         """What of its head is kept, but for Date."""
@@ -106,13 +105,21 @@ class Heads:
     ) -> Known | None:
         """What is known of the answer, without signals, to a plain GET with these cookies; None where it has to be
         judged by itself. `private`: it has one of `private_cookies`."""
-        common = tuple([pair for pair in headers if pair[0] not in _VARYING])
-        varying = {} if len(common) == len(headers) else {name: value for name, value in headers if name in _VARYING}
+        alike, varying = [], {}
+        for pair in headers:
+            if pair[0] in _VARYING:
+                varying[pair[0]] = pair[1]
+            else:
+                alike.append(pair)
+        common = tuple(alike)
         key: Any = (status, private, common)
         if annotation is not NO_ANNOTATION:
             key = (*key, annotation.never, annotation.lifetime_s, annotation.swr_s, annotation.sie_s)
             key = (*key, annotation.keep_s, annotation.vary_cookies, annotation.raw_language)
-        judgement = self._judgements.get(key)
+        try:
+            judgement = self._judgements.get(key)
+        except TypeError:  # Not quite PEP 3333: fields as lists.
+            return None
         if judgement is None:
             if key in self._judgements or not self._is_seen(key, common):
                 return None
@@ -122,7 +129,9 @@ class Heads:
             self._judgements[key] = judgement
             if judgement is None:
                 return None
-        if len(common) + len(varying) != len(headers) or not judgement.unless.isdisjoint(varying):
+        if len(common) + len(varying) != len(headers):
+            return None
+        if judgement.unless and not judgement.unless.isdisjoint(varying):
             return None
         return Known(judgement, varying)
 
