@@ -38,23 +38,23 @@ class Meter:
         self._report: Report | None = None
         self._excluded: tuple[str, ...] = ()
         """Beginnings of paths that are not measured."""
-        self._gives_ids = False
+        self._names: Any = None
+        """The module that gives X-Request-IDs, where answers have one."""
 
     def name(self, environ: Mapping[str, Any], headers: HeaderList, record: Any = None) -> str | None:
         """Put the request's X-Request-ID into the head, where answers have one, and say which: the one that its record
         has, or its own, or a new one."""
         if self._report is None:
             self._find()
-        if not self._gives_ids or (self._excluded and environ["PATH_INFO"].startswith(self._excluded)):
+        names = self._names
+        if names is None or (self._excluded and environ["PATH_INFO"].startswith(self._excluded)):
             return None
         name: str
         if record is not None and record.request_id:
             name = record.request_id
         else:
-            from django_wsgiperf.metrics.headers import next_request_id, request_id_of
-
             given = environ.get("HTTP_X_REQUEST_ID")
-            name = next_request_id() if given is None else request_id_of(given)
+            name = names.next_request_id() if given is None else names.request_id_of(given)
         headers.append(("X-Request-ID", name))
         return name
 
@@ -91,8 +91,10 @@ class Meter:
             return _nothing
         if values.enabled:
             self._excluded = values.exclude
-            self._gives_ids = values.request_id and any(name in settings.MIDDLEWARE for name in _TIMING)
-            from django_wsgiperf.metrics import pipeline
+            from django_wsgiperf.metrics import headers, pipeline
+
+            if values.request_id and any(name in settings.MIDDLEWARE for name in _TIMING):
+                self._names = headers
 
             report = getattr(pipeline, "page_cache_hit", _nothing)
         self._report = report
