@@ -81,12 +81,15 @@ def statement_timer(run: Run) -> Run:
                 use.errors += 1
             else:
                 # The raw cursor: Django's would look the name up by __getattr__, which pooled engines watch.
-                rows = getattr(self.cursor, "rowcount", None)
-                if rows is not None:
+                raw = self.cursor
+                try:
+                    rows = raw.rowcount
                     if rows > 0:
                         use.rows += rows
-                    elif rows < 0 and self.cursor.description is not None:
+                    elif rows and raw.description is not None:
                         use.uncounted += 1
+                except (AttributeError, TypeError):  # A driver that tells nothing, or None.
+                    pass
             try:
                 same = record.queries[text]
             except KeyError:
