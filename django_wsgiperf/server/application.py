@@ -31,7 +31,7 @@ from .worker import PooledWorker
 
 logger = logging.getLogger("django_wsgiperf.server")
 
-_QUICK_S = 2.0
+_QUICK_S = 5.0
 """So long a worker may take to end that is not to finish anything."""
 _HOUSEKEEPING = (
     "Starting gunicorn",
@@ -150,18 +150,20 @@ class Master(Arbiter):  # type: ignore[misc]
                     os.unlink(path)
         self.kill_workers(signal.SIGTERM if graceful else signal.SIGQUIT)
         if not graceful or not self._await_workers(self.cfg.graceful_timeout):
-            self._await_workers(_QUICK_S)
+            self._await_workers(_QUICK_S, quick=True)
         self.kill_workers(signal.SIGKILL)
         self.reap_workers()
 
-    def _await_workers(self, seconds: float) -> bool:
-        """Until all workers have ended, or for `seconds`; False when INT or QUIT asked to make it quick."""
+    def _await_workers(self, seconds: float, *, quick: bool = False) -> bool:
+        """Until all workers have ended, or for `seconds`; False when INT or QUIT asked to make it quick.
+
+        Where it is `quick` already, another of them is not heard: Ctrl-C comes from the terminal and the reloader."""
         ends = time.monotonic() + seconds
         self.reap_workers()
         while self.WORKERS and (remaining := ends - time.monotonic()) > 0:
             # The end of a worker is a signal, too.
             signals = super().wait_for_signals(timeout=remaining)
-            if signal.SIGINT in signals or signal.SIGQUIT in signals:
+            if not quick and (signal.SIGINT in signals or signal.SIGQUIT in signals):
                 self.kill_workers(signal.SIGQUIT)
                 return False
             self.reap_workers()

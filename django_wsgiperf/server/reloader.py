@@ -34,7 +34,8 @@ REPORT_VARIABLE = "WSGIPERF__REPORT_FD"
 _LOOK_S = 0.25
 _PATIENCE_S = 2.0
 """At the end: how long a developer waits for requests that still run."""
-_KILL_S = 3.0
+_KILL_S = 7.0
+"""More than the child gives its workers."""
 _OLD_MAX = 3
 """So many old servers may have requests to finish; of more, the oldest is ended at once."""
 _SETTLED_S = 2.0

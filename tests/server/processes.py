@@ -144,6 +144,7 @@ class Serve:
         address: str = "127.0.0.1:0",
         command: list[str] | None = None,
         pass_fds: Iterable[int] = (),
+        start_new_session: bool = False,
         **environ: str,
     ) -> None:
         self.output: list[str] = []
@@ -157,6 +158,7 @@ class Serve:
             stderr=subprocess.STDOUT,
             text=True,
             pass_fds=tuple(pass_fds),
+            start_new_session=start_new_session,
         )
         self._reader = threading.Thread(target=self._read)
         self._reader.start()

@@ -234,6 +234,17 @@ class TestEnding:
         eventually(lambda: not any(is_running(pid) for pid in pids), "the workers have gone")
         assert "Traceback" not in server.text
 
+    def test_interrupt_of_a_terminal_reaches_everybody_and_is_quiet(self, serve: Start) -> None:
+        server = serve("--reload", "--workers", "2", start_new_session=True)
+        port = server.wait_until_it_serves()
+        eventually(lambda: len(workers(port)) == 2, "both workers are there")
+        pids = workers(port)
+        os.killpg(server.pid, signal.SIGINT)
+        assert server.wait() == 0
+        eventually(lambda: not any(is_running(pid) for pid in pids), "the workers have gone")
+        assert "Traceback" not in server.text
+        assert "SIGKILL" not in server.text
+
     def test_interrupt_does_not_wait_for_what_old_servers_still_do(self, serve: Start, project: Path) -> None:
         server = serve("--reload", "--graceful-timeout", "600s", "--request-timeout", "600s")
         port = server.wait_until_it_serves()
