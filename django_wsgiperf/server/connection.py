@@ -38,6 +38,7 @@ class Connection:
         "gone",
         "handshaking",
         "head_checked",
+        "hung_up",
         "inbox",
         "lingering",
         "listener",
@@ -76,6 +77,8 @@ class Connection:
         """The socket became readable while the connection was busy."""
         self.gone = False
         """The client has closed its end; what it asked for may be dropped if it was not begun."""
+        self.hung_up = False
+        """The end of what the client sends is there to be read, behind what it has sent."""
         self.lingering = False
         """Everything is sent and our end is shut; what the client still sends is read and thrown away."""
         self.open_ended = False

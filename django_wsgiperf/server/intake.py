@@ -58,6 +58,9 @@ class Intake:
         connection.readable = False
         if connection.handshaking and not self._handshake(connection):
             return
+        inbox = connection.inbox
+        if inbox and not connection.head_checked and inbox != b"\r" and not connection.lingering:
+            return  # Requests that have not been looked at: it comes back for them, and the end may be behind them.
         served = connection.served
         size = _BODY_READ_BYTES if connection.body is not None and connection.body.is_plain else _READ_BYTES
         for _ in range(_READS_IN_A_ROW):
@@ -81,13 +84,16 @@ class Intake:
                 return
             if connection.busy:
                 # What follows is the next request's; it is read when this one is answered.
-                connection.readable = len(data) == size or self._tls
+                # Dekker with finished(), as in Reactor.poll().
+                connection.readable = len(data) == size or self._tls or connection.hung_up
+                if connection.readable and not connection.busy:
+                    self._reactor.again(connection)  # type: ignore[unreachable]  # another thread has run it
                 if not self._edge_triggered:
                     self._poller.arm(connection.fd, False)  # To learn that the client leaves.
                 return
             if connection.inbox and connection.served != served:
                 return  # It was answered here, and the next request is seen to when it comes back.
-            if connection.outbound is not None or (len(data) < size and not self._tls):
+            if connection.outbound is not None or (len(data) < size and not self._tls and not connection.hung_up):
                 break
             if time.monotonic_ns() - now_ns > _TURN_NS:
                 self._reactor.again(connection)

@@ -126,6 +126,8 @@ class Reactor:
             if connection is None:
                 self._other_event(fd)
                 continue
+            if mask & GONE:
+                connection.hung_up = True  # No other event will tell, whatever is read before the end.
             if connection.busy:
                 # Dekker with finished(): the mark first, then a second look.
                 connection.readable = True
@@ -140,10 +142,6 @@ class Reactor:
                 if connection.outbound is not None:
                     continue  # Whoever does not take a response gets no other; flush() sees to what it has sent.
             readable(connection, now_ns)
-            if mask & GONE:
-                connection.readable = True  # The end of the stream is still to be read, after the response.
-                if not connection.busy:
-                    self.again(connection)  # No other event will tell, and no response is there to wait for.
         # Once each: what comes back meanwhile has its next turn after everybody else's.
         for _ in range(len(handed_over)):
             self._take_back(handed_over.popleft())

@@ -13,6 +13,8 @@ from typing import Any
 
 import pytest
 
+from django_wsgiperf.server import overload
+
 from .conftest import Client, Server, eventually
 
 Start = Callable[..., Server]
@@ -119,6 +121,25 @@ def test_half_closed_client_still_gets_its_response(serve_app: Start) -> None:
     client.send(REQUEST)
     client.sock.shutdown(socket.SHUT_WR)
     assert client.response().status == 200
+    assert client.closed()
+
+
+@pytest.mark.parametrize("sent", [REQUEST, REQUEST * 2, REQUEST * 3, REQUEST + b"GET"])
+def test_half_closed_client_is_let_go_when_it_has_all_its_responses(
+    serve_app: Start, sent: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(overload, "_WAITED_NS", 600 * 10**9)  # It has not left the queue, however busy the machine is.
+    gate = Gate()
+    server = serve_app(gate, keepalive_s=600.0, header_timeout_s=600.0)
+    client = server.connect()
+    client.send(REQUEST)
+    assert gate.entered.acquire(timeout=20)
+    (connection,) = server.reactor.connections.values()
+    client.send(sent)
+    client.sock.shutdown(socket.SHUT_WR)
+    eventually(lambda: connection.hung_up or connection.readable, "what it sent, and that it is all, is noticed")
+    gate.open.set()
+    assert [client.response().status for _ in range(1 + sent.count(REQUEST))] == [200] * (1 + sent.count(REQUEST))
     assert client.closed()
 
 
