@@ -282,6 +282,9 @@ class PooledWorker(Worker):  # type: ignore[misc]
             self.access_log.reopen()
 
     def handle_quit(self, sig: int, frame: Any) -> None:
+        # Ctrl-C comes from the terminal, and from the master a moment later: in the midst of what ends this process.
+        for quick in (signal.SIGINT, signal.SIGQUIT):
+            signal.signal(quick, lambda number, frame: None)
         self.alive = False
         self.cfg.worker_int(self)
         self._leave_after_hooks()

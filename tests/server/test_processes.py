@@ -74,6 +74,22 @@ class TestStopping:
         server.signal(signal.SIGQUIT)
         assert server.wait() == 0
 
+    def test_more_signals_do_not_hold_up_the_end(self, serve: Start) -> None:
+        """A terminal's Ctrl-C goes to the workers, too, and the master tells them a moment later."""
+        server = serve("--workers", "2")
+        port = server.wait_until_it_serves()
+        eventually(lambda: len(workers(port)) == 2, "both workers are there")
+        pids = workers(port)
+        server.signal(signal.SIGINT)
+        while server.process.poll() is None:
+            for pid in pids:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGQUIT)
+                    os.kill(pid, signal.SIGINT)
+        assert server.wait() == 0
+        assert "SIGKILL" not in server.text
+        assert "Traceback" not in server.text
+
     def test_term_lets_running_requests_and_streams_end(self, serve: Start) -> None:
         server = serve("--workers", "2")
         port = server.wait_until_it_serves()
