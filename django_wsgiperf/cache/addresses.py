@@ -59,9 +59,9 @@ def _whole(keys: Keys, scheme: str, host: str, path: str, query: str) -> str:
 
 
 def _path(keys: Keys, path: str, query: str) -> str:
-    # As it is, where that is no longer than a digest, and sooner made.
-    if len(path) + len(query) <= _MAX_PLAIN_CHARS:
-        return f"p:{len(path)}:{path}{keys.normalise_query(query)}"
+    # As it is, where that is no longer than a digest, and sooner made. A query may have a token, and a store is read.
+    if not query and len(path) <= _MAX_PLAIN_CHARS:
+        return f"p:{len(path)}:{path}"
     return f"p:{keys.unplaced(path, query).hex()}"
 
 
