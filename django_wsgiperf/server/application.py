@@ -79,6 +79,8 @@ class Master(Arbiter):  # type: ignore[misc]
         if self.num_workers == 0 and not self.reexec_pid:
             logger.warning("The new program has ended; the workers come back")
             self.num_workers = self.cfg.workers
+        if self.num_workers:
+            Scoreboard.shared().stopping = False
         workers: dict[int, Any] = self.WORKERS
         asking = {pid for pid, worker in workers.items() if worker.wants_to_retire}
         self._outgoing = (self._outgoing | asking) & workers.keys()
@@ -126,6 +128,7 @@ class Master(Arbiter):  # type: ignore[misc]
         if self.reexec_pid:
             logger.info("WINCH: %d workers go, process %d serves", len(self.WORKERS), self.reexec_pid)
             self.num_workers = 0
+            Scoreboard.shared().stopping = True  # None of these workers has a successor to give its connections to.
 
     def wait_for_signals(self, timeout: float = 1.0) -> list[int]:
         # A successor that begins to serve sends no signal.
