@@ -96,10 +96,13 @@ class Acceptor:
     def take(self, listener: Listener) -> None:
         reactor = self._reactor
         most, sharing = reactor.settings.max_connections, reactor.sharing
-        for _ in range(_ACCEPTS_IN_A_ROW if sharing is None else sharing.allowance(reactor, _ACCEPTS_IN_A_ROW)):
+        for taken in range(_ACCEPTS_IN_A_ROW if sharing is None else sharing.allowance(reactor, _ACCEPTS_IN_A_ROW)):
             if len(reactor.connections) >= most:
-                self._pause(f"max_connections ({most}) connections are open")
-                return
+                if taken:
+                    return  # The listener tells again if somebody else waits.
+                if not reactor.timers.make_room(most):
+                    self._pause(f"max_connections ({most}) connections are open")
+                    return
             try:
                 sock, address = listener.sock.accept()
             except BlockingIOError:

@@ -6,6 +6,9 @@ a second. Deadlines of requests that run are deadlines.py's.
 
 from __future__ import annotations
 
+import heapq
+import time
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from .connection import NEVER, Connection
@@ -18,6 +21,9 @@ _NEWCOMER_S = 0.3
 """A client that has connected and not asked yet is about to: so long it gets at least, however little idle ones get."""
 _RESTING_S = 1.0
 """A connection that was answered so long ago, and has not asked again, counts as no load."""
+_ROOM_SHARE = 64
+"""One in so many of all connections is ended at a time where there is no room for new ones: to choose costs a look at
+each."""
 
 
 class Timers:
@@ -47,6 +53,18 @@ class Timers:
             reactor.resting = sum(c.deadline < answered for c in reactor.connections.values())
         for connection in [c for c in reactor.connections.values() if c.deadline < now]:
             self._expire(connection)
+
+    def make_room(self, connections_max: int) -> bool:
+        """End the connections that have rested longest, as their clients must expect; False when none rests.
+
+        Else a crowd that keeps its connections open, on purpose or not, would keep everybody else out. Leader only."""
+        reactor = self._reactor
+        answered = time.monotonic() + reactor.keepalive_s - _RESTING_S
+        resting = [c for c in reactor.connections.values() if c.served and c.idle and c.deadline < answered]
+        for connection in heapq.nsmallest(max(1, connections_max // _ROOM_SHARE), resting, attrgetter("deadline")):
+            reactor.statistics.timeouts["keepalive"] += 1
+            reactor.close(connection)
+        return bool(resting)
 
     def _expire(self, connection: Connection) -> None:
         timeouts = self._reactor.statistics.timeouts

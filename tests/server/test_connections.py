@@ -373,14 +373,28 @@ def test_client_that_pipelines_but_does_not_read_gets_no_further_response_made(s
 
 def test_connections_above_the_limit_wait(serve_app: Start) -> None:
     server = serve_app(echo, max_connections=2)
-    first, second = server.connect(), server.connect()
-    assert (first.get().status, second.get().status) == (200, 200)
+    first, _second = server.connect(), server.connect()
+    eventually(lambda: len(server.reactor.connections) == 2, "both are there, and have not asked yet")
     third = server.connect()
     third.send(REQUEST)
     eventually(lambda: not server.reactor.acceptor.is_accepting, "accepting pauses")
     assert len(server.reactor.connections) == 2
     first.close()
     assert third.response().status == 200
+
+
+def test_whoever_has_rested_longest_makes_room_for_a_newcomer(serve_app: Start) -> None:
+    server = serve_app(echo, max_connections=3)
+    clients = [server.connect() for _ in range(3)]
+    assert [client.get().status for client in clients] == [200, 200, 200]
+    resting = list(server.reactor.connections.values())
+    eventually(lambda: not any(connection.busy for connection in resting), "all are at rest")
+    for connection, seconds in zip(resting, (5, 20, 10), strict=True):
+        connection.deadline -= seconds
+    assert server.get().status == 200
+    assert clients[1].closed()
+    assert clients[0].get().status == 200
+    assert clients[2].get().status == 200
 
 
 def test_queue_past_its_length_gets_503_at_once(serve_app: Start) -> None:
