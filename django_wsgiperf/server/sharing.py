@@ -24,6 +24,8 @@ _BUSY_YIELD_S = 0.02
 """The same from a worker that runs requests: another that does, too, has to win its interpreter lock (5 ms) first."""
 _STALLED_MS = 5
 """Of two workers without a free thread, one whose last request ended so much later is likely to have one sooner."""
+_STUCK_MS = 250
+"""A worker without a free thread in which no request has ended for so long is no place to send anybody to."""
 _PEER_SILENCE_MS = 3000
 """A worker whose reactor has not moved for so long is not waited for."""
 _NOBODY = 1 << 62
@@ -96,7 +98,7 @@ class Sharing:
         words[self._full_at] = stalled
         self._even_out(reactor, mine)
         leaves = is_full and any(not words[at] or words[at] > stalled + _STALLED_MS for _, at, _ in self._peers)
-        least = self._least()
+        least = self._least(reactor)
         ahead = mine > least + _slack(mine)
         if not ahead:
             self._in_vain = 0
@@ -117,7 +119,7 @@ class Sharing:
 
     def allowance(self, reactor: Reactor, most: int) -> int:
         """How many connections may be accepted in a row, from 1 to `most`."""
-        least = self._least()
+        least = self._least(reactor)
         mine = _active(reactor)
         # The others may be slower than the clients are patient: each yield in vain doubles what is taken after it.
         return min(most, max(least + _slack(mine) - mine, 1 << min(self._in_vain, 16)))
@@ -137,16 +139,19 @@ class Sharing:
         if pressure >= _PRESSED:
             for open_at, full_at, pressure_at in self._peers:
                 theirs, behind = words[pressure_at] / _SCALE, mine - words[open_at]
-                if not words[full_at] and pressure > 2 * theirs + 1 and behind > _slack(mine):
+                if _gets_on(words[full_at], now_ns) and pressure > 2 * theirs + 1 and behind > _slack(mine):
                     # Half of the difference in connections may be too much, where most of them rest.
                     surplus = max(surplus, min(behind, int(pressure - theirs) + 1) // 2)
         reactor.surplus = surplus
 
-    def _least(self) -> int:
-        """The active connections of the least loaded other worker that has a free thread."""
+    def _least(self, reactor: Reactor) -> int:
+        """The active connections of the least loaded other worker that has a free thread, or, where this one has none
+        either, that ends requests."""
         words, least = self._words, _NOBODY
+        is_full = not reactor.pool.has_free_slot
         for open_at, full_at, _ in self._peers:
-            if not words[full_at] and words[open_at] < least:
+            full = words[full_at]
+            if words[open_at] < least and (not full or (is_full and _gets_on(full, reactor.polled_at_ns))):
                 least = words[open_at]
         return least
 
@@ -154,6 +159,11 @@ class Sharing:
 def _active(reactor: Reactor) -> int:
     """The connections that are at work or have just come: thousands may rest beside them, and are no load."""
     return max(0, len(reactor.connections) - reactor.resting)
+
+
+def _gets_on(full: int, now_ns: int) -> bool:
+    """Whether a worker with this word has a free thread, or had one lately."""
+    return not full or now_ns // 1_000_000 - full < _STUCK_MS
 
 
 def _slack(connections: int) -> int:

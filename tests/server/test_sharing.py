@@ -179,7 +179,7 @@ def test_worker_in_which_requests_wait_sends_connections_to_one_that_has_time(
     [
         pytest.param(30, 0, 1, 0, False, id="hardly anything waits"),
         pytest.param(30, 0, 20, 12, False, id="the other is pressed, too"),
-        pytest.param(30, 0, 20, 0, True, id="the other has no free thread"),
+        pytest.param(30, 0, 20, 0, True, id="the other has no free thread and ends no request"),
         pytest.param(10, 9, 20, 0, False, id="the other has as many connections"),
     ],
 )
@@ -194,6 +194,21 @@ def test_worker_keeps_its_connections_where_nothing_is_gained(
     clock.now += 1
     sides[0].poll()
     assert sides[0].reactor.surplus == 0
+
+
+def test_busy_worker_that_gets_on_is_sent_connections(sides: list[Side], clock: Clock) -> None:
+    pressed, other = sides
+    pressed.reactor.connections.update(dict.fromkeys(range(10)))
+    other.reactor.connections.update(dict.fromkeys(range(2)))
+    for side in sides:
+        side.reactor.pool.has_free_slot = False
+    press(pressed, waiting=9)
+    clock.now += 1
+    other.reactor.finished_at_ns = pressed.reactor.finished_at_ns = clock.monotonic_ns() - 10_000_000
+    press(other, waiting=1)
+    pressed.poll()
+    assert pressed.reactor.surplus == 4
+    assert pressed.sharing.allowance(pressed.reactor, 64) < 8, "and it takes no more of the new ones than it has to"
 
 
 def test_connections_are_sent_away_until_both_workers_have_as_much_to_do(sides: list[Side], clock: Clock) -> None:
