@@ -12,7 +12,8 @@ import logging
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain
 
 from django_wsgiperf.conf import ServerSettings
 
@@ -86,6 +87,8 @@ class Reactor:
         self._poller = poller or new_poller()
         self._edge_triggered = self._poller.edge_triggered
         self._handed_over: deque[Connection] = deque()
+        self._pending: Iterator[tuple[int, int]] | None = None
+        """What is left of a turn that failed. The poller tells of each event once."""
         self._now_ns = time.monotonic_ns()
         self._wake_in, self._wake_out = _wake_pipe()
         self._awake = False
@@ -121,7 +124,8 @@ class Reactor:
         self.found = len(events)
         self._now_ns = now_ns = time.monotonic_ns()
         connections, readable, flush = self.connections, self.intake.readable, self.outgoing.flush
-        for fd, mask in events:
+        pending = self._pending = iter(events) if self._pending is None else chain(self._pending, events)
+        for fd, mask in pending:
             connection = connections.get(fd)
             if connection is None:
                 self._other_event(fd)
@@ -142,6 +146,7 @@ class Reactor:
                 if connection.outbound is not None:
                     continue  # Whoever does not take a response gets no other; flush() sees to what it has sent.
             readable(connection, now_ns)
+        self._pending = None
         # Once each: what comes back meanwhile has its next turn after everybody else's.
         for _ in range(len(handed_over)):
             self._take_back(handed_over.popleft())

@@ -9,6 +9,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -395,6 +396,40 @@ def test_whoever_has_rested_longest_makes_room_for_a_newcomer(serve_app: Start) 
     assert clients[1].closed()
     assert clients[0].get().status == 200
     assert clients[2].get().status == 200
+
+
+def test_turn_that_fails_takes_no_event_from_others(
+    serve_app: Start, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    server = serve_app(echo)
+    clients = [server.connect() for _ in range(4)]
+    assert [client.get().status for client in clients] == [200] * 4
+    eventually(lambda: not any(c.busy for c in server.reactor.connections.values()), "all are at rest")
+    poller, intake = server.reactor._poller, server.reactor.intake
+    poll, readable = poller.poll, intake.readable
+    events: list[tuple[int, int]] = []
+    failed: list[int] = []
+
+    def all_at_once(timeout_s: float) -> list[tuple[int, int]]:
+        events.extend(event for event in poll(timeout_s) if event[0] in server.reactor.connections)
+        return [events.pop() for _ in range(4)] if len(events) == 4 else []
+
+    def failing(connection: Any, now_ns: int) -> None:
+        if not failed:
+            failed.append(connection.fd)
+            raise RuntimeError("a bug")
+        readable(connection, now_ns)
+
+    monkeypatch.setattr(server.reactor, "_poller", SimpleNamespace(poll=all_at_once, arm=poller.arm))
+    monkeypatch.setattr(intake, "readable", failing)
+    server.reactor.wake()
+    for client in clients:
+        client.send(REQUEST)
+    eventually(lambda: sum(slot.requests for slot in server.pool.slots) == 7, "three of four are answered")
+    assert "The reactor failed" in caplog.text
+    monkeypatch.undo()
+    server.reactor.wake()
+    assert server.get().status == 200
 
 
 def test_queue_past_its_length_gets_503_at_once(serve_app: Start) -> None:
