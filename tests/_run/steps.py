@@ -21,6 +21,33 @@ PEERS = {"cache": ("nginx",)}
 #: Folders of tests/ that have a step of their own.
 OWN_STEPS = ("browser", "docs", "example_project")
 
+#: About the tests themselves; they know no Django.
+TOOLS = ("benchmarks", "django_suite", "run_tests")
+#: What starts servers and other processes takes half of the suite's time. All of it runs with the oldest Django, and
+#: with the newest each module on one of the Pythons.
+PROCESSES = (
+    "cache/test_faults.py",
+    "cache/test_served.py",
+    "db/test_faults_processes.py",
+    "db/test_project.py",
+    "db/test_serving.py",
+    "management/test_cache.py",
+    "management/test_purge.py",
+    "management/test_warm.py",
+    "metrics/exports/test_otlp_exit.py",
+    "metrics/test_processes.py",
+    "metrics/test_under_serve.py",
+    "server/test_behind_proxy.py",
+    "server/test_exports_elsewhere.py",
+    "server/test_exports_served.py",
+    "server/test_gunicorn.py",
+    "server/test_processes.py",
+    "server/test_reload.py",
+    "server/test_serve_command.py",
+    "server/test_sharing.py",
+    "server/test_without_epoll.py",
+)
+
 #: The databases whose engine runs Django's own tests -> the service that each needs.
 DJANGO_SUITE = {"postgresql": "postgres", "postgis": "postgis", "mysql": "mysql", "sqlite3": ""}
 
@@ -66,7 +93,8 @@ def _django_suite(database: str, service: str) -> Step:
 def all_steps(root: Path, main_minor: str, newest: Iterable[str]) -> list[Step]:
     """Every step of this checkout. `newest` are the Pythons to run with the newest Django."""
     tests = root / "tests"
-    suite = ["tests", *(f"--ignore=tests/{name}" for name in OWN_STEPS)]
+    newest = list(newest)
+    suite = ["tests", *_ignored(OWN_STEPS)]
     shop = ("tests/example_project", "--ds=bookshop.settings")
     steps = [
         Step("ruff", "ruff check", ("-m", "ruff", "check", "."), 60, is_fast=True),
@@ -74,6 +102,19 @@ def all_steps(root: Path, main_minor: str, newest: Iterable[str]) -> list[Step]:
         Step("mypy", "mypy, strict, on the package", ("-m", "mypy"), 300, is_fast=True),
         pytest_step(
             f"pytest-{main_minor}", f"the suite, Django 5.2, Python {main_minor}", *suite, limit_s=1500, is_fast=True
+        ),
+        # Side by side with that one, for these are the longest.
+        *(
+            pytest_step(
+                f"pytest-{minor}",
+                f"the suite, newest Django, Python {minor}",
+                *suite,
+                *_ignored(TOOLS),
+                *_ignored(name for n, name in enumerate(PROCESSES) if n % len(newest) != place),
+                limit_s=1500,
+                environment=minor,
+            )
+            for place, minor in enumerate(newest)
         ),
     ]
     if (tests / "example_project").is_dir():
@@ -106,12 +147,6 @@ def all_steps(root: Path, main_minor: str, newest: Iterable[str]) -> list[Step]:
     if (root / "django_wsgiperf" / "db" / "backends").is_dir():
         steps += [_django_suite(database, service) for database, service in DJANGO_SUITE.items()]
     steps.append(Step("wheel", "build the wheel and use it", ("-m", "tests._run.wheel"), 300))
-    steps += [
-        pytest_step(
-            f"pytest-{minor}", f"the suite, newest Django, Python {minor}", *suite, limit_s=1500, environment=minor
-        )
-        for minor in newest
-    ]
     # Last: what runs alone makes the others wait.
     for main in sorted(tests.glob("benchmarks/*/__main__.py")):
         name = main.parent.name
@@ -119,6 +154,10 @@ def all_steps(root: Path, main_minor: str, newest: Iterable[str]) -> list[Step]:
         uses = (*SERVICES, *PEERS.get(name, ()))
         steps.append(Step(f"bench-{name}", f"benchmark {name}, smoke run", command, 420, needs=("wrk",), uses=uses))
     return steps
+
+
+def _ignored(names: Iterable[str]) -> list[str]:
+    return [f"--ignore=tests/{name}" for name in names]
 
 
 def select(

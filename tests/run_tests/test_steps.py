@@ -1,0 +1,36 @@
+"""Which tests run where: nothing is left out on the way to less time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tests._run.steps import PROCESSES, TOOLS, Step, all_steps
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def suites(*newest: str) -> dict[str, set[str]]:
+    """Of each step that runs the suite, what it leaves out."""
+
+    def left_out(step: Step) -> set[str]:
+        return {each.removeprefix("--ignore=tests/") for each in step.command if each.startswith("--ignore=")}
+
+    return {step.name: left_out(step) for step in all_steps(ROOT, "3.11", newest) if step.name.startswith("pytest-")}
+
+
+def test_what_is_named_is_there() -> None:
+    assert [name for name in (*PROCESSES, *TOOLS) if not (ROOT / "tests" / name).exists()] == []
+
+
+def test_the_oldest_django_is_tested_with_everything() -> None:
+    assert not suites("3.12", "3.13")["pytest-3.11"] & {*PROCESSES, *TOOLS}
+
+
+def test_each_module_that_starts_processes_runs_with_the_newest_django_once() -> None:
+    one, other = (suites("3.12", "3.13")[f"pytest-{minor}"] & set(PROCESSES) for minor in ("3.12", "3.13"))
+    assert one | other == set(PROCESSES)
+    assert not one & other
+
+
+def test_a_single_new_python_runs_all_of_them() -> None:
+    assert not suites("3.12")["pytest-3.12"] & set(PROCESSES)
