@@ -23,31 +23,6 @@ OWN_STEPS = ("browser", "docs", "example_project")
 
 #: About the tests themselves; they know no Django.
 TOOLS = ("benchmarks", "django_suite", "run_tests")
-#: What starts servers and other processes takes half of the suite's time. All of it runs with the oldest Django, and
-#: with the newest each module on one of the Pythons.
-PROCESSES = (
-    "cache/test_faults.py",
-    "cache/test_served.py",
-    "db/test_faults_processes.py",
-    "db/test_project.py",
-    "db/test_serving.py",
-    "management/test_cache.py",
-    "management/test_purge.py",
-    "management/test_warm.py",
-    "metrics/exports/test_otlp_exit.py",
-    "metrics/test_processes.py",
-    "metrics/test_under_serve.py",
-    "server/test_behind_proxy.py",
-    "server/test_exports_elsewhere.py",
-    "server/test_exports_served.py",
-    "server/test_gunicorn.py",
-    "server/test_processes.py",
-    "server/test_reload.py",
-    "server/test_serve_command.py",
-    "server/test_sharing.py",
-    "server/test_without_epoll.py",
-)
-
 #: The databases whose engine runs Django's own tests -> the service that each needs.
 DJANGO_SUITE = {"postgresql": "postgres", "postgis": "postgis", "mysql": "mysql", "sqlite3": ""}
 
@@ -95,6 +70,7 @@ def all_steps(root: Path, main_minor: str, newest: Iterable[str]) -> list[Step]:
     tests = root / "tests"
     newest = list(newest)
     suite = ["tests", *_ignored(OWN_STEPS)]
+    modules = shared(tests)
     shop = ("tests/example_project", "--ds=bookshop.settings")
     steps = [
         Step("ruff", "ruff check", ("-m", "ruff", "check", "."), 60, is_fast=True),
@@ -103,14 +79,15 @@ def all_steps(root: Path, main_minor: str, newest: Iterable[str]) -> list[Step]:
         pytest_step(
             f"pytest-{main_minor}", f"the suite, Django 5.2, Python {main_minor}", *suite, limit_s=1500, is_fast=True
         ),
-        # Side by side with that one, for these are the longest.
+        # Side by side with that one, for these are the longest. Each module runs with the oldest Django and with the
+        # newest: on one of the Pythons for that, or three times the suite would not fit into the time that there is.
         *(
             pytest_step(
                 f"pytest-{minor}",
-                f"the suite, newest Django, Python {minor}",
+                f"the suite, shared, newest Django, Python {minor}",
                 *suite,
                 *_ignored(TOOLS),
-                *_ignored(name for n, name in enumerate(PROCESSES) if n % len(newest) != place),
+                *_ignored(name for n, name in enumerate(modules) if n % len(newest) != place),
                 limit_s=1500,
                 environment=minor,
             )
@@ -154,6 +131,13 @@ def all_steps(root: Path, main_minor: str, newest: Iterable[str]) -> list[Step]:
         uses = (*SERVICES, *PEERS.get(name, ()))
         steps.append(Step(f"bench-{name}", f"benchmark {name}, smoke run", command, 420, needs=("wrk",), uses=uses))
     return steps
+
+
+def shared(tests: Path) -> list[str]:
+    """The modules that the Pythons with the newest Django divide among them."""
+    own = {*OWN_STEPS, *TOOLS}
+    names = (path.relative_to(tests) for path in sorted(tests.rglob("test_*.py")))
+    return [name.as_posix() for name in names if name.parts[0] not in own]
 
 
 def _ignored(names: Iterable[str]) -> list[str]:
