@@ -48,8 +48,7 @@ class Timers:
                     end = soon if connection.served else max(soon, now + _NEWCOMER_S)
                     connection.deadline = min(connection.deadline, end)
         if reactor.sharing is not None:
-            # A deadline is set anew with each answer, so it tells how old the last one is.
-            answered = now + reactor.keepalive_s - _RESTING_S
+            answered = self._deadline_of_resting(now)
             reactor.resting = sum(c.deadline < answered for c in reactor.connections.values())
         for connection in [c for c in reactor.connections.values() if c.deadline < now]:
             self._expire(connection)
@@ -59,12 +58,16 @@ class Timers:
 
         Else a crowd that keeps its connections open, on purpose or not, would keep everybody else out. Leader only."""
         reactor = self._reactor
-        answered = time.monotonic() + reactor.keepalive_s - _RESTING_S
+        answered = self._deadline_of_resting(time.monotonic())
         resting = [c for c in reactor.connections.values() if c.served and c.idle and c.deadline < answered]
         for connection in heapq.nsmallest(max(1, connections_max // _ROOM_SHARE), resting, attrgetter("deadline")):
             reactor.statistics.timeouts["keepalive"] += 1
             reactor.close(connection)
         return bool(resting)
+
+    def _deadline_of_resting(self, now: float) -> float:
+        """Connections with an earlier one rest: a deadline is set anew with each answer, and tells how old that is."""
+        return now + self._reactor.keepalive_s - _RESTING_S
 
     def _expire(self, connection: Connection) -> None:
         timeouts = self._reactor.statistics.timeouts
