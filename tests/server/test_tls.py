@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import ssl
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import pytest
 from django_wsgiperf.server.listening import tls_context
 
 from .conftest import DEADLINE_S, Client, Server, eventually
+from .test_connections import Gate
 
 Start = Callable[..., Server]
 TLS = Path(__file__).parent / "tls"
@@ -85,42 +85,28 @@ def test_end_of_the_response_cannot_be_taken_for_a_cut(serve_app: Start, tls: ss
 
 
 def test_client_that_pipelines_while_it_waits_has_not_left(serve_app: Start, tls: ssl.SSLContext) -> None:
-    entered, go_on = threading.Event(), threading.Event()
-
-    def app(environ: Any, start_response: Any) -> list[bytes]:
-        entered.set()
-        assert go_on.wait(DEADLINE_S)
-        start_response("200 OK", [("Content-Type", "text/plain")])
-        return [b"done"]
-
-    server = serve_app(app, threads=1, tls=tls)
+    gate = Gate()
+    server = serve_app(gate, threads=1, tls=tls)
     with secured(server) as client:
         client.send(REQUEST)
-        assert entered.wait(DEADLINE_S)
+        assert gate.entered.acquire(timeout=DEADLINE_S)
         (connection,) = server.reactor.connections.values()
         client.send(REQUEST)
         eventually(lambda: connection.readable, "the second request is noticed")
         assert not connection.gone
-        go_on.set()
+        gate.open.set()
         assert [client.response().body for _ in range(2)] == [b"done", b"done"]
 
 
 def test_client_that_leaves_while_it_waits_is_noticed(serve_app: Start, tls: ssl.SSLContext) -> None:
-    entered, go_on = threading.Event(), threading.Event()
-
-    def app(environ: Any, start_response: Any) -> list[bytes]:
-        entered.set()
-        assert go_on.wait(DEADLINE_S)
-        start_response("200 OK", [("Content-Type", "text/plain")])
-        return [b"done"]
-
-    server = serve_app(app, threads=1, tls=tls)
+    gate = Gate()
+    server = serve_app(gate, threads=1, tls=tls)
     with secured(server) as client:
         client.send(REQUEST)
-        assert entered.wait(DEADLINE_S)
+        assert gate.entered.acquire(timeout=DEADLINE_S)
         (connection,) = server.reactor.connections.values()
     eventually(lambda: connection.gone, "the client's end is noticed")
-    go_on.set()
+    gate.open.set()
     eventually(lambda: not server.reactor.connections, "the connection is closed")
 
 
