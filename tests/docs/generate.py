@@ -114,6 +114,12 @@ DATABASES = {
     },
 }
 ```""",
+    "CACHE": """\
+Which pages are kept, where, for how long and for whom: [Response cache](response-cache.md) has the rules. It is on by
+default, and keeps nothing that does not say that it may be kept.""",
+    "METRICS": """\
+What is measured of each request ([Request timing](request-timing.md)), and where the numbers are kept and sent
+([Where the numbers are kept](metrics-pipeline.md), [Monitoring](monitoring.md)).""",
 }
 
 CHECKS_INTRO = """\
@@ -209,7 +215,8 @@ def checks_page() -> str:
         when = "deploy" if check.deploy else "database" if check.question else "always"
         parts.append(f"| [{number}](#{anchor}) | {_level(check)} | {when} | {check.title} |")
     for number, check in CHECKS.items():
-        title = f"{check.title[0].upper()}{check.title[1:]}"
+        # uWSGI and its like are written as they are.
+        title = check.title if check.title[1].isupper() else f"{check.title[0].upper()}{check.title[1:]}"
         when = ", *deploy*" if check.deploy else ", *database*" if check.question else ""
         parts += ["", f"## {number}", "", f"**{title}** ({_level(check)}{when})", "", check.text]
     return "\n".join(parts) + "\n"
