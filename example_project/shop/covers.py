@@ -16,8 +16,8 @@ from django.utils.html import escape
 from django.utils.safestring import SafeString, mark_safe
 
 WIDTH, HEIGHT = 200, 300
-# The mean width of a capital or small letter of a bold serif, in parts of its size.
-LETTER = 0.56
+# The mean width of a capital or small letter of a bold serif, in parts of its size: of a wide one, as Linux has it.
+LETTER = 0.64
 
 
 class Palette(NamedTuple):

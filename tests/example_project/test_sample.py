@@ -147,4 +147,4 @@ def test_any_title_makes_a_cover_that_is_xml(title: str) -> None:
 
 
 def test_title_is_broken_between_words() -> None:
-    assert wrap("The Salt Road to Cork", 24, 168) == ["The Salt", "Road to Cork"]
+    assert wrap("The Salt Road to Cork", 21, 168) == ["The Salt", "Road to Cork"]
