@@ -5,8 +5,9 @@ what the leader landed. Whether that suits them (its Vary, its cookies) is their
 follow goes alone: too many wait already, the answers cannot be shared, it has waited long enough.
 
 When a leader fails, the follower that has waited longest leads instead; when that fails too, all go alone, and so do
-those who come within a second. A leader that takes longer than a follower would wait is led past: the next one to come
-leads anew. `_lock` guards everything here, and is never held while anything is made, waited for or called.
+those who come within a second. When a leader takes long, one of the others tries it too, after `wait_s`, another after
+twice as long again, and so on; the first to land serves all. So a page of k times `wait_s` is made log2(k + 1) times,
+rounded up, however many want it. `_lock` guards all of it, and is never held while anything is made or waited for.
 """
 
 from __future__ import annotations
@@ -45,13 +46,13 @@ class FlightNumbers:
 
 
 class Flights(Generic[T]):
-    """At most `max_waiters` threads wait, for all keys together, each for `wait_s` seconds at most; further ones for
-    `brief_s` seconds, so that a slow page cannot hold up a whole pool, and a quick one is made once all the same. And
-    `max_parked` requests without a thread, which call_when_over() is for.
+    """At most `max_waiters` threads wait, for all keys together; further ones for `brief_s` seconds, and then make the
+    page themselves: a quick page is made once all the same. And `max_parked` requests without a thread, which
+    call_when_over() is for.
 
     Where the server can spare further threads beside its pool, which `step_aside` asks it for, they wait as long as the
-    others. Those of them who have to make the page themselves come one by one: it is for their number that the pool has
-    a bound."""
+    others, and so does who has waited in the pool for `wait_s`. Those of them who have to make the page themselves come
+    one by one: it is for their number that the pool has a bound."""
 
     def __init__(
         self,
@@ -80,10 +81,12 @@ class Flights(Generic[T]):
         forking.watch(self)
 
     def bound(self, max_waiters: int) -> None:
-        """How many threads may wait, from now on."""
+        """How many threads may wait, from now on; with none, not briefly either."""
         with self._lock:
             self._most[False] = max_waiters
             self._turns = threading.Semaphore(max(1, max_waiters))
+            if not max_waiters:
+                self._brief_s = 0.0
 
     def board(self, key: Key, *, parks: bool = False) -> Ticket[T]:
         """The request's role. Returns at once. A leader must land(), release() or fail(); leaving the ticket's `with`
@@ -100,14 +103,16 @@ class Flights(Generic[T]):
             if len(self._flights) > _MANY:
                 self._forget_lost(now_s)
             flight = self._flights.get(key)
-            if flight is not None and now_s - flight.began_s < self.wait_s:
-                if thread is not None and flight.thread == thread:
-                    return self._alone(ticket, Why.NESTED)
-                ticket.flight = flight
-                ticket.deadline_s = now_s + self.wait_s
+            if flight is None:
+                flight = self._flights[key] = Flight()
+            elif thread is not None and thread in flight.threads:
+                return self._alone(ticket, Why.NESTED)
+            ticket.flight = flight
+            if now_s < self._next_attempt_s(flight):
+                ticket.deadline_s = self._next_attempt_s(flight)
                 return ticket
-            self._flights[key] = ticket.flight = Flight(now_s, thread)
-            ticket.role = Role.LEAD
+            flight.begin(ticket, now_s)
+            ticket.leads_in(thread)
             self._numbers.led += 1
             return ticket
 
@@ -147,8 +152,13 @@ class Flights(Generic[T]):
         self._waiting = {False: 0, True: 0}
         self._flights.clear()
 
+    def _next_attempt_s(self, flight: Flight[T]) -> float:
+        """When another may try what the leader has not landed: each time it takes twice as long, since a page that is
+        slow for one is slower for many."""
+        return flight.began_s + self.wait_s * flight.patience
+
     def _forget_lost(self, now_s: float) -> None:
-        for key in [key for key, flight in self._flights.items() if now_s - flight.began_s >= self.wait_s]:
+        for key in [key for key, flight in self._flights.items() if now_s >= self._next_attempt_s(flight)]:
             del self._flights[key]
 
     def _alone(self, ticket: Ticket[T], why: Why) -> Ticket[T]:
@@ -185,27 +195,71 @@ class Flights(Generic[T]):
             return True
         if ticket.is_parked or not self._brief_s:
             return False
+        ticket.is_brief = True
         ticket.deadline_s = min(ticket.deadline_s, self._clock() + self._brief_s)
         return True
 
     def _follow_next(self, ticket: Ticket[T], failures: int) -> None:
         """After a failed flight: follow the one that has begun since, or lead it."""
-        flight = self._flights.get(ticket.key)
+        flight = ticket.flight = self._flights.get(ticket.key)
         if flight is None:
-            flight = self._flights[ticket.key] = Flight(self._clock(), threading.get_ident())
+            flight = ticket.flight = self._flights[ticket.key] = Flight()
             flight.failures = failures
-            ticket.role = Role.LEAD
-            self._numbers.promoted += 1
-        ticket.flight = flight
+            self._promote(ticket)
+            ticket.leads_in(threading.get_ident())
+
+    def _promote(self, ticket: Ticket[T]) -> None:
+        assert ticket.flight is not None
+        ticket.flight.begin(ticket, self._clock())
+        self._numbers.promoted += 1
+
+    def late(self, ticket: Ticket[T]) -> bool:
+        """A follower's patience is over: whether it has another role now, since it is the one that tries the page too,
+        or could wait briefly only. If not, it is to wait until its new deadline."""
+        with self._lock:
+            flight = ticket.flight
+            if ticket.role is not Role.FOLLOW or flight is None:
+                return True
+            if self._clock() < ticket.deadline_s:
+                return False
+            if ticket.is_brief:
+                self._out_of_line(ticket)
+                self._alone(ticket, Why.LATE)
+            elif self._clock() < self._next_attempt_s(flight):
+                ticket.deadline_s = self._next_attempt_s(flight)
+                return False
+            else:
+                self._out_of_line(ticket)
+                self._promote(ticket)
+            return True
+
+    def moved_aside(self, ticket: Ticket[T]) -> None:
+        """A follower that stands in line waits beside the pool from now on."""
+        with self._lock:
+            if ticket.role is Role.FOLLOW:
+                self._waiting[False] -= 1
+                self._waiting[True] += 1
+                ticket.is_parked = True
+            ticket.is_aside = True
+
+    def goes_on(self, ticket: Ticket[T]) -> None:
+        """A leader is not late yet: it waits for another process, say."""
+        if ticket.flight is not None:
+            ticket.flight.began_s = self._clock()
+
+    def _out_of_line(self, ticket: Ticket[T]) -> None:
+        """`_lock` held."""
+        assert ticket.flight is not None
+        if ticket in ticket.flight.line:
+            ticket.flight.line.remove(ticket)
+            self._waiting[ticket.is_parked] -= 1
 
     def leave(self, ticket: Ticket[T], why: Why) -> bool:
         """Take a follower out of its line; False when it has another role by now."""
         with self._lock:
             if ticket.role is not Role.FOLLOW or ticket.flight is None:
                 return False
-            if ticket in ticket.flight.line:
-                ticket.flight.line.remove(ticket)
-                self._waiting[ticket.is_parked] -= 1
+            self._out_of_line(ticket)
             self._alone(ticket, why)
             return True
 
@@ -218,13 +272,17 @@ class Flights(Generic[T]):
             if ticket.is_over:
                 return
             ticket.is_over = True
+            flight.leaders -= 1
+            flight.threads.discard(ticket.thread)
+            if flight.over is not None:
+                # Another has landed before.
+                return
             flight.failures += over.why is Why.FAILING
-            if over.why is Why.FAILING and flight.failures < 2 and flight.line:
-                heirs = [flight.line.popleft()]
-                flight.began_s = self._clock()
-                flight.thread = None
-                heirs[0].role = Role.LEAD
-                self._numbers.promoted += 1
+            if over.why is Why.FAILING and flight.failures < 2 and (flight.leaders or flight.line):
+                heirs = []
+                if not flight.leaders:
+                    heirs.append(flight.line.popleft())
+                    self._promote(heirs[0])
             else:
                 flight.over = over
                 heirs = list(flight.line)

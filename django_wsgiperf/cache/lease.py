@@ -1,7 +1,9 @@
 """One process among several makes a missing page: leases in the shared store, each for one key and a limited time.
 
 A lease is a courtesy, not a lock: when the store is out of order, or a lease runs out before the page is made, it is
-made twice. Within a process flight.py has seen to it before that one thread alone comes here.
+made twice. When it runs out, one of those who wait takes it, for as much longer as it has waited: a crowd makes a page
+of k times `ttl_s` log2(k + 1) times, rounded up, in however many processes. Within a process flight.py has seen to it
+before that one thread alone comes here.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ T = TypeVar("T")
 
 _FIRST_REST_S: Final = 0.02
 _LONGEST_REST_S: Final = 0.1
+_PATIENCE: Final = 30
 
 
 class Lease:
@@ -70,7 +73,8 @@ class Wish:
 
 
 class Leases:
-    """Leases of `ttl_s` seconds, which is how long making a page may take before another process tries."""
+    """Leases of `ttl_s` seconds, which is how long making a page may take before another process tries: who has waited
+    for one takes it for so much longer."""
 
     def __init__(
         self,
@@ -81,6 +85,8 @@ class Leases:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self.ttl_s = ttl_s
+        self.patience_s = _PATIENCE * ttl_s
+        """When to make the page without: by then four others have tried."""
         self._store = store
         self._clock = clock
         self._sleep = sleep
@@ -98,10 +104,12 @@ class Leases:
         the lease, which comes first, is up to `find`, so that it takes one round trip.
 
         Asks again every 20 to 100 ms. None when neither could be had within `limit_s` seconds."""
-        deadline_s = self._clock() + limit_s
+        began_s = self._clock()
+        deadline_s = began_s + limit_s
         rest_s = _FIRST_REST_S
         while True:
-            wish = Wish(f"lease:{key}", b"L" + secrets.token_bytes(12), self.ttl_s)
+            ttl_s = self.ttl_s + self._clock() - began_s
+            wish = Wish(f"lease:{key}", b"L" + secrets.token_bytes(12), ttl_s)
             try:
                 # With the lease too: the one before may have stored the page and released it since the last look.
                 found = find(wish)

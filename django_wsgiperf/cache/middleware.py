@@ -59,7 +59,7 @@ class ResponseCacheMiddleware:
         if DOOR in request.META:
             response: HttpResponseBase = self.get_response(request)
             return response
-        self.engine.start()
+        self.engine.start(request.META)
         begun = self._begin(request)
         if isinstance(begun, HttpResponseBase):
             return begun
@@ -72,7 +72,7 @@ class ResponseCacheMiddleware:
             response: HttpResponseBase = await self.get_response(request)
             return response
         if not self.engine.is_started:
-            await sync_to_async(self.engine.start, thread_sensitive=False)()
+            await sync_to_async(self.engine.start, thread_sensitive=False)(request.META)
         begun = self._begin(request)
         if isinstance(begun, HttpResponseBase):
             return begun
@@ -235,10 +235,12 @@ async def _role_of(ticket: Ticket[Any]) -> Role:
         loop.call_soon_threadsafe(over.set)
 
     if ticket.call_when_over(wake):
-        try:
-            await asyncio.wait_for(over.wait(), ticket.waits_s)
-        except TimeoutError:
-            ticket.leave()
+        while not over.is_set():
+            try:
+                await asyncio.wait_for(over.wait(), ticket.waits_s)
+            except TimeoutError:
+                if ticket.is_late():
+                    break
     return ticket.role
 
 

@@ -40,7 +40,7 @@ class Why(Enum):
     CROWDED = "crowded"
     """As many as may wait do already."""
     LATE = "late"
-    """The leader took longer than a follower waits."""
+    """The leader took longer than it may wait."""
     UNSHARED = "unshared"
     """The answers to such requests cannot be shared."""
     FAILING = "failing"
@@ -60,16 +60,28 @@ class Over(Generic[T]):
 
 
 class Flight(Generic[T]):
-    """A page in the making, and who waits for it, longest first."""
+    """A page in the making, and who waits for it, longest first. Of several who try it the first to land ends it."""
 
-    __slots__ = ("began_s", "failures", "line", "over", "thread")
+    __slots__ = ("began_s", "failures", "leaders", "line", "over", "patience", "threads")
 
-    def __init__(self, began_s: float, thread: int | None) -> None:
-        self.began_s = began_s
-        self.thread = thread
+    def __init__(self) -> None:
+        self.began_s = float("-inf")
+        """When the last attempt began."""
+        self.patience = 0
+        """How many times as long as usual those who wait do so before the next."""
+        self.leaders = 0
+        self.threads: set[int | None] = set()
         self.line: deque[Ticket[T]] = deque()
         self.failures = 0
         self.over: Over[T] | None = None
+
+    def begin(self, ticket: Ticket[T], now_s: float) -> None:
+        """One more attempt. Flights' lock is held."""
+        ticket.role = Role.LEAD
+        # After a failure it has all the time of the one before.
+        self.patience = 2 * self.patience if self.leaders else max(1, self.patience)
+        self.leaders += 1
+        self.began_s = now_s
 
 
 class Ticket(Generic[T]):
@@ -84,11 +96,13 @@ class Ticket(Generic[T]):
         "deadline_s",
         "flight",
         "is_aside",
+        "is_brief",
         "is_over",
         "is_parked",
         "key",
         "result",
         "role",
+        "thread",
         "why",
     )
 
@@ -101,7 +115,11 @@ class Ticket(Generic[T]):
         """A leader has come to an end."""
         self._flights = flights
         self.flight: Flight[T] | None = None
+        self.thread: int | None = None
+        """That leads."""
         self.deadline_s = 0.0
+        self.is_brief = False
+        """It waits although there is no room for it."""
         self.is_parked = False
         self.is_aside = False
         """It waits, or has waited, in a thread beside the pool."""
@@ -135,8 +153,10 @@ class Ticket(Generic[T]):
         alarm.acquire()
         try:
             if self._flights.enter(self):
-                alarm.acquire(timeout=self.waits_s)
-                self._flights.leave(self, Why.LATE)
+                # Not for longer than that at a time: a thread that waits hears of its interruption only when it runs.
+                while not alarm.acquire(timeout=min(self.waits_s, self._flights.wait_s)) and not self.is_late():
+                    if not self.is_aside and self._flights.leaves_the_pool(late=True):
+                        self._flights.moved_aside(self)
         except BaseException:
             # Interrupted. Whoever was made leader in that moment passes it on.
             self._flights.leave(self, Why.LATE)
@@ -150,16 +170,24 @@ class Ticket(Generic[T]):
 
     def call_when_over(self, callback: Callable[[Ticket[T]], None]) -> bool:
         """Have the follower called back, once, with its new role, in the thread of whoever brings it. False when it
-        has its new role already; then nothing is called. Nobody looks at the clock: leave() does that."""
+        has its new role already; then nothing is called. Nobody looks at the clock: is_late() does that."""
         self.is_parked = True
         self._callback = callback
         return self._flights.enter(self)
+
+    def is_late(self) -> bool:
+        """After waits_s: whether it has its new role now. If not, it is to wait for waits_s again."""
+        return self._flights.late(self)
 
     def leave(self) -> bool:
         """Wait no longer. False when it has another role by now."""
         return self._flights.leave(self, Why.LATE)
 
     # -- a leader's part
+
+    def goes_on(self) -> None:
+        """It is about to begin, and not late yet."""
+        self._flights.goes_on(self)
 
     def land(self, result: T) -> None:
         """Here it is, for all who wait."""
@@ -193,8 +221,14 @@ class Ticket(Generic[T]):
 
     def _lead_here(self) -> None:
         """Who was made leader leads in this thread."""
-        if self.role is Role.LEAD and self.flight is not None:
-            self.flight.thread = threading.get_ident()
+        if self.role is Role.LEAD:
+            self.leads_in(threading.get_ident())
+
+    def leads_in(self, thread: int | None) -> None:
+        """It would wait for itself there. None where it leads in no thread of its own."""
+        if self.flight is not None and thread is not None:
+            self.thread = thread
+            self.flight.threads.add(thread)
 
     def wake(self) -> None:
         """It has its new role. No lock held."""

@@ -51,16 +51,12 @@ class Visit(Making):
                         raise Elsewhere
                     ticket.is_aside = aside
                     yield Wait(ticket)
+                    aside = ticket.is_aside
                     if ticket.role is Role.SERVED:
                         assert ticket.result is not None
                         collapsed = self._collapsed(ticket.result)
                         if collapsed is not None:
                             return collapsed
-                        continue
-                    aside = ticket.is_aside or (ticket.why is Why.LATE and engine.flights.leaves_the_pool(late=True))
-                    if aside and ticket.why is Why.LATE:
-                        # It holds up nobody: one of those who wait makes it anew, and the others wait for that.
-                        left += 1
                         continue
                 return (yield from self._make(ticket))
 
@@ -111,7 +107,7 @@ class Visit(Making):
                 return self._landed(reply, ticket)
         lease: Lease | None = None
         if leads and engine.leases is not None:
-            found = yield from self._lease()
+            found = yield from self._lease(ticket)
             if isinstance(found, Reply):
                 return self._landed(found, ticket)
             lease = found
@@ -135,15 +131,17 @@ class Visit(Making):
             ticket.land(Landing(reply.held))
         return reply
 
-    def _lease(self) -> Generator[Any, Any, Lease | Reply | None]:
+    def _lease(self, ticket: Ticket[Landing]) -> Generator[Any, Any, Lease | Reply | None]:
         """The lease among processes, or what the process that had it made meanwhile."""
         engine, leases = self.engine, self.engine.leases
         assert leases is not None
         key = engine.shelf.vary_key(self.primary, self.request).hex()
         # What makes a page anew in the background does not wait for another process that does the same.
-        limit_s = engine.flights.wait_s if self.replaces is None else 0.0
+        limit_s = leases.patience_s if self.replaces is None else 0.0
 
         def find(wish: Wish) -> Reply | None:
+            # What it is not making yet, nobody else here need try.
+            ticket.goes_on()
             held = engine.shelf.fetch(self.request, wish)
             return None if held is None or held is self.candidate else self._from(held)
 

@@ -117,26 +117,104 @@ def test_who_boarded_before_a_failure_and_waits_after_it_leads(flights: Flights[
     assert waiting.result() is Role.ALONE
 
 
-def test_a_follower_whose_leader_is_late_goes_alone() -> None:
+def elsewhere(flights: Flights[str]) -> Ticket[str]:
+    """A request of another thread, which is not at an end for all this test knows."""
+    ticket = Worker(lambda: flights.board("page")).result()
+    assert ticket.flight is not None
+    ticket.flight.threads.discard(ticket.thread)
+    return ticket
+
+
+def test_when_the_leader_is_late_one_follower_tries_the_page_too_and_the_others_wait_on() -> None:
     flights: Flights[str] = Flights(max_waiters=8, wait_s=0.05)
     leader = flights.board("page")
-    ticket = follow(flights).result()
-    assert (ticket.role, ticket.why) == (Role.ALONE, Why.LATE)
-    assert flights.numbers().waiting == 0
+    workers = [follow(flights) for _ in range(5)]
+    eventually(lambda: sum(not worker.is_alive() for worker in workers) == 1)
     leader.land("<p>")
+    roles = sorted(worker.result().role.value for worker in workers)
+    assert roles.count("served") >= 3, "no more than two have tried it by now"
+    assert roles.count("alone") == 0
 
 
-def test_a_late_leader_is_led_past_and_ends_nothing_but_its_own_flight(clock: FakeClock) -> None:
+@pytest.mark.parametrize("first", [0, 1])
+def test_whoever_lands_first_serves_all_who_wait_for_either(clock: FakeClock, first: int) -> None:
     flights: Flights[str] = Flights(max_waiters=8, wait_s=5, clock=clock)
-    late = flights.board("page")
+    leaders = [flights.board("page")]
+    waiting = [follow(flights)]
     clock.advance(5)
-    second = flights.board("page")
-    assert second.role is Role.LEAD
+    leaders.append(elsewhere(flights))
+    assert [leader.role for leader in leaders] == [Role.LEAD] * 2
+    waiting.append(follow(flights))
+    leaders[first].land(f"by {first}")
+    assert [worker.result().result for worker in waiting] == [f"by {first}"] * 2
+    third = elsewhere(flights)
+    assert third.role is Role.LEAD, "that flight is over"
+    leaders[1 - first].land("late")
+    assert third.is_leading
+    assert follow(flights).is_alive(), "which is nothing to those who wait for the next"
+    third.land("<p>")
+
+
+def test_while_a_second_tries_the_failure_of_the_first_sends_nobody_off(clock: FakeClock) -> None:
+    flights: Flights[str] = Flights(max_waiters=8, wait_s=5, clock=clock)
+    first = flights.board("page")
     waiting = follow(flights)
-    late.land("old")
+    clock.advance(5)
+    second = elsewhere(flights)
+    first.fail()
     assert waiting.is_alive()
-    second.land("new")
-    assert waiting.result().result == "new"
+    second.land("<p>")
+    assert waiting.result().result == "<p>"
+
+
+def test_a_leader_that_waits_for_something_itself_is_not_late(clock: FakeClock) -> None:
+    flights: Flights[str] = Flights(max_waiters=8, wait_s=5, clock=clock)
+    leader = flights.board("page")
+    clock.advance(4)
+    leader.goes_on()
+    clock.advance(4)
+    assert elsewhere(flights).role is Role.FOLLOW
+
+
+@pytest.mark.parametrize(("times", "attempts"), [(0.9, 1), (1, 2), (2.9, 2), (3, 3), (12, 4), (30, 5), (100, 7)])
+def test_a_page_that_takes_long_is_tried_a_few_times_however_many_want_it(
+    clock: FakeClock, times: float, attempts: int
+) -> None:
+    flights: Flights[str] = Flights(max_waiters=0, max_parked=5_000, wait_s=5, clock=clock)
+    leader = flights.board("page")
+    served: list[Ticket[str]] = []
+    crowd = [elsewhere(flights) for _ in range(200)]
+    assert all(ticket.call_when_over(served.append) for ticket in crowd)
+    until_s = clock() + times * 5
+    while True:
+        # Each looks when it is to; those who come in between follow or lead as well.
+        for ticket in crowd:
+            if ticket.is_following and not ticket.waits_s:
+                ticket.is_late()
+        if clock() >= until_s:
+            break
+        crowd.append(elsewhere(flights))
+        assert not crowd[-1].is_following or crowd[-1].call_when_over(served.append)
+        clock.advance(min(0.5, until_s - clock()))
+    leading = [ticket for ticket in [leader, *crowd] if ticket.is_leading]
+    assert len(leading) == attempts
+    leading[-1].land("<p>")
+    assert {ticket.result for ticket in served} == {"<p>"}
+    assert len(served) + len(leading) == len(crowd) + 1, "nobody went alone"
+
+
+def test_who_has_waited_long_in_the_pool_waits_on_beside_it() -> None:
+    spare = threading.Event()
+    flights: Flights[str] = Flights(max_waiters=8, wait_s=0.05, step_aside=spare.is_set)
+    leader = flights.board("page")
+    workers = [follow(flights) for _ in range(4)]
+    spare.set()
+    eventually(lambda: flights._waiting[False] == 0)
+    leader.land("<p>")
+    served = [ticket for ticket in (worker.result() for worker in workers) if ticket.role is Role.SERVED]
+    assert served
+    assert all(ticket.is_aside for ticket in served)
+    assert flights.numbers().waiting == 0
 
 
 # -- beside the pool
@@ -428,7 +506,7 @@ class FlightMachine(RuleBasedStateMachine):
         if ticket.role is Role.LEAD:
             assert ticket.flight is not None
             # All this is one thread's doing, which would not follow itself.
-            ticket.flight.thread = None
+            ticket.flight.threads.clear()
             self.leaders.append(ticket)
             return
         if ticket.role is Role.FOLLOW:

@@ -131,6 +131,22 @@ def test_a_look_that_is_interrupted_leaves_no_lease_behind(log: FakeLog, clock: 
     assert not log.values
 
 
+def test_who_takes_over_has_it_for_as_much_longer_as_it_has_waited(log: FakeLog, clock: FakeClock) -> None:
+    leases(log, clock).take("page")
+    began_s, wishes = clock(), []
+    second = leases(log, clock, lambda: log.values.clear() if clock() > began_s + 4 else None)
+    ask = asking(log, clock)
+
+    def find(wish: Wish) -> None:
+        wishes.append(wish)
+        ask(wish)
+
+    found = second.take_or_find("page", find, limit_s=second.patience_s)
+    assert isinstance(found, Lease)
+    assert wishes[0].ttl_s == second.ttl_s
+    assert wishes[-1].ttl_s == pytest.approx(second.ttl_s + clock() - began_s)
+
+
 def test_nobody_waits_for_longer_than_the_limit(log: FakeLog, clock: FakeClock) -> None:
     leases(log, clock).take("page")
     began_s = clock()
