@@ -113,15 +113,18 @@ class CacheSettings(Section):
     )
 
     wait_s: float = option(
-        5.0, "longest wait for a page that another request is making", group="Many requests for one page", min=0.01
+        5.0,
+        "time after which one of the requests that wait for a page makes it too; the next after twice as long",
+        group="Many requests for one page",
+        min=0.01,
     )
     max_waiters: int = option(
         0,
-        "threads that may wait so long, others a quarter of a second or beside the pool; 0 is half of `serve`'s, or 32",
+        "threads that may wait, others a quarter of a second or beside the pool; 0 is half of the server's, or 4",
         min=0,
         max=10_000,
     )
-    lease_s: float = option(10.0, "time one process has for a page before another tries too", min=0.1, max=600)
+    lease_s: float = option(5.0, "time one process has for a page before another makes it too", min=0.1, max=600)
     hit_for_miss_s: float = option(
         10.0, "time for which nobody waits for a page that could not be shared; 0 turns it off", min=0
     )

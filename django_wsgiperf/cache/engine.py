@@ -35,7 +35,8 @@ from .store import GuardedStore, Store
 from .tags import Tags, Verdict
 from .variants import Variants
 
-_ELSEWHERE_WAITERS: Final = 32
+_ELSEWHERE_WAITERS: Final = 4
+"""Where the server does not say how many threads it has."""
 _BRIEF_S: Final = 0.25
 """What a thread may wait that the pool cannot spare."""
 _WISHES: Final = frozenset({"HTTP_CACHE_CONTROL", "HTTP_PRAGMA"})
@@ -59,7 +60,7 @@ class Engine:
         site: Site,
         store: Store | None = None,
         *,
-        threads: Callable[[], int | None] = lambda: None,
+        threads: Callable[[Mapping[str, Any]], int | None] = lambda environ: None,
         on_start: Callable[[], None] = lambda: None,
         on_thread_end: Callable[[], None] = lambda: None,
         step_aside: Callable[[], bool] = lambda: False,
@@ -125,16 +126,16 @@ class Engine:
         """Whether start() has nothing to do."""
         return self._started
 
-    def start(self) -> None:
-        """Begin to keep up with purges, in this process. Cheap when that is done."""
+    def start(self, environ: Mapping[str, Any]) -> None:
+        """Begin to keep up with purges, in this process, at its first request. Cheap when that is done."""
         if self._started:
             return
         with self._starting:
             if not self._started:
                 self.tags.start()
-                threads = self._threads()
+                threads = self._threads(environ)
                 if threads is not None and not self.values.max_waiters:
-                    self.flights.bound(max(1, threads // 2))
+                    self.flights.bound(threads // 2)
                 self._on_start()
                 self._started = True
 
@@ -163,7 +164,7 @@ class Engine:
         if cookies and goes_past(cookies, self._bypass_cookies):
             return None
         if not self._started:
-            self.start()
+            self.start(environ)
         return self.primary(environ)
 
     def fresh(self, primary: bytes, environ: Mapping[str, Any]) -> Held | None:

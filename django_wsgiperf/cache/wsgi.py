@@ -108,7 +108,7 @@ class CachedApplication:
 
     def _visit(self, environ: dict[str, Any], start_response: StartResponse, began_ns: int) -> Iterable[bytes]:
         engine = self.engine
-        engine.start()
+        engine.start(environ)
         visit = Visit(engine, engine.site.request(environ), self)
         call = _Call(self, visit, environ, start_response)
         result = drive(visit.steps(), call.render)

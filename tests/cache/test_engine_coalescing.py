@@ -195,22 +195,44 @@ def test_view_that_asks_for_its_own_page_does_not_wait_for_itself(door: str) -> 
 
 
 @pytest.mark.parametrize("door", ["wsgi", "middleware"])
-def test_who_waits_longer_than_they_may_make_it_themselves(door: str) -> None:
-    with doors.site(door, {"MAX_WAITERS": 10, "WAIT_S": 0.05}) as site:
-        second = threading.Event()
+def test_when_the_first_takes_long_a_second_one_tries_and_whoever_is_done_first_serves_all(door: str) -> None:
+    with doors.site(door, {"MAX_WAITERS": 50, "WAIT_S": 0.05}) as site:
+        others, served = threading.Event(), threading.Event()
 
         def view(request: HttpRequest) -> HttpResponse:
-            if site.renders("/") == 1:
-                assert second.wait(20)
+            with site.pages.lock:
+                mine = site.renders("/")
+            if mine == 1:
+                assert served.wait(60)
                 return page("slow")
-            second.set()
-            return page("own")
+            eventually(others.is_set)
+            return page("quick")
 
         site.view("/", view)
         first = Worker(lambda: site.get("/").text)
         eventually(lambda: site.renders("/") == 1)
-        assert site.get("/").text == "own"
+        crowd = [Worker(lambda: site.get("/").text) for _ in range(20)]
+        eventually(lambda: site.renders("/") > 1)
+        others.set()
+        assert {worker.result(60) for worker in crowd} == {"quick"}
+        assert site.renders("/") < 6
+        assert site.engine.flights.numbers().alone == 0
+        served.set()
         assert first.result() == "slow"
+
+
+def test_a_crowd_that_waits_for_longer_than_it_would_makes_the_page_a_few_times(door: str) -> None:
+    with doors.site(door, {"MAX_WAITERS": 200, "WAIT_S": 0.05}) as site:
+
+        def view(request: HttpRequest) -> HttpResponse:
+            # Not so many renders: behind the asynchronous door they come one after the other.
+            eventually(lambda: site.engine.flights.numbers().promoted >= 2)
+            return page()
+
+        site.view("/", view)
+        assert {answer.status for answer in ask_at_once(site, ["/"] * CLIENTS)} == {200}
+        assert site.renders("/") <= 6
+        assert site.engine.flights.numbers().alone == 0
 
 
 @pytest.mark.parametrize("door", ["wsgi", "middleware"])
@@ -229,10 +251,10 @@ def test_nobody_waits_for_a_page_that_is_asked_about_each_time(door: str) -> Non
         assert site.renders("/") == 11
 
 
-@pytest.mark.parametrize(("threads", "bound"), [(8, 4), (2, 1), (None, 32)])
+@pytest.mark.parametrize(("threads", "bound"), [(8, 4), (2, 1), (1, 0), (None, 4)])
 def test_a_pool_of_threads_keeps_some_that_do_not_wait(threads: int | None, bound: int) -> None:
     with doors.site("wsgi") as site:
-        site.engine._threads = lambda: threads
+        site.engine._threads = lambda environ: threads
         site.view("/", lambda request: page())
         site.get("/")
         assert site.engine.flights._most[False] == bound
