@@ -90,6 +90,14 @@ def test_each_table_has_its_targets_its_machine_and_its_command(desk: Desk) -> N
         assert "Thrown by hand." in shown
 
 
+def test_the_end_says_how_long_it_took(desk: Desk, capsys: pytest.CaptureFixture[str]) -> None:
+    desk.run(Coins())
+    assert "This took 0 min 0 s." in capsys.readouterr().out
+    (run,) = load(desk.results)
+    run.about["took_s"] = 2_705
+    assert report.terminal(Coins(), run).endswith("This took 45 min 5 s.")
+
+
 @pytest.mark.parametrize("more", [(), ("--add",)])
 def test_a_run_of_one_scenario_leaves_the_tables_of_others_alone(desk: Desk, more: Sequence[str]) -> None:
     desk.run(Coins(1.0), "--write-docs")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.metadata
 import sys
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -14,7 +13,7 @@ from tests.benchmarks.cache import report, targets
 from tests.benchmarks.cache.launching import Launcher
 from tests.benchmarks.cache.scenarios import SMOKE, TITLES, Effort, execute
 from tests.benchmarks.cache.setups import SETUPS, Setup
-from tests.benchmarks.common import program
+from tests.benchmarks.common import program, subjects
 from tests.benchmarks.common.places import FOLDER, THREADS
 from tests.benchmarks.common.report import rounds
 from tests.benchmarks.common.results import Run
@@ -52,21 +51,17 @@ class Cache(program.Benchmark):
 
 def available(names: Sequence[str], run: Run) -> list[Setup]:
     """The setups that can take part here; the others are noted, or under CI counted as failures."""
-    present = []
-    for setup in (SETUPS[name] for name in names):
-        needs = [
-            key for key, is_needed in (("redis", setup.needs_redis), ("nginx", setup.server == "nginx")) if is_needed
-        ]
-        lacking = [what for key in needs if not isinstance(what := services.find(key), Found)]
-        if lacking:
-            run.absent(f"{setup.title} was not measured: {lacking[0].why}")
-        else:
-            present.append(setup)
-    return present
+
+    def lacking(setup: Setup) -> str:
+        needs = (("redis", setup.needs_redis), ("nginx", setup.server == "nginx"))
+        found = [services.find(key) for key, is_needed in needs if is_needed]
+        return next((what.why for what in found if not isinstance(what, Found)), "")
+
+    return subjects.present((SETUPS[name] for name in names), run, lacking)
 
 
 def versions() -> dict[str, str]:
-    found = {name: importlib.metadata.version(name) for name in ("Django", "gunicorn", "django-redis", "redis")}
+    found = subjects.versions("Django", "gunicorn", "django-redis", "redis")
     for key, title in SERVICES.items():
         what = services.find(key)
         if isinstance(what, Found):

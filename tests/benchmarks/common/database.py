@@ -9,14 +9,19 @@ from __future__ import annotations
 import contextlib
 import importlib
 import os
+import subprocess
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from tests.benchmarks.common.places import PROJECT
+
 DEFAULT_URL = "postgresql://postgres@127.0.0.1:5432/postgres"
 CONNECT_S = 3
+FILL_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +53,12 @@ def temporary(label: str) -> Iterator[Database]:
         yield Database(with_name(url, name), f"PostgreSQL {version}, on the same machine")
     finally:
         _administer(url, f'DROP DATABASE IF EXISTS "{name}" WITH (FORCE)')
+
+
+def fill(env: Mapping[str, str]) -> None:
+    """Make the benchmark project's tables and rows, in the database that the variables `env` name."""
+    command = [sys.executable, "manage.py", "fill_benchmark"]
+    subprocess.run(command, cwd=PROJECT, env={**os.environ, **env}, check=True, timeout=FILL_S)
 
 
 class Unreachable(RuntimeError):

@@ -11,6 +11,7 @@ import datetime
 import shlex
 import signal
 import sys
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -159,7 +160,7 @@ def execute(benchmark: Benchmark, chosen: argparse.Namespace, words: Sequence[st
     elif (code := benchmark.instead(chosen, effort)) is not None:
         return code
     else:
-        run = new_run(benchmark, effort, words)
+        run, began_s = new_run(benchmark, effort, words), time.monotonic()
         try:
             measure(benchmark, chosen, effort, run)
         except (ServiceMissing, LoadError) as error:
@@ -168,6 +169,7 @@ def execute(benchmark: Benchmark, chosen: argparse.Namespace, words: Sequence[st
         if not run.measurements:
             print(f"nothing was measured; {chosen.output.name} is as it was", file=sys.stderr)
             return 1
+        run.about["took_s"] = round(time.monotonic() - began_s)
         runs = added(load(chosen.output), run) if chosen.add and chosen.output.exists() else [run]
         save(chosen.output, runs)
     for run in runs:

@@ -148,6 +148,8 @@ def terminal(benchmark: Subject, run: Run) -> str:
         parts.append(verdicts.tally(found))
     parts += [f"note: {remark}" for remark in remarks]
     parts += [f"FAILED: {failure.text}" for failure in run.failures]
+    if (seconds := run.about.get("took_s")) is not None:
+        parts.append(f"This took {seconds // 60} min {seconds % 60} s.")
     return "\n".join(parts)
 
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import json
-import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
 from tests import services
-from tests.benchmarks.common import program
+from tests.benchmarks.common import database, program, subjects
 from tests.benchmarks.common.places import FOLDER, PROJECT, ROOT, THREADS
 from tests.benchmarks.common.report import rounds
 from tests.benchmarks.common.results import Run
@@ -22,7 +19,6 @@ from tests.benchmarks.database.scenarios import SMOKE, TITLES, Effort, execute
 from tests.benchmarks.database.setups import MYSQL, POSTGRESQL, SETUPS, Setup
 from tests.services import Address
 
-PREPARE_S = 120.0
 SERVICES = {POSTGRESQL: ("postgres", "PostgreSQL"), MYSQL: ("mysql", "MariaDB")}
 
 
@@ -49,7 +45,7 @@ class Database(program.Benchmark):
             fill(address)
             server = services.find(key)
             version = server.version if isinstance(server, services.Found) else ""
-            shared = {name: importlib.metadata.version(name) for name in ("Django", "psycopg", "mysqlclient")}
+            shared = subjects.versions("Django", "psycopg", "mysqlclient")
             run.about |= {
                 "versions": shared | {setup.package: setup.version() for setup in setups if setup.package != "Django"},
                 "database": f"{title} {version}",
@@ -67,28 +63,25 @@ class Database(program.Benchmark):
         ]
 
 
-def available(names: Sequence[str], database: str, run: Run) -> list[Setup]:
+def available(names: Sequence[str], vendor: str, run: Run) -> list[Setup]:
     """The setups that can take part here; the others are noted, or under CI counted as failures."""
-    present = []
-    for setup in (SETUPS[name] for name in names):
-        if database not in setup.vendors:
-            run.note(f"{setup.title} does not exist for {SERVICES[database][1]}.")
-        elif not setup.version():
-            run.absent(f"{setup.title} was not measured: the package {setup.package} is not installed")
-        else:
-            present.append(setup)
-    return present
+    chosen = [SETUPS[name] for name in names]
+    for setup in chosen:
+        if vendor not in setup.vendors:
+            run.note(f"{setup.title} does not exist for {SERVICES[vendor][1]}.")
+    return subjects.present((setup for setup in chosen if vendor in setup.vendors), run, subjects.lacking_package)
 
 
 def fill(address: Address) -> None:
     """Make the benchmark project's tables and rows."""
-    entry = SETUPS["close"].database(address, 0)
-    facts = {"database": entry, "middleware": []}
-    env = {"DJANGO_SETTINGS_MODULE": "benchsite.database_settings", "BENCHMARK_SETUP": json.dumps(facts)}
-    subprocess.run(
-        [sys.executable, "manage.py", "fill_benchmark"], cwd=PROJECT, check=True, timeout=PREPARE_S,
-        env={**os.environ, "PYTHONPATH": f"{ROOT}:{PROJECT}", **env},
-    )  # fmt: skip
+    facts = {"database": SETUPS["close"].database(address, 0), "middleware": []}
+    database.fill(
+        {
+            "PYTHONPATH": f"{ROOT}:{PROJECT}",
+            "DJANGO_SETTINGS_MODULE": "benchsite.database_settings",
+            "BENCHMARK_SETUP": json.dumps(facts),
+        }
+    )
 
 
 if __name__ == "__main__":

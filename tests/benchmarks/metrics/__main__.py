@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import contextlib
-import importlib.metadata
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
@@ -12,7 +11,7 @@ from typing import Any, ClassVar
 import dj_database_url
 
 from tests import services
-from tests.benchmarks.common import program
+from tests.benchmarks.common import program, subjects
 from tests.benchmarks.common.report import rounds
 from tests.benchmarks.common.results import Run
 from tests.benchmarks.metrics import report, targets
@@ -39,7 +38,7 @@ class Metrics(program.Benchmark):
     def measure(self, chosen: argparse.Namespace, effort: Effort, run: Run) -> None:
         setups = available(chosen.subjects, run)
         packages = {setup.package: setup.version() for setup in setups if setup.package}
-        run.about["versions"] = {"Django": importlib.metadata.version("Django")} | packages
+        run.about["versions"] = subjects.versions("Django") | packages
         self.announce(run)
         with databases(chosen.scenario, run) as found:
             execute(chosen.scenario, setups, found, effort, run)
@@ -50,13 +49,7 @@ class Metrics(program.Benchmark):
 
 def available(names: Sequence[str], run: Run) -> list[Setup]:
     """The setups that can take part here; the others are noted, or under CI counted as failures."""
-    present = []
-    for setup in (SETUPS[name] for name in names):
-        if setup.version():
-            present.append(setup)
-        else:
-            run.absent(f"{setup.title} was not measured: the package {setup.package} is not installed")
-    return present
+    return subjects.present((SETUPS[name] for name in names), run, subjects.lacking_package)
 
 
 @contextlib.contextmanager

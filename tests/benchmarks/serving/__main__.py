@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import argparse
-import importlib.metadata
 import os
-import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict, replace
 from typing import Any, ClassVar
 
-from tests.benchmarks.common import database, program
+from tests.benchmarks.common import database, program, subjects
 from tests.benchmarks.common.asking import json_lines
-from tests.benchmarks.common.places import FOLDER, PROJECT, ROOT
+from tests.benchmarks.common.places import FOLDER, ROOT
 from tests.benchmarks.common.report import rounds
 from tests.benchmarks.common.results import Run
 from tests.benchmarks.common.tables import number
@@ -80,7 +78,7 @@ class Serving(program.Benchmark):
             scenarios = [scenario for scenario in scenarios if scenario.smoke]
         elif chosen.idle != effort.idle:
             effort = replace(effort, idle=chosen.idle)
-        servers = available(chosen.subjects, run)
+        servers = subjects.present((SERVERS[name] for name in chosen.subjects), run, Server.missing)
         limit = raise_file_limit(effort.idle + SPARE_FILES)
         if limit < effort.idle + SPARE_FILES and any(scenario.idle for scenario in scenarios):
             run.note(f"Only {limit} files may be open here, so not all idle connections can be.")
@@ -119,31 +117,16 @@ class Serving(program.Benchmark):
 
 def prepare(env: dict[str, str], paths: Sequence[str]) -> dict[str, Page]:
     """Fill the database, and call each page without a server: its digest is what every server must answer."""
-    surroundings = {**os.environ, **env}
-    subprocess.run(
-        [sys.executable, "manage.py", "fill_benchmark"], cwd=PROJECT, env=surroundings, check=True, timeout=PREPARE_S
-    )
+    database.fill(env)
     pages = {}
-    for data in json_lines("tests.benchmarks.serving.inprocess", paths, limit_s=PREPARE_S, env=surroundings):
+    for data in json_lines("tests.benchmarks.serving.inprocess", paths, limit_s=PREPARE_S, env={**os.environ, **env}):
         pages[data["path"]] = Page(data["path"], data["sha256"], data["bytes"], data["wall_us"], data["cpu_us"])
     return pages
 
 
-def available(names: Sequence[str], run: Run) -> list[Server]:
-    """Give the servers that can be started here; note the others, or under CI count them as failures."""
-    present = []
-    for server in (SERVERS[name] for name in names):
-        why = server.missing()
-        if not why:
-            present.append(server)
-        else:
-            run.absent(f"{server.title} was not measured: {why}")
-    return present
-
-
 def versions(servers: Sequence[Server]) -> dict[str, str]:
     """Give the versions of the servers and of what they share."""
-    shared = {name: importlib.metadata.version(name) for name in ("Django", "httptools")}
+    shared = subjects.versions("Django", "httptools")
     return shared | {server.title: server.version() for server in servers if server.version()}
 
 
