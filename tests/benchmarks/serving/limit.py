@@ -41,7 +41,7 @@ def ignore_response(status: str, headers: list[tuple[str, str]], exc_info: Any =
 
 
 def serve(application: Any, path: str, listener: socket.socket | None, arrivals: socket.socket | None) -> None:
-    """Answer every request on every connection with `path`, for ever.
+    """Answer every request on every connection with `path`, for ever or until the parent has ended.
 
     Connections come from `listener`, or, when several processes share the load, over `arrivals` from the parent.
     """
@@ -56,23 +56,28 @@ def serve(application: Any, path: str, listener: socket.socket | None, arrivals:
     connections: dict[int, tuple[Any, Any, Any]] = {}
     wait, copy, connection_of = ready.poll, environ.copy, connections.__getitem__
 
-    def arrive() -> None:
-        """Take every connection that waits, so that none waits for the others' requests."""
+    def arrive() -> bool:
+        """Take every connection that waits, lest one waits for others' requests; False when the parent has ended."""
         with contextlib.suppress(BlockingIOError):
             while True:
                 if listener is not None:
                     connection = listener.accept()[0]
                 else:
-                    connection = socket.socket(fileno=socket.recv_fds(source, 1, 1)[1][0])
+                    fds = socket.recv_fds(source, 1, 1)[1]
+                    if not fds:
+                        return False
+                    connection = socket.socket(fileno=fds[0])
                 connection.setblocking(False)
                 connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
                 connections[connection.fileno()] = (connection.recv, connection.send, connection)
                 ready.register(connection.fileno(), select.EPOLLIN)
+        return True
 
     while True:
         for fd, _ in wait():
             if fd == source_fd:
-                arrive()
+                if not arrive():
+                    return
                 continue
             receive, send, connection = connection_of(fd)
             try:
@@ -80,6 +85,8 @@ def serve(application: Any, path: str, listener: socket.socket | None, arrivals:
             except ConnectionError:
                 received = b""
             if not received:
+                # While the parent has not closed its copy, to close ours does not take the connection out of the poll.
+                ready.unregister(fd)
                 del connections[fd]
                 connection.close()
                 continue
@@ -120,6 +127,7 @@ def main() -> None:
             mine.close()
             listener.close()
             serve(application, path, None, theirs)
+            return
         theirs.close()
         ours.append(mine)
     share_out(listener, ours)
