@@ -1,7 +1,8 @@
 """What stored responses are found by: a primary key for the address, a variant key for the nominated request fields.
 
-Each part of a key is framed by its length, so that no two different requests have one key. Keys are digests, which no
-client can make collide. The method is no part: a stored GET answers HEAD too (RFC 9111, 4).
+A primary key is that of the page (path and query), then that of the place (scheme, host, language), of which a site has
+few. Each part is framed by its length, so that no two different requests have one key. Keys are digests, which no client
+can make collide. The method is no part: a stored GET answers HEAD too (RFC 9111, 4).
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ IGNORED_COOKIES: Final = (
 """Cookies of analytics scripts, which applications do not read."""
 
 _KEY_BYTES: Final = 20
-_PRIMARY: Final = blake2b(digest_size=_KEY_BYTES, person=b"wsgiperf primary")
+_PAGE: Final = blake2b(digest_size=_KEY_BYTES, person=b"wsgiperf page")
+_PLACE: Final = blake2b(digest_size=_KEY_BYTES, person=b"wsgiperf place")
 _VARIANT: Final = blake2b(digest_size=_KEY_BYTES, person=b"wsgiperf variant")
 _ADDRESS: Final = blake2b(digest_size=_KEY_BYTES, person=b"wsgiperf address")
 _MAX_REMEMBERED: Final = 2048
@@ -108,12 +110,24 @@ class KeyRules:
 class Keys:
     """Makes the keys of one site. Safe to share between threads; what it remembers is bounded."""
 
-    __slots__ = ("_authority", "_cookies", "_nominated", "_query", "_recall_primary", "_recall_variant", "_rules")
+    __slots__ = (
+        "_address",
+        "_cookies",
+        "_nominated",
+        "_page",
+        "_place",
+        "_query",
+        "_recall_place",
+        "_recall_primary",
+        "_recall_variant",
+        "_rules",
+    )
 
     def __init__(self, rules: KeyRules | None = None) -> None:
         self._rules = rules = rules if rules is not None else KeyRules()
         self._cookies = cookie_normaliser(rules.ignored_cookies)
-        self._authority = lru_cache(512)(_authority)
+        self._page, self._place, self._address = (_prefixed(kind, rules.prefix) for kind in (_PAGE, _PLACE, _ADDRESS))
+        self._recall_place = lru_cache(512)(self._make_place)
         self._nominated = lru_cache(256)(self._nominate)
         self._query = _query_normaliser(rules)
         self._recall_primary = lru_cache(_MAX_REMEMBERED)(self.make_primary)
@@ -131,7 +145,8 @@ class Keys:
 
     def make_primary(self, scheme: str, host: str, path: str, query: str, language: str) -> bytes:
         """As primary(), for who remembers it himself."""
-        return self._digest(_PRIMARY, scheme, host, path, self.normalise_query(query), language)
+        place = self._recall_place if len(host) + len(language) <= _MAX_REMEMBERED_CHARS else self._make_place
+        return self.unplaced(path, query) + place(scheme, host, language)
 
     def of_environ(self, environ: Mapping[str, Any], scheme: str | None = None, host: str | None = None) -> bytes:
         """The primary key of a request; `scheme` and `host` stand in where a trusted proxy knows better."""
@@ -165,12 +180,22 @@ class Keys:
         return self._language(choose, path, fields.get("cookie"), fields.get("accept-language"))
 
     def unplaced(self, path: str, query: str) -> bytes:
-        """The key of a path and query on whatever host, by whatever scheme."""
-        return self._digest(_ADDRESS, "", "", path, self.normalise_query(query), "path")
+        """The key of a path and query on whatever host, by whatever scheme, in whatever language."""
+        digest = self._page.copy()
+        query = self._query(query) if query else ""
+        digest.update(f"{len(path)}:{path}{query}".encode("utf-8", "surrogatepass"))
+        return digest.digest()
+
+    def unplaced_in(self, primary: bytes) -> bytes:
+        """As unplaced(), for the address that this is the primary key of."""
+        return primary[:_KEY_BYTES]
 
     def address(self, scheme: str, host: str, path: str) -> bytes:
         """The key of an address whatever its query: what the No-Vary-Search of its responses is remembered by."""
-        return self._digest(_ADDRESS, scheme, host, path, "", "")
+        return _digest(self._address, scheme, _authority(scheme, host), path)
+
+    def _make_place(self, scheme: str, host: str, language: str) -> bytes:
+        return _digest(self._place, scheme, _authority(scheme, host), language)
 
     def searched(self, request: Request, search: NoVarySearch) -> bytes:
         """The primary key where queries that differ in nothing that matters to `search` are one."""
@@ -260,16 +285,17 @@ class Keys:
         name = self._rules.language_cookie
         return choose(path, cookie_value(cookies, name) if cookies and name else None, accepted)
 
-    def _digest(self, kind: blake2b, scheme: str, host: str, path: str, query: str, language: str) -> bytes:
-        host = self._authority(scheme, host) if len(host) <= _MAX_REMEMBERED_CHARS else _authority(scheme, host)
-        prefix = self._rules.prefix
-        text = (
-            f"{len(prefix)}:{prefix}{len(scheme)}:{scheme}{len(host)}:{host}{len(path)}:{path}{len(query)}:{query}"
-            f"{len(language)}:{language}"
-        )
-        digest = kind.copy()
-        digest.update(text.encode("utf-8", "surrogatepass"))
-        return digest.digest()
+
+def _prefixed(kind: blake2b, prefix: str) -> blake2b:
+    digest = kind.copy()
+    digest.update(f"{len(prefix)}:{prefix}".encode("utf-8", "surrogatepass"))
+    return digest
+
+
+def _digest(kind: blake2b, *parts: str) -> bytes:
+    digest = kind.copy()
+    digest.update("".join([f"{len(part)}:{part}" for part in parts]).encode("utf-8", "surrogatepass"))
+    return digest.digest()
 
 
 def _authority(scheme: str, host: str) -> str:
