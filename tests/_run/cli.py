@@ -138,7 +138,9 @@ class Run:
                 raise SystemExit(f"--python {only_on} is not tested here. Write one of {', '.join(self.pythons)}.")
             only_on = MAIN if only_on == main_minor else only_on
         newer = [minor for minor in NEWER if minor != main_minor]
-        every = steps.all_steps(ROOT, main_minor, newer)
+        # One that is asked for alone, or is there alone, runs all of what they share.
+        sharing = [only_on] if only_on in newer else [minor for minor in newer if self.pythons[minor]]
+        every = steps.all_steps(ROOT, main_minor, newer, sharing)
         return steps.select(every, fast=self.options.fast, only=self.options.only, environment=only_on)
 
     @staticmethod
@@ -146,7 +148,7 @@ class Run:
         return main_minor if step.environment == MAIN else step.environment
 
     def _head(self, wanted: Sequence[Step]) -> None:
-        what = "the inner loop" if self.options.fast else f"{len(wanted)} steps"
+        what = "the inner loop" if self.options.fast else f"{len(wanted)} step{'s' if len(wanted) > 1 else ''}"
         self.terminal.line(f"django-wsgiperf: {what}", "bold")
         cores = os.cpu_count() or 1
         where = f"{platform.system()} {platform.machine()}, {cores} core{'s' if cores > 1 else ''}"

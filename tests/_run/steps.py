@@ -7,7 +7,7 @@ counted is in execution.py.
 from __future__ import annotations
 
 import fnmatch
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -65,10 +65,12 @@ def _django_suite(database: str, service: str) -> Step:
     )
 
 
-def all_steps(root: Path, main_minor: str, newest: Iterable[str]) -> list[Step]:
-    """Every step of this checkout. `newest` are the Pythons to run with the newest Django."""
+def all_steps(root: Path, main_minor: str, newest: Iterable[str], sharing: Iterable[str] | None = None) -> list[Step]:
+    """Every step of this checkout. `newest` are the Pythons to run with the newest Django; those of them that are
+    `sharing`, all unless it is said, divide the suite's modules among them."""
     tests = root / "tests"
     newest = list(newest)
+    sharing = newest if sharing is None else list(sharing)
     suite = ["tests", *_ignored(OWN_STEPS)]
     modules = shared(tests)
     shop = ("tests/example_project", "--ds=bookshop.settings")
@@ -87,11 +89,11 @@ def all_steps(root: Path, main_minor: str, newest: Iterable[str]) -> list[Step]:
                 f"the suite, shared, newest Django, Python {minor}",
                 *suite,
                 *_ignored(TOOLS),
-                *_ignored(name for n, name in enumerate(modules) if n % len(newest) != place),
+                *_ignored(left_to_others(modules, minor, sharing)),
                 limit_s=1500,
                 environment=minor,
             )
-            for place, minor in enumerate(newest)
+            for minor in newest
         ),
     ]
     if (tests / "example_project").is_dir():
@@ -138,6 +140,13 @@ def shared(tests: Path) -> list[str]:
     own = {*OWN_STEPS, *TOOLS}
     names = (path.relative_to(tests) for path in sorted(tests.rglob("test_*.py")))
     return [name.as_posix() for name in names if name.parts[0] not in own]
+
+
+def left_to_others(modules: Sequence[str], minor: str, sharing: Sequence[str]) -> list[str]:
+    """The modules that this Python leaves to the others that share; a Python that does not share leaves none."""
+    if minor not in sharing:
+        return []
+    return [name for n, name in enumerate(modules) if n % len(sharing) != sharing.index(minor)]
 
 
 def _ignored(names: Iterable[str]) -> list[str]:

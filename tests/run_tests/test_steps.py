@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from tests._run.steps import TOOLS, Step, all_steps, shared
@@ -9,13 +10,14 @@ from tests._run.steps import TOOLS, Step, all_steps, shared
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def suites(*newest: str) -> dict[str, set[str]]:
+def suites(*newest: str, sharing: Iterable[str] | None = None) -> dict[str, set[str]]:
     """Of each step that runs the suite, what it leaves out."""
 
     def left_out(step: Step) -> set[str]:
         return {each.removeprefix("--ignore=tests/") for each in step.command if each.startswith("--ignore=")}
 
-    return {step.name: left_out(step) for step in all_steps(ROOT, "3.11", newest) if step.name.startswith("pytest-")}
+    steps = all_steps(ROOT, "3.11", newest, sharing)
+    return {step.name: left_out(step) for step in steps if step.name.startswith("pytest-")}
 
 
 def test_what_is_left_out_by_name_is_there() -> None:
@@ -36,3 +38,10 @@ def test_each_module_runs_with_the_newest_django_once() -> None:
 
 def test_a_single_new_python_runs_all_of_them() -> None:
     assert not suites("3.12")["pytest-3.12"] & set(shared(ROOT / "tests"))
+
+
+def test_a_new_python_that_is_missing_leaves_its_part_to_the_other() -> None:
+    left_out = suites("3.12", "3.13", sharing=["3.13"])
+    assert not left_out["pytest-3.13"] & set(shared(ROOT / "tests"))
+    # Its step stays, so that it is named as not tested.
+    assert "pytest-3.12" in left_out
