@@ -14,11 +14,13 @@ from .headers import NoVarySearch, parse_no_vary_search
 from .key import Keys
 from .messages import Request
 from .policy.invalidation import Target
+from .tags import ADDRESS_MARK, ADDRESS_VERSION
 
 if TYPE_CHECKING:
     from .site import Site
 
-_MAX_PLAIN_CHARS: Final = 64
+_WHOLE: Final = f"{ADDRESS_MARK}{ADDRESS_VERSION}u:"
+_PATH: Final = f"{ADDRESS_MARK}{ADDRESS_VERSION}p:"
 
 
 def tags_of(keys: Keys, request: Request, search: str | None) -> tuple[str, str]:
@@ -31,14 +33,12 @@ def tags_of(keys: Keys, request: Request, search: str | None) -> tuple[str, str]
 
 def tags_in(site: Site, environ: Mapping[str, Any], primary: bytes) -> tuple[str, str]:
     """As tags_of(), for the request in an environ, whose primary key this is, and no No-Vary-Search."""
-    path = site.script(environ) + (environ.get("PATH_INFO", "") or "/")
-    query = environ.get("QUERY_STRING", "")
+    path_tag = _PATH + site.keys.unplaced_in(primary).hex()
     if site.language is None:
-        whole = f"u:{primary.hex()}"
-    else:
-        scheme = site.scheme(environ)
-        whole = _whole(site.keys, scheme, site.host(environ, scheme), path, query)
-    return whole, _path(site.keys, path, query)
+        return _WHOLE + primary.hex(), path_tag
+    scheme = site.scheme(environ)
+    path = site.script(environ) + (environ.get("PATH_INFO", "") or "/")
+    return _whole(site.keys, scheme, site.host(environ, scheme), path, environ.get("QUERY_STRING", "")), path_tag
 
 
 def tags_for(keys: Keys, target: Target, searches: Iterable[NoVarySearch] = ()) -> tuple[str, ...]:
@@ -55,14 +55,12 @@ def _searched(keys: Keys, search: NoVarySearch, query: str) -> str:
 
 
 def _whole(keys: Keys, scheme: str, host: str, path: str, query: str) -> str:
-    return f"u:{keys.primary(scheme, host, path, query).hex()}"
+    return _WHOLE + keys.primary(scheme, host, path, query).hex()
 
 
 def _path(keys: Keys, path: str, query: str) -> str:
-    # As it is, where that is no longer than a digest, and sooner made. A query may have a token, and a store is read.
-    if not query and len(path) <= _MAX_PLAIN_CHARS:
-        return f"p:{len(path)}:{path}"
-    return f"p:{keys.unplaced(path, query).hex()}"
+    # A digest, since a query may have a token, and a store is read.
+    return _PATH + keys.unplaced(path, query).hex()
 
 
 def target_of(url: str) -> Target:

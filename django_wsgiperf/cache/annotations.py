@@ -14,6 +14,7 @@ from django.http import HttpRequest
 from django_wsgiperf import request_state
 
 from .messages import NO_ANNOTATION, Annotation
+from .tags import ADDRESS_MARK
 
 MAX_TAG_CHARS = 256
 
@@ -85,6 +86,8 @@ def check_tag(tag: object) -> str:
         raise TypeError(f"a tag is a text, not {tag!r}: write for example f'book:{{pk}}'")
     if not tag or len(tag) > MAX_TAG_CHARS:
         raise ValueError(f"a tag has 1 to {MAX_TAG_CHARS} characters, not {len(tag)}: {tag[:40]!r}")
+    if tag[0] == ADDRESS_MARK:
+        raise ValueError(f"tags that begin with {ADDRESS_MARK!r} are the cache's own: {tag[:40]!r}. Leave it out")
     return tag
 
 

@@ -33,9 +33,10 @@ MAX_ROUTE_CHARS: Final = 200
 
 NO_CODINGS: Final[Mapping[str, bytes]] = MappingProxyType({})
 
-MAGIC: Final = b"WPC\x02"
-"""Begins every envelope; the last byte is the version. Not a digit, since Django's Redis serializers turn values that
-look like a number into one."""
+MAGIC: Final = b"WPC\x03"
+"""Begins every envelope; the last byte is the version, to be raised when the bytes mean something else, or what lies in
+them does: the names of tags, for one. Not a digit, since Django's Redis serializers turn values that look like a number
+into one."""
 
 _FRAME: Final = struct.Struct("<4sI")  # magic, checksum of all that follows
 _FIXED: Final = struct.Struct("<HIdddddddQHHHHI")
@@ -85,16 +86,20 @@ class Entry:
     @property
     def size(self) -> int:
         """About the bytes of memory it takes; what a store charges for it. Not free to compute: ask once."""
-        tags, headers = self.tags, self.headers
+        return self.size_with(len("".join(chain.from_iterable(self.headers))))
+
+    def size_with(self, head_chars: int) -> int:
+        """As size, for who knows how many characters its head has."""
+        tags = self.tags
         size = (
             _ENTRY_BYTES
             + len(self.body)
             + len(self.reason)
             + len(self.route)
             + len("".join(tags))
-            + len("".join(chain.from_iterable(headers)))
+            + head_chars
             + _STRING_BYTES * (2 + len(tags))
-            + (_PAIR_BYTES + 2 * _STRING_BYTES) * len(headers)
+            + (_PAIR_BYTES + 2 * _STRING_BYTES) * len(self.headers)
         )
         if self.codings:
             size += sum(map(len, self.codings)) + sum(map(len, self.codings.values()))

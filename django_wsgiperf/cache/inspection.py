@@ -16,6 +16,7 @@ from .held import Held
 from .key import OPEN
 from .messages import Request
 from .policy import current_age, judge, may_look_up
+from .tags import ADDRESS_MARK
 from .variants import Variants
 
 if TYPE_CHECKING:
@@ -69,7 +70,7 @@ def described(held: Held, now: float) -> dict[str, Any]:
         "keep_s": entry.keep_s,
         "render_ms": round(entry.render_s * 1000, 3),
         "hits": held.hits,
-        "tags": [tag for tag in entry.tags if not tag.startswith(("u:", "p:"))],
+        "tags": [tag for tag in entry.tags if not tag.startswith(ADDRESS_MARK)],
         "vary": {name: "(set)" if value and name not in OPEN else value for name, value in entry.vary},
     }
 

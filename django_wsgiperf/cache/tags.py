@@ -33,6 +33,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("django_wsgiperf.cache")
 
+ADDRESS_MARK: Final = "\x01"
+"""Begins the tags that stand for addresses (addresses.py), and no tag that people give."""
+ADDRESS_VERSION: Final = "3"
+"""Follows it, to be raised when they are made otherwise. Processes of different versions share the log during a
+deployment, and cannot know what the other's tags are of: to them each is a purge of everything."""
+
 _TURN_S: Final = 2.0
 _ENDLESS: Final = float("inf")
 
@@ -261,13 +267,17 @@ class Tags:
     def _apply(self, news: Purges) -> None:
         """Put news into the map. `_lock` held. May be cut short in any line: `sequence` comes last."""
         newest = max(news.head, news.hard_floor, news.soft_floor, self._newest_known)
-        for known, new in ((self._hard, news.hard), (self._soft, news.soft)):
+        floors = []
+        for known, new, floor in ((self._hard, news.hard, news.hard_floor), (self._soft, news.soft, news.soft_floor)):
             for tag, number in new.items():
-                if number > known.get(tag, 0):
+                if tag[:1] == ADDRESS_MARK and tag[1:2] != ADDRESS_VERSION:
+                    floor = max(floor, number)
+                elif number > known.get(tag, 0):
                     known[tag] = number
-                    newest = max(newest, number)
-        self._hard_floor = max(self._hard_floor, news.hard_floor)
-        self._soft_floor = max(self._soft_floor, news.soft_floor)
+                newest = max(newest, number)
+            floors.append(floor)
+        self._hard_floor = max(self._hard_floor, floors[0])
+        self._soft_floor = max(self._soft_floor, floors[1])
         if len(self._hard) + len(self._soft) > self._max_tags:
             self._forget_oldest()
         self._newest_known = newest

@@ -197,6 +197,7 @@ def test_djangos_own_decorators_keep_their_meaning(site: Site) -> None:
         ({"tags": "book"}, TypeError, r"write \['book'\]"),
         ({"tags": [7]}, TypeError, "a tag is a text, not 7"),
         ({"tags": ["x" * 257]}, ValueError, "a tag has 1 to 256 characters, not 257"),
+        ({"tags": ["\x013p:/"]}, ValueError, "are the cache's own"),
         ({"vary_cookies": "currency"}, TypeError, r"write \['currency'\]"),
     ],
 )

@@ -10,7 +10,9 @@ import pytest
 import redis
 from django.http import HttpRequest, HttpResponse
 
+from django_wsgiperf.cache import addresses, tags
 from django_wsgiperf.cache.decorators import cache_response
+from django_wsgiperf.cache.entry import MAGIC
 from django_wsgiperf.cache.purging import purge, purge_all
 from django_wsgiperf.cache.stores.redis import RedisStore
 
@@ -236,6 +238,44 @@ def test_page_from_before_a_purge_is_not_taken_from_the_store(pair: tuple[Site, 
     assert other.get("/").text == "1"
     assert one.get("/").text == "2"
     assert one.another_process().get("/").text == "2"
+
+
+@pytest.mark.parametrize("version", [2, 4])
+def test_page_of_another_version_is_made_anew_and_each_has_its_own(pair: tuple[Site, Site], version: int) -> None:
+    """During a deployment both use the store. What they overwrite is the other's, and never taken for their own."""
+    one, other = pair
+    one.view("/", lambda request: page(one.renders("/")))
+    one.get("/")
+    store = one.engine.store
+    assert store is not None
+    key = one.engine.shelf.primary_of(one.engine.site.request(doors.environ("/"))).hex()
+
+    def stored() -> bytes:
+        found = store.fetch([key], 0)
+        assert found is not None
+        assert found[0][0] is not None
+        return found[0][0]
+
+    theirs = MAGIC[:3] + bytes([version]) + stored()[4:]
+    assert store.set(key, theirs, 60)
+    assert (other.get("/").text, one.get("/").text) == ("2", "1")
+    assert stored()[:4] == MAGIC
+    assert one.another_process().get("/").text == "2"
+
+
+@pytest.mark.parametrize("version", ["2", "4"])
+def test_purge_of_an_address_by_a_process_of_another_version_misses_no_page(
+    pair: tuple[Site, Site], version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one, other = pair
+    one.view("/", lambda request: page(one.renders("/")))
+    assert (one.get("/").text, other.get("/").text) == ("1", "1")
+    with monkeypatch.context() as patch:
+        patch.setattr(addresses, "_PATH", f"{tags.ADDRESS_MARK}{version}p")
+        patch.setattr(addresses, "_WHOLE", f"{tags.ADDRESS_MARK}{version}u")
+        assert purge(url="/").everywhere
+    eventually(lambda: other.get("/").text == "2")
+    assert one.get("/").text == "2"
 
 
 def test_private_pages_take_no_lease_after_the_first(pair: tuple[Site, Site], monkeypatch: Any) -> None:

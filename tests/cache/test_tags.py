@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition,
 
 from django_wsgiperf.cache.store import GuardedStore
 from django_wsgiperf.cache.stores import open_store
-from django_wsgiperf.cache.tags import Tags, Verdict
+from django_wsgiperf.cache.tags import ADDRESS_MARK, ADDRESS_VERSION, Tags, Verdict
 
 from .fakes import FakeClock, FakeLog, Worker, eventually, hasty_interpreter
 from .private_redis import redis_caches
@@ -156,6 +156,22 @@ def test_what_cannot_be_judged_is_said_to_be_so(log: FakeLog) -> None:
     log.down = True
     assert not two.catch_up(known + 1, known)
     assert not two.catch_up(None, known)
+
+
+@pytest.mark.parametrize("soft", [False, True])
+def test_a_purge_of_an_address_by_another_version_is_one_of_everything(log: FakeLog, soft: bool) -> None:
+    tags, theirs = [Tags(GuardedStore(log)) for _ in range(2)]
+    tags.refresh(), theirs.refresh()
+    own = f"{ADDRESS_MARK}{ADDRESS_VERSION}p:6:/books"
+    page = Page(tags.sequence)
+    theirs.purge([own], soft=soft)
+    tags.refresh()
+    assert tags.judge(page) is Verdict.VALID
+    theirs.purge([f"{ADDRESS_MARK}99p:who knows"], soft=soft)
+    tags.refresh()
+    assert tags.judge(page) is (Verdict.STALE if soft else Verdict.GONE)
+    assert tags.judge(Page(tags.sequence)) is Verdict.VALID, "what is made after it is not hit"
+    assert tags.numbers()["tags"] == 1
 
 
 def test_a_store_that_has_lost_its_memory_makes_all_that_was_before_gone(log: FakeLog) -> None:

@@ -18,6 +18,7 @@ from shop.models import Author, Book, Category
 from shop.ordering import place_order
 
 from django_wsgiperf.cache import runtime
+from django_wsgiperf.cache.tags import ADDRESS_MARK
 
 from .served import make_shop, manage, serve
 from .test_served import Visitor, a_book
@@ -174,7 +175,7 @@ class TestPurges:
     """Each change names what it changes; the pages with it are judged by that."""
 
     def purged(self, engine: Any) -> set[str]:
-        return {tag for tag in engine.tags._hard if not tag.startswith(("u:", "p:"))}
+        return {tag for tag in engine.tags._hard if not tag.startswith(ADDRESS_MARK)}
 
     def test_saving_and_deleting_a_book(self, engine: Any, book: Book, django_capture_on_commit_callbacks: Any) -> None:
         with django_capture_on_commit_callbacks(execute=True):
