@@ -79,7 +79,7 @@ class Capture:
         if streaming:
             return None
         if isinstance(result, (list, tuple)) or streaming is False:
-            body = b"".join([*self._written, *result])
+            body = b"".join([*self._written, *result] if self._written else result)
             return body if len(body) <= self._limit else None
         length = next((value for name, value in self.headers if name.lower() == "content-length"), "")
         if not length.isdecimal() or int(length) > self._limit or hasattr(result, "filelike"):

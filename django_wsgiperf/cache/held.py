@@ -255,8 +255,15 @@ class Held:
     @property
     def size(self) -> int:
         """About the bytes of memory it takes, its entry included. Not free to compute."""
+        return self._size_beside(self.entry.size)
+
+    def size_with(self, head_chars: int) -> int:
+        """As size, for who knows how many characters its head has."""
+        return self._size_beside(self.entry.size_with(head_chars))
+
+    def _size_beside(self, size: int) -> int:
         heads = (_PAIR_BYTES * len(self.entry.headers) + _HEAD_BYTES) * (1 + len(self._encodings))
-        size = self.entry.size + _HELD_BYTES + heads
+        size += _HELD_BYTES + heads
         if self._encodings:
             size += sum(self.codings.values()) - sum(map(len, self.entry.codings.values()))
         return size

@@ -1,13 +1,12 @@
 """What stored responses are found by: a primary key for the address, a variant key for the nominated request fields.
 
-A primary key is that of the page (path and query), then that of the place (scheme, host, language), of which a site has
-few. Each part is framed by its length, so that no two different requests have one key. Keys are digests, which no client
-can make collide. The method is no part: a stored GET answers HEAD too (RFC 9111, 4).
+A primary key is that of the path and query, then that of the place (scheme, host, language), of which a site has few.
+Each part is framed by its length, so that no two different requests have one key. Keys are digests, which no client can
+make collide. The method is no part: a stored GET answers HEAD too (RFC 9111, 4).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import lru_cache
@@ -16,7 +15,15 @@ from typing import Any, Final
 
 from .headers import NoVarySearch
 from .messages import Request, environ_host
-from .normalise import COOKIE, RAW_LANGUAGE, Normaliser, cookie_normaliser, cookie_value, normaliser_of, patterns
+from .normalise import (
+    COOKIE,
+    RAW_LANGUAGE,
+    Normaliser,
+    cookie_normaliser,
+    cookie_value,
+    normaliser_of,
+    query_normaliser,
+)
 
 Language = Callable[[str, str | None, str | None], str]
 """PATH_INFO, value of the language cookie and Accept-Language -> the language that the application will choose."""
@@ -129,7 +136,7 @@ class Keys:
         self._page, self._place, self._address = (_prefixed(kind, rules.prefix) for kind in (_PAGE, _PLACE, _ADDRESS))
         self._recall_place = lru_cache(512)(self._make_place)
         self._nominated = lru_cache(256)(self._nominate)
-        self._query = _query_normaliser(rules)
+        self._query = query_normaliser(rules.ignored_parameters, is_sorted=rules.sort_query)
         self._recall_primary = lru_cache(_MAX_REMEMBERED)(self.make_primary)
         self._recall_variant = lru_cache(_MAX_REMEMBERED)(self._make_variant)
 
@@ -303,22 +310,3 @@ def _authority(scheme: str, host: str) -> str:
     host = host.lower()
     port = _DEFAULT_PORTS.get(scheme)
     return host if port is None else host.removesuffix(port)
-
-
-def _query_normaliser(rules: KeyRules) -> Callable[[str], str]:
-    pattern = patterns(rules.ignored_parameters, stop="=&")
-    is_ignored = re.compile(rf"(?:{pattern})(?:=.*)?", re.DOTALL).fullmatch if pattern else None
-    # Most queries have none of the names, which is seen at once.
-    has_ignored = re.compile(rf"(?:^|&)(?:{pattern})(?:[=&]|\Z)").search if pattern else None
-
-    def normalise(query: str) -> str:
-        if not rules.sort_query and (has_ignored is None or has_ignored(query) is None):
-            return query
-        parts = query.split("&")
-        if is_ignored is not None:
-            parts = [part for part in parts if not is_ignored(part)]
-        if rules.sort_query:
-            parts = sorted(filter(None, parts), key=lambda part: part.partition("=")[0])
-        return "&".join(parts)
-
-    return normalise

@@ -139,3 +139,23 @@ def normaliser_of(field: str) -> Normaliser:
     if field == "accept-encoding":
         return accept_encoding
     return spaced_list if field in _LISTS or field == RAW_LANGUAGE else stripped
+
+
+def query_normaliser(ignored: tuple[str, ...], *, is_sorted: bool) -> Callable[[str], str]:
+    """Takes the parameters of these names out of a query; sorts the others by name where their order is nothing."""
+    pattern = patterns(ignored, stop="=&")
+    is_ignored = re.compile(rf"(?:{pattern})(?:=.*)?", re.DOTALL).fullmatch if pattern else None
+    # Most queries have none of the names, which is seen at once.
+    has_ignored = re.compile(rf"(?:^|&)(?:{pattern})(?:[=&]|\Z)").search if pattern else None
+
+    def normalise(query: str) -> str:
+        if not is_sorted and (has_ignored is None or has_ignored(query) is None):
+            return query
+        parts = query.split("&")
+        if is_ignored is not None:
+            parts = [part for part in parts if not is_ignored(part)]
+        if is_sorted:
+            parts = sorted(filter(None, parts), key=lambda part: part.partition("=")[0])
+        return "&".join(parts)
+
+    return normalise

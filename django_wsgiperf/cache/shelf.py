@@ -213,11 +213,13 @@ class Shelf:
             primary = self._keys.searched(request, parse_no_vary_search(search))
         return self.place(entry, primary)
 
-    def place(self, entry: Entry, primary: bytes, is_compressible: bool | None = None) -> Held:
-        """Keep the entry in memory, for the address of this key."""
+    def place(
+        self, entry: Entry, primary: bytes, is_compressible: bool | None = None, head_chars: int | None = None
+    ) -> Held:
+        """Keep the entry in memory, for the address of this key. What is known of its head need not be found out."""
         key = self._keys.variant(primary, entry.vary)
         held = Held(entry, key, primary, self._sending, self.recharge, is_compressible)
-        size = held.size
+        size = held.size if head_chars is None else held.size_with(head_chars)
         with self._lock:
             current = self.memory.peek(primary)
             if entry.vary:

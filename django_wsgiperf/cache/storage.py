@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
 
 from .addresses import tags_in, tags_of
@@ -26,6 +26,9 @@ from .policy.storing import plan, refused_by_form
 if TYPE_CHECKING:
     from .engine import Engine
     from .looking import Looking
+
+_DATE_CHARS: Final = len("Date") + len("Thu, 01 Jan 1970 00:00:00 GMT")
+_ETAG_CHARS: Final = len("ETag")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,11 +137,13 @@ def keep_known(
         if judgement.encoding and not reads(dict(vary).get("accept-encoding"), judgement.encoding):
             return None
     headers = known.stored(made.headers)
+    head_chars = known.chars - 4 * len(headers) + _DATE_CHARS if len(headers) == len(made.headers) else None
     headers.append(("Date", format_date(now)))
     flags, etag = decision.flags, None
     if engine.makes_etags and made.status == 200 and "ETag" not in known.varying:
         etag = etag_of(body)
         headers.append(("ETag", etag))
+        head_chars = None if head_chars is None else head_chars + _ETAG_CHARS + len(etag)
         flags |= OWN_ETAG
     entry = entry_of(
         made.status,
@@ -159,7 +164,7 @@ def keep_known(
         NO_CODINGS,
         made.route[:MAX_ROUTE_CHARS],
     )
-    held = engine.shelf.place(entry, primary, judgement.is_compressible)
+    held = engine.shelf.place(entry, primary, judgement.is_compressible, head_chars)
     engine.counters.stored += 1
     return held, etag
 

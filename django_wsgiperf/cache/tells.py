@@ -48,7 +48,7 @@ def signals_of(
     `time_zones`: pages do not depend on the active one; `language`: the one that the key has, empty if none."""
     failed = FAILED in environ
     csrf_used = "CSRF_COOKIE_NEEDS_UPDATE" in environ
-    debug = settings.DEBUG and status in _DEBUG_STATUSES
+    debug = status in _DEBUG_STATUSES and settings.DEBUG
     session_used = messages_shown = csp_nonce = elsewhere = False
     if request is not None:
         found = request.__dict__

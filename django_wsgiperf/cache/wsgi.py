@@ -81,7 +81,8 @@ class CachedApplication:
         capture = Capture(start_response, site.rules.max_body_bytes, self.streaming_headers)
         capture.call(self.application, environ)
         # What is made while it is read may yet change what it tells.
-        body = None if capture.is_whole else capture.body()
+        is_whole = capture.is_whole
+        body = None if is_whole else capture.body()
         status = int(capture.status[:3])
         request = request_in(environ)
         signals = signals_of(
@@ -96,7 +97,7 @@ class CachedApplication:
         reason = plain.refusal(status, capture.headers, signals, annotation)
         if reason is not None:
             return capture.commit(plain.refuse(status, capture.headers, reason, signals))
-        if capture.is_whole:
+        if is_whole:
             body = capture.body()
         if body is not None:
             phrase, route = capture.status[4:], route_of(request, status)

@@ -65,6 +65,8 @@ class Known:
 
     judgement: Judgement
     varying: Mapping[str, str]
+    chars: int = 0
+    """Of its head, with four for each line, once fits() was asked."""
 
     def fits(self, body_bytes: int, rules: Rules) -> bool:
         """Whether nothing is against its form, as refused_by_form() has it."""
@@ -76,11 +78,14 @@ class Known:
             elif not value.isprintable():
                 return False
             chars += len(name) + len(value) + 4
+        self.chars = chars
         return body_bytes <= rules.max_body_bytes and chars <= rules.max_head_bytes
 
     def stored(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
         """What of its head is kept, but for Date."""
         unstored = self.judgement.unstored
+        if unstored is _UNSTORED and unstored.isdisjoint(self.varying):
+            return headers.copy()
         return [pair for pair in headers if pair[0] not in unstored]
 
 
@@ -161,11 +166,12 @@ class Heads:
         if reason is None and not decision.store:
             return None
         decision.headers = ()
+        unstored = [name for name, _ in common if name.lower() in NEVER_STORED]
         return Judgement(
             reason,
             self._unless(status, reading, annotation),
             decision,
-            _UNSTORED.union(name for name, _ in common if name.lower() in NEVER_STORED),
+            _UNSTORED.union(unstored) if unstored else _UNSTORED,
             reading.fields.get("content-encoding"),
             self._is_worthwhile(common),
             "vary" in reading.fields,
