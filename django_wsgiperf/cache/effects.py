@@ -11,8 +11,9 @@ from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
 
-from .held import HeaderList, Held
+from .held import Held
 from .messages import NO_ANNOTATION, NO_SIGNALS, Annotation, Response, Signals, index
+from .sending import HeaderList
 from .ticket import Ticket
 
 UNCHANGED: Final[Mapping[str, str]] = {}

@@ -16,10 +16,11 @@ from django_wsgiperf.conf import CacheSettings
 
 from . import compression, forking, inspection
 from .addresses import tags_for
+from .coded import is_worthwhile
 from .counting import Counters
 from .effects import Landing
 from .flight import Flights
-from .held import Held, Sending, is_worthwhile
+from .held import Held
 from .hit_for_miss import HitForMiss
 from .key import SPECIAL
 from .lease import Leases
@@ -29,6 +30,7 @@ from .policy import invalidated_by
 from .policy.heads import Heads
 from .policy.lookup import goes_past
 from .refresh import Refresher
+from .sending import Sending
 from .shelf import Shelf
 from .site import Site
 from .store import GuardedStore, Store
@@ -213,7 +215,7 @@ class Engine:
         def invalidate() -> None:
             tags = list(found.groups)
             for target in found.targets:
-                searches = self.shelf.searches_for(target)
+                searches = self.shelf.searches.of_target(target)
                 asked = Request("GET", target.scheme, target.host, target.path, target.query, {})
                 primaries = [
                     keys.primary(target.scheme, target.host, target.path, target.query, language)

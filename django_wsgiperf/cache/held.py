@@ -9,20 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from functools import lru_cache
 from typing import Final
 
 from . import compression
+from .coded import encoded_etag, encoded_headers, is_worthwhile, varying_by_coding
 from .entry import MUST_VALIDATE, NO_TRANSFORM, Entry
-from .headers import ANY_TAG, cache_status, parse_etag, parse_etags, parse_vary, weak_match
-from .headers.lists import EVERYTHING
-from .messages import Headers
+from .headers import ANY_TAG, parse_etag, parse_etags, weak_match
 from .normalise import choose_coding
-from .policy import Forward, current_age, time_to_live
+from .policy import current_age
+from .sending import HeaderList, Sending
 
-NAME: Final = "wsgiperf"
-"""By which this cache calls itself in Cache-Status."""
 NEVER: Final = -math.inf
 _WITHOUT_BODY: Final = (204, 205)
 _EARLY: Final = 37
@@ -31,82 +27,6 @@ _EARLY: Final = 37
 _HELD_BYTES: Final = 600
 _PAIR_BYTES: Final = 24
 _HEAD_BYTES: Final = 400
-
-VARY_BY_CODING: Final = ("Vary", "Accept-Encoding")
-HeaderList = list[tuple[str, str]]
-
-
-@dataclass(frozen=True, slots=True)
-class Sending:
-    """How entries are sent: the site's choice."""
-
-    codings: tuple[str, ...] = ()
-    """Offered, preferred first."""
-    min_bytes: int = 1_024
-    cache_status: str = "brief"
-    early_refresh: float = 1.0
-
-    def status_of(self, held: Held, now: float, detail: str | None = None) -> HeaderList:
-        """The Cache-Status of a hit, as a list that is empty where none is sent."""
-        if self.cache_status == "off":
-            return []
-        if self.cache_status == "brief":
-            return [("Cache-Status", cache_status(NAME, hit=True, detail=detail))]
-        ttl = time_to_live(held.entry, now)
-        return [("Cache-Status", cache_status(NAME, hit=True, ttl=ttl, key=held.key.hex(), detail=detail))]
-
-    def status_of_miss(self, detail: str, forward: Forward = Forward.URI_MISS) -> HeaderList:
-        """As status_of_forwarded(), of an answer that was not stored. Not to be changed."""
-        return [] if self.cache_status == "off" else _missed(forward, detail)
-
-    def status_of_stored(self, held: Held, forward: Forward, now: float) -> HeaderList:
-        """As status_of_forwarded(), of an answer that was stored. Not to be changed."""
-        if self.cache_status == "brief":
-            return _stored(forward)
-        return self.status_of_forwarded(forward, None, stored=held, now=now)
-
-    def status_of_forwarded(
-        self,
-        forward: Forward,
-        detail: str | None,
-        *,
-        status: int | None = None,
-        stored: Held | None = None,
-        collapsed: bool = False,
-        now: float = 0.0,
-    ) -> HeaderList:
-        """The Cache-Status of an answer that the application gave now, to this request or to another."""
-        if self.cache_status == "off":
-            return []
-        if self.cache_status == "brief" or stored is None:
-            return [("Cache-Status", _brief(forward, detail, status, stored is not None, collapsed))]
-        text = cache_status(
-            NAME,
-            fwd=forward,
-            fwd_status=status,
-            ttl=time_to_live(stored.entry, now),
-            stored=True,
-            collapsed=collapsed,
-            key=stored.key.hex(),
-            detail=detail,
-        )
-        return [("Cache-Status", text)]
-
-
-@lru_cache(512)
-def _brief(forward: Forward, detail: str | None, status: int | None, stored: bool, collapsed: bool) -> str:
-    """Few differ: reasons, and statuses of applications."""
-    return cache_status(NAME, fwd=forward, fwd_status=status, stored=stored, collapsed=collapsed, detail=detail)
-
-
-@lru_cache(512)
-def _missed(forward: Forward, detail: str) -> HeaderList:
-    return [("Cache-Status", _brief(forward, detail, None, False, False))]
-
-
-@lru_cache(64)
-def _stored(forward: Forward) -> HeaderList:
-    return [("Cache-Status", _brief(forward, None, None, True, False))]
 
 
 class Representation:
@@ -283,51 +203,3 @@ class Held:
             ]
             representation.ready = (int(now), headers)
         return headers.copy()
-
-
-def is_worthwhile(headers: Headers) -> bool:
-    """Whether a body with this head gains by a content coding: compression.worthwhile(), for what is in memory."""
-    content_type = ""
-    for name, value in headers:
-        # Most fields are none of these by their lengths alone.
-        length = len(name)
-        if length == 12:
-            if name.lower() == "content-type":
-                content_type = value
-        elif length == 16:
-            if name.lower() == "content-encoding" and value.strip(" \t").lower() not in ("", "identity"):
-                return False
-        elif length == 13 and name.lower() == "content-range":
-            return False
-    return compression.is_compressible(content_type)
-
-
-def varying_by_coding(headers: Headers) -> tuple[tuple[str, str], ...]:
-    """The head with Accept-Encoding in its Vary."""
-    lines = [value for name, value in headers if len(name) == 4 and name.lower() == "vary"]
-    if not lines:
-        return (*headers, VARY_BY_CODING)
-    value = ", ".join(lines)
-    named = parse_vary(value)
-    if named == EVERYTHING or "accept-encoding" in named:
-        return tuple(headers)
-    kept = (pair for pair in headers if pair[0].lower() != "vary")
-    return (*kept, ("Vary", f"{value}, Accept-Encoding"))
-
-
-def encoded_etag(etag: str, coding: str) -> str:
-    """The ETag of a representation in a content coding. A weak one is for all of them."""
-    return etag if etag.startswith("W/") or not etag.endswith('"') else f'{etag[:-1]}-{coding}"'
-
-
-def encoded_headers(headers: Headers, coding: str, length: int) -> tuple[tuple[str, str], ...]:
-    """The head of a representation in a content coding. It is another one, so its strong ETag is another, too
-    (RFC 9110, 8.8.3.3)."""
-    changed: HeaderList = []
-    for name, value in varying_by_coding(headers):
-        lower = name.lower()
-        if lower == "etag":
-            changed.append((name, encoded_etag(value, coding)))
-        elif lower not in ("content-length", "content-encoding", "accept-ranges"):
-            changed.append((name, value))
-    return (*changed, ("Content-Encoding", coding), ("Content-Length", str(length)))

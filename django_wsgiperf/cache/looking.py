@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 from .effects import Landing, Reply
 from .expiry import is_due_early
-from .held import HeaderList, Held
+from .held import Held
 from .messages import Request
 from .policy import PLAIN, Ask, Forward, Reason, Verdict, answer, current_age, judge
+from .sending import HeaderList
 from .tags import Verdict as Purged
 
 if TYPE_CHECKING:

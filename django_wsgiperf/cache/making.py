@@ -10,8 +10,9 @@ from collections.abc import Generator
 from dataclasses import replace
 from typing import Any, Final
 
+from .coded import varying_by_coding
 from .effects import Call, Landing, Made, Pass, Render, Reply
-from .held import Held, varying_by_coding
+from .held import Held
 from .lease import Lease
 from .looking import REASONS, Looking
 from .messages import Request

@@ -18,7 +18,8 @@ from django_wsgiperf import conf
 
 from .effects import Reply
 from .entry import Entry
-from .held import HeaderList, Held
+from .held import Held
+from .sending import HeaderList
 
 Report = Callable[[str, str, int, int, int, str, int], None]
 _TIMING: Final = (

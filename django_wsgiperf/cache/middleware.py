@@ -25,10 +25,11 @@ from django_wsgiperf.request_state import state_of
 from . import runtime
 from .annotations import annotation_of
 from .effects import Made, Pass, Render, Reply, Steps, Wait, drive
-from .held import HeaderList, Held
+from .held import Held
 from .marking import DOOR, OUTCOME
 from .messages import Request
 from .policy import ERROR_STATUSES
+from .sending import HeaderList
 from .synthetic import environ_for
 from .tells import route_of, signals_of
 from .ticket import Role, Ticket

@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from .coded import VARY_BY_CODING, varying_by_coding
 from .effects import Landing, Made, Pass
-from .held import NEVER, VARY_BY_CODING, HeaderList, varying_by_coding
+from .held import NEVER
 from .messages import NO_ANNOTATION, NO_SIGNALS, Annotation, Signals
 from .policy import ERROR_STATUSES, Forward, Reason
 from .policy.heads import Known
 from .policy.lookup import has_cookie
 from .policy.reading import read
-from .policy.storing import refused_at_a_glance, refused_by_head
+from .policy.refusing import refused_at_a_glance, refused_by_head
+from .sending import HeaderList
 from .storage import Answered, keep, keep_known
 from .ticket import Ticket
 from .visit import OF_SOMEBODY, Visit

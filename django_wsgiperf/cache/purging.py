@@ -72,7 +72,7 @@ def tags_of_targets(engine: Engine, targets: Iterable[Target]) -> list[str]:
     """The tags that stand for these addresses."""
     found: list[str] = []
     for target in targets:
-        found += tags_for(engine.site.keys, target, engine.shelf.searches_for(target))
+        found += tags_for(engine.site.keys, target, engine.shelf.searches.of_target(target))
     return found
 
 

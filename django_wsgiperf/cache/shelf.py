@@ -1,7 +1,7 @@
 """Where entries are found and put: the process's memory, and the shared store behind it. No HTTP rules, no waiting.
 
 Under the primary key of an address lies its entry, or, when its responses vary, the list of what they vary by
-(variants.py); the variants lie under keys of their own. What the No-Vary-Search of an address says is kept beside them.
+(variants.py); the variants lie under keys of their own. What the No-Vary-Search of an address says is in searches.py.
 Methods that ask the store are named for it, and may take as long as its time-out; all others only look into memory.
 """
 
@@ -9,28 +9,25 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
-from . import forking
+from . import forking, searches
 from .entry import Entry
-from .headers import NoVarySearch, parse_no_vary_search
-from .headers.structured import MATTERS
-from .held import Held, Sending
+from .headers import parse_no_vary_search
+from .held import Held
 from .key import Keys
 from .lease import Lease, Wish
 from .memory import MemoryCache
 from .messages import Request
-from .policy import Target
+from .searches import Searches
+from .sending import Sending
 from .store import GuardedStore
 from .tags import Tags, Verdict
 from .variants import Variants
 
-_MAX_SEARCHES: Final = 2_048
-_SEARCH: Final = b"WPN\x02"
-
 
 class Shelf:
-    """The entries of a site. `_lock` guards the lists of variants and the searches against other writers."""
+    """The entries of a site. `_lock` guards the lists of variants against other writers."""
 
     def __init__(
         self,
@@ -49,8 +46,7 @@ class Shelf:
         self._sending = sending
         self._max_variants = max_variants
         self._lock = threading.Lock()
-        self.searches: dict[bytes, tuple[str, str]] = {}
-        """What the responses of some paths have said of their query, by address: the path, and what."""
+        self.searches = Searches(keys)
         forking.watch(self)
 
     def after_fork_in_child(self) -> None:
@@ -82,24 +78,10 @@ class Shelf:
         """The key of the request's address, after what is known of the No-Vary-Search of its path."""
         primary = self._keys.of_request(request)
         if self.searches and primary not in self.memory:
-            search = self.search_of(request)
+            search = self.searches.of(request)
             if search is not None:
                 return self._keys.searched(request, search)
         return primary
-
-    def search_of(self, request: Request) -> NoVarySearch | None:
-        """What the responses of the path have said of their query; None where they said nothing."""
-        known = self.searches.get(self.address(request)) if self.searches else None
-        return None if known is None else parse_no_vary_search(known[1])
-
-    def searches_for(self, target: Target) -> set[NoVarySearch]:
-        """What the responses of an address, or of its path on any host where it names none, have said so."""
-        if target.host:
-            found = self.search_of(Request("GET", target.scheme, target.host, target.path, target.query, {}))
-            return set() if found is None else {found}
-        with self._lock:
-            values = {value for path, value in self.searches.values() if path == target.path}
-        return set(map(parse_no_vary_search, values))
 
     def vary_key(self, primary: bytes, request: Request) -> bytes:
         """The key under which requests that would share an answer meet, as far as is known."""
@@ -124,7 +106,7 @@ class Shelf:
 
     def address(self, request: Request) -> bytes:
         """The key of the path, with whatever query."""
-        return self._keys.address(request.scheme, request.host, request.path)
+        return self.searches.address(request)
 
     # -- finding in the store
 
@@ -140,8 +122,8 @@ class Shelf:
         values = self._ask([b"s" + address, primary, *guessed], wish)
         if values is None:
             return None
-        search = _search(values[0])
-        if search is not None and self._remember(address, request.path, search):
+        search = searches.from_bytes(values[0])
+        if search is not None and self.searches.remember(address, request.path, search):
             searched = self._keys.searched(request, parse_no_vary_search(search))
             if searched != primary:
                 primary, guessed = searched, []
@@ -209,7 +191,7 @@ class Shelf:
         """Keep the entry in memory, as what answers this request and its like from now on."""
         primary = self._keys.of_request(request)
         if search is not None:
-            self._remember(self.address(request), request.path, search)
+            self.searches.remember(self.address(request), request.path, search)
             primary = self._keys.searched(request, parse_no_vary_search(search))
         return self.place(entry, primary)
 
@@ -255,8 +237,7 @@ class Shelf:
                 values.insert(0, (held.primary.hex(), variants.to_bytes(), ttl_s * 1.1))
                 variants.stored_until = entry.stored_at + ttl_s * 1.1
         if search is not None:
-            said = _SEARCH + search.encode("latin-1", "replace")
-            values.insert(0, ((b"s" + self.address(request)).hex(), said, ttl_s))
+            values.insert(0, ((b"s" + self.address(request)).hex(), searches.to_bytes(search), ttl_s))
         if store.set_and_delete_if(values, *(lease.claim() if lease is not None else ("", b""))) and lease is not None:
             lease.released()
 
@@ -285,24 +266,7 @@ class Shelf:
         answer = self.store.fetch([*(key.hex() for key in wanted), *leases], self._tags.sequence)
         return answer is None or any(answer[0])
 
-    def _remember(self, address: bytes, path: str, search: str) -> bool:
-        if parse_no_vary_search(search) == MATTERS:
-            return False
-        if self.searches.get(address) != (path, search):
-            with self._lock:
-                self.searches.pop(address, None)
-                while len(self.searches) >= _MAX_SEARCHES:
-                    del self.searches[next(iter(self.searches))]
-                self.searches[address] = (path, search)
-        return True
-
 
 def latest_of(found: Iterable[Held]) -> Held | None:
     """Of several that match, the most recent is used (RFC 9111, 4)."""
     return max(found, key=lambda held: held.entry.stored_at, default=None)
-
-
-def _search(value: bytes | None) -> str | None:
-    if value is None or not value.startswith(_SEARCH):
-        return None
-    return value[len(_SEARCH) :].decode("latin-1")

@@ -21,7 +21,8 @@ from .normalise import reads
 from .policy import Reason, may_store
 from .policy.heads import Known
 from .policy.reading import Reading
-from .policy.storing import plan, refused_by_form
+from .policy.refusing import refused_by_form
+from .policy.storing import plan
 
 if TYPE_CHECKING:
     from .engine import Engine

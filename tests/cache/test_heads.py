@@ -8,7 +8,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_wsgiperf.cache.held import is_worthwhile
+from django_wsgiperf.cache.coded import is_worthwhile
 from django_wsgiperf.cache.messages import NO_ANNOTATION, Annotation
 from django_wsgiperf.cache.policy import Reason, Rules, may_store
 from django_wsgiperf.cache.policy.heads import Heads

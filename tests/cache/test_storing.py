@@ -12,7 +12,7 @@ from django_wsgiperf.cache.entry import HEURISTIC, MUST_VALIDATE, NEVER_STALE, N
 from django_wsgiperf.cache.messages import Annotation, Signals
 from django_wsgiperf.cache.policy import Reason, Rules, may_look_up, may_store
 from django_wsgiperf.cache.policy.reading import read
-from django_wsgiperf.cache.policy.storing import refused_at_a_glance, refused_by_head
+from django_wsgiperf.cache.policy.refusing import refused_at_a_glance, refused_by_head
 
 from .exchanges import NOW, RULES, date, decide, request, response
 

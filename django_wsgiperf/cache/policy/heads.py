@@ -1,7 +1,7 @@
 """What was decided of one response holds for all that have the same head: so it is remembered, and decided once.
 
 The responses of a route mostly differ in a few fields that hardly ever have a say, and in their bodies. Where one of
-these has a say, or the time has, nothing is remembered. Nothing here knows a rule: reading.py and storing.py do.
+these has a say, or the time has, nothing is remembered. Nothing here knows a rule: refusing.py and storing.py do.
 """
 
 from __future__ import annotations
@@ -14,8 +14,9 @@ from django_wsgiperf.cache.messages import NO_ANNOTATION, Annotation, Headers, R
 
 from .reading import Reading, read
 from .reasons import Reason
+from .refusing import refused_by_head
 from .rules import HEURISTIC_STATUSES, Rules
-from .storing import NEVER_STORED, Decision, plan, refused_by_head
+from .storing import NEVER_STORED, Decision, plan
 
 Pairs = tuple[tuple[str, str], ...]
 

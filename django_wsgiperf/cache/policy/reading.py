@@ -1,12 +1,21 @@
-"""A response's head as the rules read it: its fields by name, and the directives that count among them."""
+"""A response's head as the rules read it: fields by name, the directives that count among them, what it varies by."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from django_wsgiperf.cache.headers import Directives, parse_cache_control, parse_date, parse_etag, parse_targeted
-from django_wsgiperf.cache.messages import Headers, index
+from django_wsgiperf.cache.headers import (
+    Directives,
+    parse_cache_control,
+    parse_date,
+    parse_etag,
+    parse_targeted,
+    parse_vary,
+)
+from django_wsgiperf.cache.headers.lists import EVERYTHING
+from django_wsgiperf.cache.messages import Annotation, Headers, index
+from django_wsgiperf.cache.normalise import COOKIE, RAW_LANGUAGE
 
 from .rules import Rules
 
@@ -42,3 +51,18 @@ def read(headers: Headers, rules: Rules) -> Reading:
             if directives is not None:
                 return Reading(fields, directives, True)
     return Reading(fields, parse_cache_control(fields.get("cache-control", "")), False)
+
+
+def nominated_fields(reading: Reading, annotation: Annotation) -> tuple[str, ...]:
+    """The fields of Vary, and in place of Cookie the cookies that the view says it depends on, as key.py has them, and
+    of Accept-Language what it is sent as, where the view says so."""
+    value = reading.fields.get("vary")
+    vary = () if value is None else parse_vary(value)
+    if vary == EVERYTHING:
+        return vary
+    if annotation.raw_language:
+        vary = tuple(sorted({RAW_LANGUAGE}.union(vary) - {"accept-language"}))
+    if annotation.vary_cookies is None:
+        return vary
+    cookies = {f"{COOKIE}{name}" for name in annotation.vary_cookies}
+    return tuple(sorted(cookies.union(vary) - {"cookie"}))
