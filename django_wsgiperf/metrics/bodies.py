@@ -26,13 +26,14 @@ Done = Callable[[Record], None]
 class Ending:
     """Called once when the response is closed. A response that nobody closes ends when it is collected."""
 
-    body: Body | None = None
-    error_before: BaseException | None = None
-    """What was being handled when the request began, which is then not the request's."""
+    __slots__ = ("body", "done", "error_before", "record")
 
-    def __init__(self, record: Record, done: Done) -> None:
+    def __init__(self, record: Record, done: Done, error_before: BaseException | None) -> None:
         self.record = record
         self.done = done
+        self.body: Body | None = None
+        self.error_before = error_before
+        """What was being handled when the request began, which is then not the request's."""
 
     def __call__(self) -> None:
         record = self.record
@@ -165,14 +166,6 @@ class TimedAsyncBody(Body):
             await close()
 
 
-def end_with(response: HttpResponseBase, ending: Ending) -> None:
-    """Have `ending` called when the response is closed."""
-    try:
-        response._resource_closers.append(ending)  # type: ignore[attr-defined]
-    except AttributeError:
-        _watch_close(response, ending)
-
-
 def length_of(response: Any) -> int:
     """Bytes of the body of a response that is no stream."""
     try:
@@ -202,7 +195,8 @@ def watch_stream(response: HttpResponseBase, record: Record, ending: Ending) -> 
         ending.body = body
 
 
-def _watch_close(response: Any, ending: Ending) -> None:
+def watch_close(response: Any, ending: Ending) -> None:
+    """Have `ending` called when a response that keeps no list of what to close is closed."""
     close = response.close
 
     def close_and_end() -> None:

@@ -134,7 +134,7 @@ class TimedCache(_Base):
                     use.hits += hits
                     use.misses += misses
                 record.add_span("cache", began_ns, whole_ns, f"{name} {alias}")
-                record.seat.release()
+                record.leave()
             elif counts:
                 record.add_beside(lambda: count(record.cached(alias), hits, misses))
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from threading import get_ident
 from time import perf_counter_ns
 from typing import Any
 
@@ -34,7 +35,7 @@ _DISPATCH = "django_wsgiperf.metrics"
 
 def statement_timer(run: Run) -> Run:
     """`run`, which sends a statement of a cursor, timed. In place of CursorWrapper._execute_with_wrappers()."""
-    record_of, clock = current.get, perf_counter_ns
+    record_of, clock, thread_of = current.get, perf_counter_ns, get_ident
     is_djangos = getattr(run, "__module__", "") == CursorWrapper.__module__
 
     # One function without calls of others, for it is the way of every statement.
@@ -50,9 +51,15 @@ def statement_timer(run: Run) -> Run:
         except AttributeError:
             # Nobody's but a pool's, which prepares a connection with it.
             return run(self, sql, params, many, executor)
-        seat = record.seat
-        if not seat.acquire(False):
-            return _beside(record, self, text, run, sql, params, many, executor)
+        thread_id = thread_of()
+        if record.seated == thread_id:
+            record.nested += 1
+        else:
+            try:
+                record.seat.pop()
+            except IndexError:
+                return _beside(record, self, text, run, sql, params, many, executor)
+            record.seated = thread_id
         accounted_ns = record.accounted_ns
         record.current_sql = text
         failed = True
@@ -95,16 +102,20 @@ def statement_timer(run: Run) -> Run:
             except KeyError:
                 record.add_statement(text, whole_ns)
             else:
-                same[0] += 1
+                same[0] = count = same[0] + 1
                 same[1] += whole_ns
-                if same[0] == record.limits.repeats:
+                if count == record.limits.repeats:
                     same[2] = call_site()
             spans = record.details
             if 0 < len(spans) < record.limits.max_spans:
                 spans.append(("db", began_ns - record.began_ns, whole_ns, text))  # type: ignore[attr-defined]
             else:
                 record.add_span("db", began_ns, whole_ns, text)
-            seat.release()
+            if record.nested:
+                record.nested -= 1
+            else:
+                record.seated = 0
+                record.seat.append(True)
 
     return timed
 

@@ -18,7 +18,7 @@ from asgiref.sync import iscoroutinefunction
 from django.core.exceptions import BadRequest, PermissionDenied, SuspiciousOperation
 from django.core.handlers.base import BaseHandler
 from django.core.signals import got_request_exception
-from django.http import Http404, HttpRequest
+from django.http import Http404, HttpRequest, HttpResponse
 from django.http.multipartparser import MultiPartParserError
 from django.http.response import HttpResponseBase
 
@@ -52,13 +52,19 @@ def install() -> Callable[[], None]:
         BaseHandler.process_exception_by_middleware,
     )
 
+    known = _kinds
+
     def make_view_atomic(self: BaseHandler, view: Any) -> Any:
         made = begin(self, view)
         record = current.get()
         # A view of a request inside of this one, without a record of its own, is part of this one's view.
         if record is None or record.view_began_ns:
             return made
-        if record.task is not None or _is_async(made, view):
+        try:
+            plain = made is view and known[view] is False and record.task is None
+        except (KeyError, TypeError):  # Not seen before, or it has no hash.
+            plain = False
+        if not plain and (record.task is not None or _is_async(made, view)):
             made = _noting_who_runs_it(record, made)
         record.view_began_ns = perf_counter_ns()
         return made
@@ -67,6 +73,8 @@ def install() -> Callable[[], None]:
         record = current.get()
         if record is not None and record.view_began_ns and not record.view_ended_ns:
             record.view_ended_ns = perf_counter_ns()
+            if type(response) is HttpResponse:
+                return
             if getattr(response, "is_rendered", True) is False:
                 response.add_post_render_callback(partial(_rendered, record))
         # It complains of None and of coroutines, which it takes long to find out.

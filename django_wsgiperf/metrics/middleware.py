@@ -123,7 +123,7 @@ class RequestTimingMiddleware:
                 record.queue_ns = meta["wsgiperf.queue_ns"]
             elif self._trusts_start and "HTTP_X_REQUEST_START" in meta:
                 record.queue_ns = headers.queued_ns_since(meta["HTTP_X_REQUEST_START"], record.began_s)
-            pipeline.running[id(record)] = record
+            pipeline.running[record] = record
             sampler = sampling.sampler
             if not sampler.alive and sampler.threshold_ns:
                 sampler.start()
@@ -163,14 +163,15 @@ class RequestTimingMiddleware:
             if "wsgiperf.queue_ns" in meta:
                 # The access log of `serve` asks for it when the response has been sent.
                 meta["wsgiperf.report"] = record.report
-            ending = bodies.Ending(record, self._done)
-            if before is not None:
-                ending.error_before = before
+            ending = bodies.Ending(record, self._done, before)
             if response.streaming:
                 bodies.watch_stream(response, record, ending)
             else:
                 record.body_bytes = bodies.length_of(response)
-            bodies.end_with(response, ending)
+            try:
+                response._resource_closers.append(ending)  # type: ignore[attr-defined]
+            except AttributeError:
+                bodies.watch_close(response, ending)
         except Exception:
             logger.exception("A request could not be measured to its end")
             pipeline.forget(record)

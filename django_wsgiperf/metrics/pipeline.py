@@ -47,8 +47,8 @@ __all__ = [
 
 logger = logging.getLogger("django_wsgiperf.metrics")
 
-running: dict[int, Record] = {}
-"""Records of requests that run now, by id(record)."""
+running: dict[Record, Record] = {}
+"""Records of requests that run now, the oldest first. By themselves: a set that keeps an order."""
 
 _lock = threading.RLock()
 """Guards the making of _worker. Reentrant: the collector may run in any line, and with it the end of a request."""
@@ -61,17 +61,17 @@ OWN_ROUTE: Final = "(wsgiperf)"
 
 def begin(record: Record) -> None:
     """A request has begun: it is seen among those that run."""
-    running[id(record)] = record
+    running[record] = record
 
 
 def forget(record: Record) -> None:
     """A request is not to be counted."""
-    running.pop(id(record), None)
+    running.pop(record, None)
 
 
 def submit(record: Record) -> None:
     """A request is over and its record complete. Nobody may write to it any more. Those of OWN_ROUTE do not count."""
-    running.pop(id(record), None)
+    running.pop(record, None)
     if record.route == OWN_ROUTE:
         return
     try:

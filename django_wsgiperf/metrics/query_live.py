@@ -92,7 +92,7 @@ def answer_live(message: Mapping[str, Any]) -> dict[str, Any]:
 def running_here(*, stacks: bool) -> list[dict[str, Any]]:
     """The requests that this process runs now, the longest first."""
     now_ns = time.perf_counter_ns()
-    records = sorted(pipeline.running.values(), key=lambda record: record.began_ns)[:_MAX_RUNNING]
+    records = sorted(pipeline.running, key=lambda record: record.began_ns)[:_MAX_RUNNING]
     slots: Mapping[int, tuple[int, bool]] = providers.ask(providers.SLOTS) or {}
     frames = sys._current_frames() if stacks else {}
     found = []
@@ -139,10 +139,10 @@ def key_of(record: Record) -> str:
 
 def interrupt_here(key: str) -> bool:
     """Interrupt a request of this process; False when it is over, or its server cannot do that."""
-    record = next((each for each in list(pipeline.running.values()) if key_of(each) == key), None)
+    record = next((each for each in list(pipeline.running) if key_of(each) == key), None)
     if record is None:
         return False
-    return providers.ask(providers.INTERRUPT, record.thread_id, lambda: id(record) in pipeline.running) is True
+    return providers.ask(providers.INTERRUPT, record.thread_id, lambda: record in pipeline.running) is True
 
 
 def answer_interrupt(message: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,9 +4,10 @@ A Record is made when a request begins and is its own until end(), after which n
 reads it. Instruments (instruments.py) find the one of their request by `current`, and add to it through enter() and
 leave(), which keep its times exclusive: they never count the same nanosecond twice, and add up to the whole.
 
-The invariant: `accounted_ns` and what it sums are written only by the thread that holds `seat`. The instruments of
-one thread nest, since the lock is reentrant; a thread that comes while another is inside adds no time, which the
-other's already covers, and leaves its counts in `beside`, to be added at the end.
+The invariant: `accounted_ns` and what it sums are written only by the thread that has the seat: it has taken the one
+thing out of `seat`, which is atomic, and left its number in `seated`. Its instruments nest; a thread that comes while
+another is inside adds no time, which the other's already covers, and leaves its counts in `beside`, to be added at the
+end. A lock of the threading module would take twice as long.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
+from threading import get_ident
 from types import MappingProxyType
 from typing import Any, Final
 
@@ -72,8 +74,6 @@ _USUAL = Limits()
 _NOTHING: Final[Any] = MappingProxyType({})
 """What a request has that asked no database or cache. Those that end wait for the aggregator by the thousand: what they
 do not need is not made, for its memory is the dearest of it."""
-_Seat: Callable[[], threading.RLock] = type(threading.RLock())
-"""What the function of that name calls."""
 _making = threading.Lock()
 """Guards the making of a record's `beside`, which few have."""
 
@@ -88,6 +88,7 @@ class Record:
         "accounted_ns",
         "began_ns",
         "began_s",
+        "beside",
         "body_bytes",
         "cache",
         "cpu_began_ns",
@@ -97,6 +98,8 @@ class Record:
         "details",
         "limits",
         "method",
+        "nested",
+        "page_cache",
         "phases_due",
         "queries",
         "queue_ns",
@@ -104,7 +107,9 @@ class Record:
         "request_id",
         "route",
         "seat",
+        "seated",
         "status",
+        "task",
         "thread_id",
         "total_ns",
         "ttfb_ns",
@@ -126,22 +131,17 @@ class Record:
     templates: int = 0
     gc_ns: int = 0
     gc_runs: int = 0
-    page_cache: str = ""
-    """What the response cache did: "hit", "stale", "miss", "bypass", "collapsed", "revalidated"; empty without."""
     spans_dropped: int = 0
     stacks: Sequence[str] = ()
     """Stacks of the thread, sampled while it ran past the threshold."""
     trace_id: str = ""
-    task: Any = None
-    """The asyncio task that runs it, if one does."""
-    beside: list[Callable[[], None]] | None = None
     first_byte_parts: tuple[int, int, int, int, int] | None = None
     """Of a stream: db, pool, cache, template and gc time when its head was ready."""
 
     def __init__(self, method: str, limits: Limits = _USUAL, request: Any = None) -> None:
         self.began_s = time.time()
         """Unix seconds; only to choose the minute that it counts for."""
-        self.thread_id = threading.get_ident()
+        self.thread_id = get_ident()
         """Of the thread that works on it, for its stack; 0 while an asynchronous request has none of its own."""
         self.method = method
         """One of the nine that are known, else `_OTHER`."""
@@ -162,6 +162,8 @@ class Record:
         self.cpu_ns = -1
         """Processor time of the thread; -1 for asynchronous requests."""
         self.body_bytes = -1
+        self.page_cache = ""
+        """What the response cache did: "hit", "stale", "miss", "bypass", "collapsed", "revalidated"; empty without."""
         self.db: dict[str, DatabaseUse] = _NOTHING
         self.cache: dict[str, CacheUse] = _NOTHING
         self.accounted_ns = 0
@@ -178,10 +180,18 @@ class Record:
         self.view_ended_ns = 0
         self.request_id = ""
         # -- while it runs
+        self.task: Any = None
+        """The asyncio task that runs it, if one does."""
+        self.beside: list[Callable[[], None]] | None = None
         self.current_sql = ""
         self.request = request
         """The HttpRequest, to name its route for the live view before it has ended."""
-        self.seat = _Seat()
+        self.seat = [True]
+        """Empty while a thread has it."""
+        self.seated = 0
+        """That thread's number: only one that finds its own here need believe it."""
+        self.nested = 0
+        """How many of its instruments are inside of its first."""
         self.cpu_began_ns = -1
         self.began_ns = time.perf_counter_ns()
 
@@ -195,11 +205,26 @@ class Record:
         """Whether the calling thread may add time until leave(): nobody else does, and the request has not ended.
 
         An instrument notes `accounted_ns` at its beginning. At its end, what has been added since is not its own."""
-        return self.total_ns < 0 and self.seat.acquire(False)
+        if self.total_ns >= 0:
+            return False
+        thread_id = get_ident()
+        if self.seated == thread_id:
+            self.nested += 1
+            return True
+        try:
+            self.seat.pop()
+        except IndexError:
+            return False
+        self.seated = thread_id
+        return True
 
     def leave(self) -> None:
         """The end of what a successful enter() began."""
-        self.seat.release()
+        if self.nested:
+            self.nested -= 1
+        else:
+            self.seated = 0
+            self.seat.append(True)
 
     def add_beside(self, count: Callable[[], None]) -> None:
         """Have `count` called at the end: by a thread that was refused the seat. Atomic, as list.append() is."""
@@ -256,8 +281,7 @@ class Record:
             self.beside = None
         self.current_sql = ""
         self.request = None
-        if self.task is not None:
-            self.task = None
+        self.task = None
         self.phases_due = True
         self.cpu_began_ns = -1
         self.total_ns = now_ns - self.began_ns

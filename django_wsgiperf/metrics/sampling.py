@@ -70,7 +70,7 @@ class Sampler:
         next_ns = threshold_ns
         due: list[Record] = []
         # A stream whose head is out is not slow: it lasts.
-        for record in list(pipeline.running.values()):
+        for record in list(pipeline.running):
             taken = len(record.stacks)
             if record.ttfb_ns >= 0 or taken >= MAX_STACKS:
                 continue

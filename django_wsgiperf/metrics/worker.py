@@ -91,8 +91,8 @@ class Worker:
         self._on_start = on_start
         self._records: deque[Record] = deque()
         self._hits: deque[Hit] = deque()
-        self._max_records = settings.max_pending
-        self._max_hits = settings.max_pending * _HITS_FACTOR
+        self._max_records = settings.max_pending if mode != "off" else 0
+        self._max_hits = self._max_records * _HITS_FACTOR
         self._wake_at = max(1, settings.max_pending // 4)
         self._dropped = 0
         self._dropped_told = 0
@@ -140,10 +140,8 @@ class Worker:
         """A finished record. Drops it, and counts that, when too many wait."""
         records = self._records
         waiting = len(records)
-        if self.mode == "off":
-            return
         if waiting >= self._max_records:
-            self._dropped += 1
+            self._dropped += self.mode != "off"
             return
         records.append(record)
         # Else the thread comes soon.
@@ -153,10 +151,8 @@ class Worker:
     def put_hit(self, hit: Hit) -> None:
         """A hit of the page cache, as put()."""
         waiting = len(self._hits)
-        if self.mode == "off":
-            return
         if waiting >= self._max_hits:
-            self._dropped += 1
+            self._dropped += self.mode != "off"
             return
         self._hits.append(hit)
         self._look_after(waiting)

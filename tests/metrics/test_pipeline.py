@@ -39,9 +39,9 @@ def test_record_is_running_from_begin_to_submit() -> None:
     one, two = finished(), finished()
     pipeline.begin(one)
     pipeline.begin(two)
-    assert set(pipeline.running) == {id(one), id(two)}
+    assert set(pipeline.running) == {one, two}
     pipeline.submit(one)
-    assert set(pipeline.running) == {id(two)}
+    assert set(pipeline.running) == {two}
     pipeline.forget(two)
     pipeline.forget(two)
     assert pipeline.running == {}

@@ -111,7 +111,7 @@ class Pusher:
         """In OpenTelemetry's data model."""
         told = own.resources()
         snapshot = self._convert.Snapshot(told["started_s"])
-        active = Counter(record.method for record in list(pipeline.running.values()))
+        active = Counter(record.method for record in list(pipeline.running))
         self._convert.add_requests(snapshot, pipeline.cumulative(), active)
         self._convert.add_pools(snapshot, own.pools())
         self._convert.add_process(snapshot, told)

@@ -72,7 +72,7 @@ class Measured:
         self.handler = WSGIHandler()
 
     def submit(self, record: Record) -> None:
-        pipeline.running.pop(id(record), None)
+        pipeline.running.pop(record, None)
         self.records.append(record)
 
     def begin(self, path: str, method: str = "GET", **environ: Any) -> Answer:

@@ -185,6 +185,6 @@ def test_responses_without_djangos_list_of_closers() -> None:
     record = Record("GET")
     ended: list[Record] = []
     response = Odd()
-    bodies.end_with(response, bodies.Ending(record, ended.append))
+    bodies.watch_close(response, bodies.Ending(record, ended.append, None))
     response.close()
     assert (closed, ended) == ([True], [record])

@@ -198,7 +198,7 @@ class TestHowItEnds:
     def test_nothing_of_ours_is_an_error_of_the_request(
         self, measured: Measured, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr("django_wsgiperf.metrics.bodies.end_with", lambda *_: 1 / 0)
+        monkeypatch.setattr("django_wsgiperf.metrics.bodies.length_of", lambda *_: 1 / 0)
         assert measured.ask("/plain/").status == 200
         assert "could not be measured" in caplog.text
         assert not pipeline.running

@@ -125,7 +125,7 @@ class TestLooking:
 class TestRequests:
     def wait_for_stack(self) -> None:
         """As a view: runs until its stack has been taken."""
-        (record,) = pipeline.running.values()
+        (record,) = pipeline.running
         until(lambda: record.stacks)
 
     def test_a_slow_view_is_found_where_it_is(self, db: None) -> None:
@@ -146,7 +146,7 @@ class TestRequests:
     @pytest.mark.parametrize("server", ["wsgi", "asgi"])
     def test_an_asynchronous_view_is_found_by_what_it_awaits(self, db: None, server: str) -> None:
         async def wait() -> None:
-            (record,) = pipeline.running.values()
+            (record,) = pipeline.running
             deadline = time.monotonic() + DEADLINE_S
             while not record.stacks and time.monotonic() < deadline:
                 await asyncio.sleep(0.005)
