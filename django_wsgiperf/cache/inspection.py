@@ -15,8 +15,9 @@ from .counting import Counters
 from .held import Held
 from .key import OPEN
 from .messages import Request
-from .policy import current_age, judge, may_look_up
+from .policy import Verdict, current_age, judge, may_look_up
 from .tags import ADDRESS_MARK
+from .tags import Verdict as Purged
 from .variants import Variants
 
 if TYPE_CHECKING:
@@ -112,8 +113,8 @@ def explain(engine: Engine, url: str, headers: Mapping[str, str] | None = None) 
     answer["stored"] = True
     answer["entry"] = described(held, now)
     answer["freshness"] = {"verdict": verdict.name.lower(), "reason": reason.value, "purged": purged.value}
-    if ask.use and purged.value == "valid":
+    if purged is Purged.STALE and verdict is Verdict.FRESH:
+        verdict = Verdict.REFRESH if held.entry.swr_s > 0 else Verdict.VALIDATE
+    if ask.use and purged is not Purged.GONE:
         answer["would"] = would.get(verdict.name, "forward")
-    elif purged.value == "stale":
-        answer["would"] = would["REFRESH" if held.entry.swr_s > 0 else "VALIDATE"]
     return answer

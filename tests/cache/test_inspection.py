@@ -248,3 +248,16 @@ def test_forked_child_goes_on_with_what_was_stored_and_counts_anew(site: Site) -
         os._exit(0 if ok else 1)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert site.engine.counters.hits == 1
+
+
+def test_soft_purge_is_told_as_requests_would_find_it(site: Site) -> None:
+    site.view("/swr", lambda request: page(cache_control="max-age=60, stale-while-revalidate=30"))
+    site.view("/", lambda request: page(cache_control="max-age=60", ETag='"1"'))
+    for path in ("/", "/swr"):
+        site.get(path)
+    site.engine.tags.purge(everything=True, soft=True)
+    assert explain(site, "/swr")["would"] == "stale hit, refreshed in the background"
+    assert explain(site, "/swr", Cookie="messages=x")["would"] == "forward", "it is not looked for"
+    assert explain(site, "/")["would"] == "ask the application"
+    site.clock.advance(1_000_000)
+    assert explain(site, "/swr")["would"] == "forward", "it is past every use"
