@@ -84,7 +84,13 @@ class Engine:
         memory: MemoryCache[Held | Variants] = MemoryCache(values.memory_bytes, values.memory_entries)
         self.memory = memory
         self.shelf = Shelf(
-            memory, self.tags, site.keys, self.sending, store=self.store, max_variants=values.max_variants
+            memory,
+            self.tags,
+            site.keys,
+            self.sending,
+            store=self.store,
+            max_variants=values.max_variants,
+            now=lambda: self.now(),
         )
         self.heads = Heads(site.rules, is_worthwhile)
         self.hit_for_miss_s = values.hit_for_miss_s

@@ -8,7 +8,9 @@ Methods that ask the store are named for it, and may take as long as its time-ou
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from . import forking, searches
@@ -38,6 +40,7 @@ class Shelf:
         *,
         store: GuardedStore | None = None,
         max_variants: int = 64,
+        now: Callable[[], float] = time.time,
     ) -> None:
         self.memory = memory
         self.store = store
@@ -45,6 +48,7 @@ class Shelf:
         self._keys = keys
         self._sending = sending
         self._max_variants = max_variants
+        self._now = now
         self._lock = threading.Lock()
         self.searches = Searches(keys)
         forking.watch(self)
@@ -177,6 +181,10 @@ class Shelf:
         """Put what the store had into memory, unless it is purged or older than what is there."""
         if self._tags.judge(entry) is Verdict.GONE:
             return None
+        now = self._now()
+        if entry.stored_at > now:
+            # By the clock of another host, which is ahead: it would not grow older here until ours gets there.
+            entry = replace(entry, stored_at=now)
         held = Held(entry, key, primary, self._sending, self.recharge)
         current = self.memory.peek(key)
         is_newer = isinstance(current, Held) and current.entry.stored_at >= entry.stored_at

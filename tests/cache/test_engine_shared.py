@@ -18,7 +18,7 @@ from django_wsgiperf.cache.stores.redis import RedisStore
 
 from . import doors
 from .doors import Site, page
-from .fakes import Worker, eventually
+from .fakes import FakeClock, Worker, eventually
 from .private_redis import redis_caches
 
 BACKENDS = ("django_redis.cache.RedisCache", "django.core.cache.backends.redis.RedisCache")
@@ -102,6 +102,23 @@ def test_what_is_found_elsewhere_has_its_age(pair: tuple[Site, Site]) -> None:
     assert other.get("/").fields["age"] == "45"
     one.clock.advance(15)
     assert not other.get("/").is_hit
+
+
+@pytest.mark.parametrize("ahead_s", [3600, -30])
+def test_clock_of_another_host_makes_no_page_last_longer(pair: tuple[Site, Site], ahead_s: int) -> None:
+    one, other = pair
+    other.clock = other.engine.now = FakeClock(one.clock() - ahead_s)
+    one.view("/", lambda request: page(one.renders("/")))
+    one.get("/")
+    found = other.get("/")
+    assert (found.text, found.fields["age"]) == ("1", str(max(0, -ahead_s)))
+    other.clock.advance(59 + min(0, ahead_s))
+    assert other.get("/").is_hit
+    # Redis itself drops it by its own clock, which does not go by what is told here.
+    assert one.engine.store is not None
+    one.engine.store.delete([one.engine.shelf.primary_of(one.engine.site.request(doors.environ("/"))).hex()])
+    other.clock.advance(2)
+    assert other.get("/").text == "2"
 
 
 def test_head_range_and_conditions_are_answered_from_the_shared_store(pair: tuple[Site, Site]) -> None:
