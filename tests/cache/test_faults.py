@@ -183,6 +183,32 @@ def test_redis_full(server: PrivateRedis, site: Site, lines: Callable[[], list[s
     told(lines(), WRITES_LOST, WRITES_REGAINED)
 
 
+def test_redis_that_evicts_pages_keeps_the_log_of_purges(
+    server: PrivateRedis, site: Site, lines: Callable[[], list[str]]
+) -> None:
+    def told(name: str) -> int:
+        found: int = server.command("INFO")[name]
+        return found
+
+    assert site.tags.purge(["book"]).everywhere
+    page = Page(site.tags.sequence)
+    evicted = told("evicted_keys")
+    server.command("CONFIG", "SET", "maxmemory-policy", "volatile-lru")
+    server.command("CONFIG", "SET", "maxmemory", told("used_memory") + 1_000_000)
+    try:
+        for number in range(3_000):
+            assert site.store.set(f"other-{number}", b"WPC" + b"x" * 2_000, 600)
+        assert told("evicted_keys") > evicted
+        site.is_well()
+        assert site.tags.judge(page) is Verdict.VALID, "the log was not lost"
+        assert site.tags.purge(["book"]).everywhere
+        assert site.tags.judge(page) is Verdict.GONE
+    finally:
+        server.command("CONFIG", "SET", "maxmemory", "0")
+        server.command("CONFIG", "SET", "maxmemory-policy", "noeviction")
+    assert lines() == []
+
+
 def test_redis_made_a_replica_that_may_only_be_read(
     server: PrivateRedis, site: Site, lines: Callable[[], list[str]], tmp_path: Path
 ) -> None:
