@@ -5,7 +5,7 @@ Asks policy whether; the shelf keeps it. Nothing here calls the application or w
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 from zlib import crc32
@@ -17,8 +17,9 @@ from .expiry import spread
 from .headers import format_date, parse_no_vary_search
 from .headers.structured import MATTERS
 from .held import Held
+from .messages import NO_SIGNALS
 from .normalise import reads
-from .policy import Reason, may_store
+from .policy import PLAIN, Reason, may_store
 from .policy.heads import Known
 from .policy.reading import Reading
 from .policy.refusing import refused_by_form
@@ -54,6 +55,9 @@ def keep(engine: Engine, visit: Looking, made: Made, render_s: float, reading: R
     if reading is None:
         if engine.site.is_excluded(request.path, request.script):
             return _refused(engine, Reason.EXCLUDED)
+        kept = _by_its_head(engine, visit, made, render_s)
+        if kept is not None:
+            return kept
         decision = may_store(
             request,
             response,
@@ -108,13 +112,39 @@ def keep(engine: Engine, visit: Looking, made: Made, render_s: float, reading: R
     return Kept(Reason.OK, held, search, etag)
 
 
+def _by_its_head(engine: Engine, visit: Looking, made: Made, render_s: float) -> Kept | None:
+    """As keep(), by what is known of the head of the answer; None where the rules have to be asked."""
+    request = visit.request
+    if visit.ask is not PLAIN or request.method != "GET" or made.signals is not NO_SIGNALS:
+        return None
+    cookies = request.fields.get("cookie", "")
+    known = engine.heads.known(made.status, made.headers, visit.private, cookies, made.annotation)
+    if known is None:
+        return None
+    if known.judgement.reason is not None:
+        return _refused(engine, known.judgement.reason)
+    if made.body is None or not known.fits(len(made.body), engine.site.rules):
+        return None
+    keys, tags = engine.site.keys, made.annotation.tags
+    kept = _keep_known(
+        engine,
+        known,
+        Answered(made.status, made.reason, made.headers, made.body, tags, made.route, render_s),
+        keys.values_of(known.judgement.decision.vary, request),
+        tags_of(keys, request, None),
+        keys.of_request(request),
+        visit.sequence,
+    )
+    return None if kept is None else Kept(Reason.OK, kept[0], None, kept[1])
+
+
 @dataclass(slots=True)
 class Answered:
-    """What the application gave to a plain request, and `render_s` after it was called."""
+    """What the application gave, and `render_s` after it was called."""
 
     status: int
     reason: str
-    headers: list[tuple[str, str]]
+    headers: Sequence[tuple[str, str]]
     body: bytes
     tags: tuple[str, ...]
     """That the view has noted."""
@@ -127,16 +157,27 @@ def keep_known(
 ) -> tuple[Held, str | None] | None:
     """As keep(), for an answer whose head is known, not refused and of a form that fits: no rule has to be asked. None
     where one has. `environ` is that of the request, as it came, `primary` its key. With it the ETag made here."""
-    judgement, site, now = known.judgement, engine.site, engine.now()
+    site, nominated = engine.site, known.judgement.decision.vary
+    vary = site.keys.values(nominated, environ) if nominated else ()
+    return _keep_known(engine, known, made, vary, tags_in(site, environ, primary), primary, sequence)
+
+
+def _keep_known(
+    engine: Engine,
+    known: Known,
+    made: Answered,
+    vary: tuple[tuple[str, str | None], ...],
+    address_tags: tuple[str, str],
+    primary: bytes,
+    sequence: int,
+) -> tuple[Held, str | None] | None:
+    judgement, now = known.judgement, engine.now()
     decision, body = judgement.decision, made.body
     tags = made.tags if not decision.tags else tuple(dict.fromkeys((*made.tags, *decision.tags)))
-    if len(tags) > site.rules.max_tags:
+    if len(tags) > engine.site.rules.max_tags:
         return None
-    vary: tuple[tuple[str, str | None], ...] = ()
-    if decision.vary:
-        vary = site.keys.values(decision.vary, environ)
-        if judgement.encoding and not reads(dict(vary).get("accept-encoding"), judgement.encoding):
-            return None
+    if vary and judgement.encoding and not reads(dict(vary).get("accept-encoding"), judgement.encoding):
+        return None
     headers = known.stored(made.headers)
     head_chars = known.chars - 4 * len(headers) + _DATE_CHARS if len(headers) == len(made.headers) else None
     headers.append(("Date", format_date(now)))
@@ -158,7 +199,7 @@ def keep_known(
         decision.sie_s,
         decision.keep_s,
         sequence,
-        (*tags_in(site, environ, primary), *tags),
+        (*address_tags, *tags),
         vary,
         made.render_s,
         flags,

@@ -16,6 +16,7 @@ from django_wsgiperf.cache import wsgi
 from django_wsgiperf.cache.annotations import page_cache_of
 from django_wsgiperf.cache.held import Held
 from django_wsgiperf.cache.plain import Plain
+from django_wsgiperf.cache.policy.heads import Heads
 from django_wsgiperf.cache.purging import purge
 
 from . import doors
@@ -149,13 +150,14 @@ def test_short_way_comes_to_what_a_visit_comes_to(
     shortly = told(VIEWS[name], path, ASKED[asked])
     assert ways[0], "the short way was not taken"
     monkeypatch.setattr(wsgi, "begin", lambda *_: None)
+    monkeypatch.setattr(Heads, "known", lambda *_: None)
     assert shortly == told(VIEWS[name], path, ASKED[asked])
 
 
 @pytest.mark.parametrize("keep_s", [0.0, 60.0])
 @pytest.mark.parametrize("asked", ASKED)
 @pytest.mark.parametrize("name", VIEWS)
-def test_pages_whose_head_is_known_are_kept_as_by_a_visit(
+def test_pages_whose_head_is_known_are_kept_as_by_a_visit_and_by_the_rules(
     name: str, asked: str, keep_s: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     known: list[bool] = []
@@ -171,7 +173,10 @@ def test_pages_whose_head_is_known_are_kept_as_by_a_visit(
     if name in ALIKE and (name, asked) != ("varies by cookie", "with a session"):
         assert any(known), "no head was known"
     monkeypatch.setattr(wsgi, "begin", lambda *_: None)
-    assert shortly == told(VIEWS[name], "/page?a=1&utm_source=x", ASKED[asked], others=3, keep_s=keep_s)
+    by_visits = told(VIEWS[name], "/page?a=1&utm_source=x", ASKED[asked], others=3, keep_s=keep_s)
+    monkeypatch.setattr(Heads, "known", lambda *_: None)
+    by_the_rules = told(VIEWS[name], "/page?a=1&utm_source=x", ASKED[asked], others=3, keep_s=keep_s)
+    assert shortly == by_visits == by_the_rules
 
 
 def test_what_a_purge_meets_while_it_is_made_is_not_used_after_it() -> None:

@@ -6,7 +6,7 @@ these has a say, or the time has, nothing is remembered. Nothing here knows a ru
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -82,11 +82,11 @@ class Known:
         self.chars = chars
         return body_bytes <= rules.max_body_bytes and chars <= rules.max_head_bytes
 
-    def stored(self, headers: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    def stored(self, headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         """What of its head is kept, but for Date."""
         unstored = self.judgement.unstored
         if unstored is _UNSTORED and unstored.isdisjoint(self.varying):
-            return headers.copy()
+            return list(headers)
         return [pair for pair in headers if pair[0] not in unstored]
 
 
@@ -107,7 +107,7 @@ class Heads:
         return len(self._judgements)
 
     def known(
-        self, status: int, headers: list[tuple[str, str]], private: bool, cookies: str, annotation: Annotation
+        self, status: int, headers: Sequence[tuple[str, str]], private: bool, cookies: str, annotation: Annotation
     ) -> Known | None:
         """What is known of the answer, without signals, to a plain GET with these cookies; None where it has to be
         judged by itself. `private`: it has one of `private_cookies`."""
