@@ -120,7 +120,7 @@ class CacheSettings(Section):
     )
     max_waiters: int = option(
         0,
-        "threads that may wait, others a quarter of a second or beside the pool; 0 is half of the server's, or 4",
+        "threads that may wait, others a quarter of a second or beside the pool; 0 is as many as can be spared",
         min=0,
         max=10_000,
     )

@@ -1,6 +1,7 @@
-"""How many threads the server of this process has for requests, as it says itself: what it does not say is not guessed.
+"""How many threads of this process's server may wait for a page that another makes: for flight.py.
 
-For flight.py, which lets some of them wait. Reads the environ and what servers leave in the process; imports no server.
+By how many it has, as it says itself; what it does not say is not guessed. Reads the environ and what servers leave in
+the process; imports no server.
 """
 
 from __future__ import annotations
@@ -13,17 +14,18 @@ from typing import Any
 from django_wsgiperf import conf
 
 
-def threads_of(environ: Mapping[str, Any]) -> int | None:
-    """The threads that run requests in this process; None where nobody says."""
+def waiters_in(environ: Mapping[str, Any]) -> int | None:
+    """Of a server of ours half, since it has others wait beside its pool. Of another all but the one that makes the
+    page: who may not wait makes it, too, which takes a thread for longer than to wait. None where nobody says."""
     own = conf.serving_threads()
     if own is not None:
-        return own
+        return own // 2
     if environ.get("wsgi.multithread") is False:
-        return 1
+        return 0
     for ask in (_waitress, _gunicorn, _uwsgi):
-        found = ask(environ)
-        if found is not None:
-            return found
+        threads = ask(environ)
+        if threads is not None:
+            return threads - 1
     return None
 
 

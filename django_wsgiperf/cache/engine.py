@@ -37,7 +37,7 @@ from .store import GuardedStore, Store
 from .tags import Tags, Verdict
 from .variants import Variants
 
-_ELSEWHERE_WAITERS: Final = 4
+_ELSEWHERE_WAITERS: Final = 32
 """Where the server does not say how many threads it has."""
 _BRIEF_S: Final = 0.25
 """What a thread may wait that the pool cannot spare."""
@@ -62,7 +62,7 @@ class Engine:
         site: Site,
         store: Store | None = None,
         *,
-        threads: Callable[[Mapping[str, Any]], int | None] = lambda environ: None,
+        waiters: Callable[[Mapping[str, Any]], int | None] = lambda environ: None,
         on_start: Callable[[], None] = lambda: None,
         on_thread_end: Callable[[], None] = lambda: None,
         step_aside: Callable[[], bool] = lambda: False,
@@ -120,7 +120,7 @@ class Engine:
         self._special = SPECIAL - {"HTTP_COOKIE"} if values.request_directives else SPECIAL - {"HTTP_COOKIE"} - _WISHES
         self._is_plain = self._special.isdisjoint
         self._bypass_cookies = site.rules.bypass_cookies
-        self._threads = threads
+        self._waiters = waiters
         """Of the server, once it is known; asked in the process that serves."""
         self._on_start = on_start
         self._started = False
@@ -141,9 +141,9 @@ class Engine:
         with self._starting:
             if not self._started:
                 self.tags.start()
-                threads = self._threads(environ)
-                if threads is not None and not self.values.max_waiters:
-                    self.flights.bound(threads // 2)
+                waiters = self._waiters(environ)
+                if waiters is not None and not self.values.max_waiters:
+                    self.flights.bound(waiters)
                 self._on_start()
                 self._started = True
 

@@ -17,7 +17,7 @@ from django_wsgiperf import conf
 from django_wsgiperf.metrics import providers
 
 from . import forking
-from .capacity import threads_of
+from .capacity import waiters_in
 from .engine import Engine
 from .site import Site
 
@@ -82,7 +82,7 @@ def _make() -> Engine | None:
         values,
         Site(values),
         store,
-        threads=threads_of,
+        waiters=waiters_in,
         on_start=answering.start,
         on_thread_end=_close_connections,
         step_aside=lambda: bool(providers.ask(providers.ASIDE)),

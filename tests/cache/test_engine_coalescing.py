@@ -251,10 +251,10 @@ def test_nobody_waits_for_a_page_that_is_asked_about_each_time(door: str) -> Non
         assert site.renders("/") == 11
 
 
-@pytest.mark.parametrize(("threads", "bound"), [(8, 4), (2, 1), (1, 0), (None, 4)])
-def test_a_pool_of_threads_keeps_some_that_do_not_wait(threads: int | None, bound: int) -> None:
+@pytest.mark.parametrize(("told", "bound"), [(4, 4), (0, 0), (None, 32)])
+def test_as_many_may_wait_as_the_server_can_spare(told: int | None, bound: int) -> None:
     with doors.site("wsgi") as site:
-        site.engine._threads = lambda environ: threads
+        site.engine._waiters = lambda environ: told
         site.view("/", lambda request: page())
         site.get("/")
         assert site.engine.flights._most[False] == bound
