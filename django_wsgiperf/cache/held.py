@@ -131,7 +131,8 @@ class Held:
         """The one for an Accept-Encoding. Who first asks for a coding makes it; others do not wait for that."""
         if not self.offered or not accepted:
             return self._identity or self.identity
-        return self._in(choose_coding(accepted, self.offered))
+        coding = choose_coding(accepted, self.offered)
+        return self._encodings.get(coding) or self._in(coding)
 
     def known_to(self, tags: str) -> Representation | None:
         """The one that an If-None-Match names, so that a client that has one of them keeps it, though it would get

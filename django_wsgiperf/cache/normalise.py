@@ -67,12 +67,18 @@ def reads(value: str | None, encoding: str) -> bool:
     )
 
 
-def choose_coding(value: str | None, offered: Iterable[str]) -> str:
+def choose_coding(value: str | None, offered: tuple[str, ...]) -> str:
     """The best of the codings on offer, which come in the server's order of preference; `identity` where none will do.
 
     Without an Accept-Encoding nothing is encoded: whoever does not ask for it may well not read it."""
     if not value:
         return "identity"
+    # Each hit asks, and browsers say one of a few things.
+    return _choose(value, offered) if len(value) <= MAX_REMEMBERED_CHARS else _choose.__wrapped__(value, offered)
+
+
+@lru_cache(MAX_REMEMBERED)
+def _choose(value: str, offered: tuple[str, ...]) -> str:
     weights = codings(value)
     others = weights.get("*", 0.0)
     best, best_weight = "identity", 0.0
