@@ -112,6 +112,31 @@ def test_pages_keep_coming_while_redis_is_away(
     assert (says(caplog, LOST), says(caplog, REGAINED)) == (1, 1)
 
 
+@pytest.mark.parametrize("fault", ["killed", "frozen"])
+def test_stale_pages_are_used_and_made_anew_while_redis_is_away(server: PrivateRedis, fault: str) -> None:
+    options = {"STORE": "pages", "STORE_TIMEOUT_S": 0.1, "MAX_STALE_S": 0.1}
+    with doors.site("wsgi", options, CACHES=server.caches()) as site:
+        failing = threading.Event()
+
+        def view(request: HttpRequest) -> HttpResponse:
+            if failing.is_set():
+                raise RuntimeError("the database is away, too")
+            return HttpResponse(str(site.renders("/")))
+
+        site.view("/", cache_response(ttl=60, swr=60, sie=3600)(view))
+        site.get("/")
+        server.kill() if fault == "killed" else server.freeze()
+        site.clock.advance(61)
+        answer = site.get("/")
+        assert (answer.text, answer.cache) == ("1", "hit; detail=stale")
+        eventually(lambda: site.get("/").text == "2")
+        site.clock.advance(121)
+        failing.set()
+        answer = site.get("/")
+        assert (answer.status, answer.text) == (200, "2")
+        assert "stale-if-error" in answer.cache
+
+
 def test_full_redis_is_only_read(server: PrivateRedis, caplog: pytest.LogCaptureFixture) -> None:
     with under_load(server, caplog) as site:
         until(site, lambda: site.engine.counters.store_hits > 20)

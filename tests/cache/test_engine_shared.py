@@ -185,6 +185,35 @@ def test_page_that_takes_longer_than_a_lease_is_tried_by_one_process_more_and_no
     assert one.renders("/") in (2, 3)
 
 
+@pytest.mark.parametrize("soft", [False, True])
+def test_page_that_is_made_in_the_background_while_it_is_purged_is_not_used_for_long(
+    pair: tuple[Site, Site], soft: bool
+) -> None:
+    one, other = pair
+    begun, may_end = threading.Event(), threading.Event()
+
+    def view(request: HttpRequest) -> HttpResponse:
+        text = str(one.renders("/"))
+        if text == "2":
+            # It has read its data by now.
+            begun.set()
+            assert may_end.wait(60)
+        return HttpResponse(text)
+
+    one.view("/", cache_response(ttl=60, swr=600, tags=["book:1"])(view))
+    assert (one.get("/").text, other.get("/").text) == ("1", "1")
+    one.clock.advance(61)
+    assert one.get("/").cache == "hit; detail=stale"
+    assert begun.wait(60)
+    assert other.engine.tags.purge(["book:1"], soft=soft).everywhere
+    may_end.set()
+    eventually(lambda: one.engine.counters.refreshes == 1)
+    eventually(lambda: one.get("/").text not in "12")
+    eventually(lambda: other.get("/").text not in "12")
+    assert one.another_process().get("/").text == one.get("/").text
+    assert one.renders("/") <= 4
+
+
 def test_lease_of_a_process_that_died_is_taken_over_by_one(pair: tuple[Site, Site]) -> None:
     one, other = pair
     sites = [one, other, one.another_process()]
