@@ -36,6 +36,8 @@ ExcInfo = tuple[type[BaseException], BaseException, TracebackType | None]
 _LIST_ITERATOR: type = type(iter([]))
 _TUPLE_ITERATOR: type = type(iter(()))
 
+_WAITED_NS = 5_000_000
+"""A request that was begun sooner has not been in the queue: its client may have shut its sending side only."""
 _LONG_STREAM_NS = 1_000_000_000
 """A streaming response that has taken this long, or half the request's deadline, gets a thread beside the pool."""
 
@@ -115,10 +117,11 @@ class Exchange:
         reactor = self.reactor
         connection = self.connection
         queued_ns = slot.started_ns - self.ready_ns
-        refusal = reactor.refuses(self, queued_ns)
-        if refusal is not None:
-            reactor.refuse(self, refusal)
-            return
+        if queued_ns > _WAITED_NS:
+            refusal = reactor.refuses(self, queued_ns)
+            if refusal is not None:
+                reactor.refuse(self, refusal)
+                return
         self.environ["wsgiperf.queue_ns"] = queued_ns
         # A system call, and so for routes alone that are known to be slow.
         cpu_ns = time.thread_time_ns() if self.timed else -1

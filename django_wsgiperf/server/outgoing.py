@@ -36,7 +36,9 @@ class Outgoing:
 
     def finished(self, connection: Connection, keep_alive: bool) -> None:
         """The response was handed to the connection; give it back to the leader. Any thread."""
-        self._reactor.release_request(connection)
+        connection.request = None
+        if connection.body is not None:
+            self._reactor.release_request(connection)
         outbound = connection.outbound
         if outbound is not None:
             if outbound.pending:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from .gateway import Exchange
     from .reactor import Reactor
 
-_WAITED_NS = 5_000_000
-"""A request that was begun sooner has not been in the queue: its client may have shut its sending side only."""
 _STARVED_TURN_NS = 30_000_000
 """A leader that takes so long to read what is there waits for the interpreter lock most of the time."""
 _STARVED_SWITCH_S = 0.0005
@@ -86,8 +84,8 @@ class Overload:
             sys.setswitchinterval(self._settings.switch_interval_ms / 1000)
 
     def refuses(self, exchange: Exchange, queued_ns: int) -> str | None:
-        """Why a queued request is not to be run after all; None to run it."""
-        if exchange.connection.gone and queued_ns > _WAITED_NS:
+        """Why a request that has been in the queue is not to be run after all; None to run it."""
+        if exchange.connection.gone:
             return "gone"
         if queued_ns > 50_000_000:
             queue = self._reactor.pool.permits.queue if exchange.computes else self._reactor.pool.queue

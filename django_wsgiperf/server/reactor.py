@@ -29,7 +29,7 @@ from .overload import Overload
 from .poller import GONE, WRITE, Poller, new_poller
 from .proxy import ProxyTrust
 from .response import HeadWriter, plain_response
-from .routes import is_slow
+from .routes import SLOW_NS
 from .sharing import Sharing
 from .slots import HISTOGRAM_BUCKETS, Slot
 from .threadpool import ThreadPool
@@ -221,9 +221,11 @@ class Reactor:
         slot.served_ns += took_ns
         slot.sent_bytes += exchange.sent
         slot.statuses[exchange.code // 100] += 1
-        slot.queue_histogram[min((queued_ns // 1000).bit_length(), _LAST_BUCKET)] += 1
-        slot.service_histogram[min((took_ns // 1000).bit_length(), _LAST_BUCKET)] += 1
-        if is_slow(took_ns) or exchange.timed:
+        bucket = (queued_ns // 1000).bit_length()
+        slot.queue_histogram[bucket if bucket < _LAST_BUCKET else _LAST_BUCKET] += 1
+        bucket = (took_ns // 1000).bit_length()
+        slot.service_histogram[bucket if bucket < _LAST_BUCKET else _LAST_BUCKET] += 1
+        if took_ns > SLOW_NS or exchange.timed:
             self.overload.routes.learn(exchange.request.path, took_ns, cpu_ns, self.pool.busy)
         if self.access_log is not None:
             self.access_log(exchange, slot, queued_ns, took_ns)

@@ -53,7 +53,7 @@ class HeadWriter:
 
     def __init__(self) -> None:
         self._kinds: dict[str, int] = {}
-        self._statuses: dict[str, int] = {}
+        self._statuses: dict[str, tuple[int, str]] = {}
         self._date = ""
         self._date_second = 0
 
@@ -80,12 +80,11 @@ class HeadWriter:
         `bodiless` is true for HEAD; `length` is the body's length where it is known without the application's
         word. Raises ResponseError."""
         try:
-            code = self._statuses[status]
+            code, line = self._statuses[status]
         except (KeyError, TypeError):
-            code = self._check_status(status)
+            code, line = self._check_status(status)
         kinds = self._kinds
-        # RFC 9112 section 4: the reason may be missing, the space before it may not.
-        lines = [f"HTTP/1.1 {status}\r\n" if len(status) > 3 else f"HTTP/1.1 {status} \r\n"]
+        lines = [line]
         declared = -1
         dated = False
         try:
@@ -110,10 +109,8 @@ class HeadWriter:
                 lines.append(name + ": " + value + "\r\n")
         except (TypeError, ValueError, AttributeError):
             raise ResponseError(_misfit(headers)) from None
-        count = len(lines)
         if not dated:
             lines.append(self.date())
-            count += 1
 
         if code == 204 or code == 304:
             # No length either: it is forbidden in 204, and in 304 unless it is that of the 200, which frameworks that
@@ -125,43 +122,41 @@ class HeadWriter:
                 declared = length
             if declared >= 0:
                 lines.append(f"Content-Length: {declared}\r\n")
-                count += 1
         elif declared >= 0 or length is not None:
             if declared < 0:
                 declared = length or 0
             framing = LENGTH
             lines.append(f"Content-Length: {declared}\r\n")
-            count += 1
         elif http10:
             framing = CLOSE
             keep_alive = False
         else:
             framing = CHUNKED
             lines.append("Transfer-Encoding: chunked\r\n")
-            count += 1
         if not keep_alive:
             lines.append("Connection: close\r\n")
-            count += 1
         elif http10:
             lines.append("Connection: keep-alive\r\n")
-            count += 1
         lines.append("\r\n")
         head = "".join(lines)
         # Every line above ends with one CR LF; any other CR, LF or NUL was put there by the application.
-        if head.count("\n") != count + 1 or head.count("\r") != count + 1 or "\0" in head:
+        count = len(lines)
+        if head.count("\n") != count or head.count("\r") != count or "\0" in head:
             raise ResponseError(f"a header contains CR, LF or NUL: {_culprit(status, headers)}")
         try:
             return head.encode("latin-1"), code, framing, declared, keep_alive
         except UnicodeEncodeError:
             raise ResponseError(f"a header is not latin-1: {_culprit(status, headers)}") from None
 
-    def _check_status(self, status: str) -> int:
+    def _check_status(self, status: str) -> tuple[int, str]:
+        """The code, and the status line."""
         if not isinstance(status, str) or not _STATUS.match(status):
             raise ResponseError(f"the status must be like '200 OK', not {status!r}")
-        code = int(status[:3])
+        # RFC 9112 section 4: the reason may be missing, the space before it may not.
+        known = int(status[:3]), f"HTTP/1.1 {status}\r\n" if len(status) > 3 else f"HTTP/1.1 {status} \r\n"
         if len(self._statuses) < _KNOWN_MAX:
-            self._statuses[status] = code
-        return code
+            self._statuses[status] = known
+        return known
 
     def _learn(self, name: str) -> int:
         if not isinstance(name, str) or not _TOKEN.match(name):

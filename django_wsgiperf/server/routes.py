@@ -8,7 +8,8 @@ A route is a path without its digits. Updates are not atomic: two threads that l
 from __future__ import annotations
 
 _BLOCKING_NS = 1_000_000
-_SLOW_NS = 300_000
+SLOW_NS = 300_000
+"""A request that took longer tells something of its route."""
 _WAITING_NS = 200_000
 _FORGOTTEN_NS = 125_000
 _COMPUTING_NS = 1_000_000
@@ -80,8 +81,3 @@ class RouteCosts:
             cost.computes = cost.cpu_ns >= _COMPUTING_NS and cost.share >= least
         if cost.usual_ns <= _FORGOTTEN_NS:
             routes.pop(route, None)
-
-
-def is_slow(took_ns: int) -> bool:
-    """Whether a request took so long that its route is worth learning about."""
-    return took_ns > _SLOW_NS

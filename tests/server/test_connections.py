@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from django_wsgiperf.server import overload
+from django_wsgiperf.server import gateway
 
 from .conftest import Client, Server, eventually
 
@@ -129,7 +129,7 @@ def test_half_closed_client_still_gets_its_response(serve_app: Start) -> None:
 def test_half_closed_client_is_let_go_when_it_has_all_its_responses(
     serve_app: Start, sent: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(overload, "_WAITED_NS", 600 * 10**9)  # It has not left the queue, however busy the machine is.
+    monkeypatch.setattr(gateway, "_WAITED_NS", 600 * 10**9)  # It has not left the queue, however busy the machine is.
     gate = Gate()
     server = serve_app(gate, keepalive_s=600.0, header_timeout_s=600.0)
     client = server.connect()
