@@ -90,21 +90,23 @@ class Sharing:
     def before_poll(self, reactor: Reactor, timeout_s: float) -> float:
         """Tell the others how much there is to do here, and listen or not; how long to poll at most, in seconds."""
         words = self._words
+        is_accepting = reactor.acceptor.is_accepting
         mine = _active(reactor)
         is_full = not reactor.pool.has_free_slot
         # When a request ended last, plus one: 0 is for having a free thread.
         stalled = reactor.finished_at_ns // 1_000_000 + 1 if is_full else 0
-        words[self._open_at] = mine if reactor.acceptor.is_accepting else _NOBODY
+        words[self._open_at] = mine if is_accepting else _NOBODY
         words[self._full_at] = stalled
         self._even_out(reactor, mine)
-        leaves = is_full and any(not words[at] or words[at] > stalled + _STALLED_MS for _, at, _ in self._peers)
-        least = self._least(reactor)
-        ahead = mine > least + _slack(mine)
-        if not ahead:
-            self._in_vain = 0
         accepted = reactor.statistics.accepted
         took, self._accepted = accepted != self._accepted, accepted
-        if not reactor.acceptor.is_accepting:
+        if not (took or is_full or self._yielding or self._in_vain):
+            return timeout_s  # As in nearly every turn.
+        leaves = is_full and any(not words[at] or words[at] > stalled + _STALLED_MS for _, at, _ in self._peers)
+        ahead = mine > self._least(reactor) + _slack(mine)
+        if not ahead:
+            self._in_vain = 0
+        if not is_accepting:
             self._yielding = False
         elif self._yielding:
             if not leaves and (not ahead or time.monotonic() >= self._until):
