@@ -25,7 +25,7 @@ from enum import Enum
 from typing import TYPE_CHECKING, Final, Protocol
 
 from . import forking
-from .pending import Pending, orders_of
+from .pending import Begun, Pending, orders_of
 from .store import GuardedStore, PurgeOrder, Purges, StoreError
 
 if TYPE_CHECKING:
@@ -131,14 +131,14 @@ class Tags:
             if hard.get(tag, 0) > sequence:
                 return GONE
         waiting = self.newest is _ENDLESS
-        if waiting and self._pending.gone(tags):
+        if waiting and self._pending.gone(tags, sequence):
             return GONE
         if sequence < self._soft_floor:
             return STALE
         for tag in tags:
             if soft.get(tag, 0) > sequence:
                 return STALE
-        if waiting and self._pending.stale(tags):
+        if waiting and self._pending.stale(tags, sequence):
             return STALE
         return VALID
 
@@ -165,9 +165,10 @@ class Tags:
             news = self.store.purge(order, self.sequence)
         except StoreError:
             with self._lock:
-                # Until the store is back, what carries these tags is made anew each time.
+                # Until the store is back, of what carries these tags only what is begun here after this is used.
                 self._pending.add(order)
                 self.newest = _ENDLESS
+                self.sequence = Begun.at(self.sequence, self._pending.count)
             return False
         with self._lock:
             self._apply(news)
@@ -282,7 +283,8 @@ class Tags:
             self._forget_oldest()
         self._newest_known = newest
         self.newest = _ENDLESS if self._pending else newest
-        self.sequence = max(self.sequence, news.head)
+        sequence = max(int(self.sequence), news.head)
+        self.sequence = Begun.at(sequence, self._pending.count) if self._pending else sequence
 
     def _forget_oldest(self) -> None:
         """Keep nine tenths, and take for purged what carries one of the others. What is under a floor goes first."""

@@ -112,6 +112,21 @@ def test_pages_keep_coming_while_redis_is_away(
     assert (says(caplog, LOST), says(caplog, REGAINED)) == (1, 1)
 
 
+def test_pages_purged_while_redis_is_away_are_made_anew_once_and_not_each_time(server: PrivateRedis) -> None:
+    options = {"STORE": "pages", "STORE_TIMEOUT_S": 0.1, "MAX_STALE_S": 0.1}
+    with doors.site("wsgi", options, CACHES=server.caches()) as site:
+        site.view("/", cache_response(ttl=60, tags=["books"])(lambda request: HttpResponse(str(site.renders("/")))))
+        assert site.get("/").text == "1"
+        server.kill()
+        for text in "23":
+            assert not purge(tags=["books"]).everywhere
+            assert [site.get("/").text for _ in range(5)] == [text] * 5
+        server.launch()
+        eventually(lambda: site.engine.tags.numbers()["pending"] == 0)
+        eventually(lambda: site.get("/").text == "4")
+        assert site.get("/").is_hit
+
+
 @pytest.mark.parametrize("fault", ["killed", "frozen"])
 def test_stale_pages_are_used_and_made_anew_while_redis_is_away(server: PrivateRedis, fault: str) -> None:
     options = {"STORE": "pages", "STORE_TIMEOUT_S": 0.1, "MAX_STALE_S": 0.1}

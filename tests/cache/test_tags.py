@@ -222,6 +222,35 @@ def test_a_purge_without_the_store_holds_here_and_is_passed_on(log: FakeLog, tro
     assert two.judge(theirs) is Verdict.GONE
 
 
+@pytest.mark.parametrize("trouble", ["down", "full"])
+@pytest.mark.parametrize("everything", [False, True])
+@pytest.mark.parametrize("soft", [False, True])
+def test_what_is_made_here_after_a_purge_without_the_store_is_used(
+    log: FakeLog, trouble: str, everything: bool, soft: bool
+) -> None:
+    clock = FakeClock()
+    one, two = Tags(GuardedStore(log, clock=clock), clock=clock), process(log)
+    one.refresh()
+    purged = Verdict.STALE if soft else Verdict.GONE
+    order = partial(one.purge, () if everything else ["book"], everything=everything, soft=soft)
+    before = Page(one.sequence)
+    setattr(log, trouble, True)
+    order()
+    after = Page(one.sequence)
+    assert (one.judge(before), one.judge(after)) == (purged, Verdict.VALID)
+    # From the store it has its number alone, and so has what another process made.
+    assert one.judge(Page(int(one.sequence))) is purged
+    order()
+    assert one.judge(after) is purged, "and again"
+    latest = Page(one.sequence)
+    setattr(log, trouble, False)
+    two.purge(["author"])
+    clock.advance(10)
+    assert one.refresh()
+    assert one.judge(latest) is purged, "it has a number now, that others judge by"
+    assert one.judge(Page(one.sequence)) is Verdict.VALID
+
+
 def test_a_page_made_during_the_outage_never_passes_for_newer_than_a_purge_by_others(log: FakeLog) -> None:
     one, two = process(log), process(log)
     log.down = True
