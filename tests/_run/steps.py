@@ -23,6 +23,21 @@ OWN_STEPS = ("browser", "docs", "example_project")
 
 #: About the tests themselves; they know no Django.
 TOOLS = ("benchmarks", "django_suite", "run_tests")
+#: Modules that take long, and how many times as long as a usual one: they start servers, and wait for them.
+LONG = {
+    "server/test_reload.py": 80,
+    "server/test_processes.py": 80,
+    "db/test_project.py": 35,
+    "server/test_exports_served.py": 20,
+    "server/test_gunicorn.py": 20,
+    "server/test_behind_proxy.py": 15,
+    "server/test_exports_elsewhere.py": 15,
+    "cache/test_served.py": 15,
+    "db/test_recovery.py": 10,
+    "db/test_faults_processes.py": 8,
+    "cache/test_faults.py": 7,
+    "server/test_deadlines.py": 7,
+}
 #: The databases whose engine runs Django's own tests -> the service that each needs.
 DJANGO_SUITE = {"postgresql": "postgres", "postgis": "postgis", "mysql": "mysql", "sqlite3": ""}
 
@@ -142,11 +157,19 @@ def shared(tests: Path) -> list[str]:
     return [name.as_posix() for name in names if name.parts[0] not in own]
 
 
-def left_to_others(modules: Sequence[str], minor: str, sharing: Sequence[str]) -> list[str]:
+def left_to_others(modules: Iterable[str], minor: str, sharing: Sequence[str]) -> list[str]:
     """The modules that this Python leaves to the others that share; a Python that does not share leaves none."""
     if minor not in sharing:
         return []
-    return [name for n, name in enumerate(modules) if n % len(sharing) != sharing.index(minor)]
+    taken = dict.fromkeys(sharing, 0)
+    others = []
+    # The longest first, each to whoever has least: so that all end at about the same time.
+    for name in sorted(modules, key=lambda name: (-LONG.get(name, 1), name)):
+        takes_it = min(sharing, key=taken.__getitem__)
+        taken[takes_it] += LONG.get(name, 1)
+        if takes_it != minor:
+            others.append(name)
+    return others
 
 
 def _ignored(names: Iterable[str]) -> list[str]:

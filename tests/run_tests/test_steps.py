@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from tests._run.steps import TOOLS, Step, all_steps, shared
+from tests._run.steps import LONG, TOOLS, Step, all_steps, left_to_others, shared
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -22,6 +22,7 @@ def suites(*newest: str, sharing: Iterable[str] | None = None) -> dict[str, set[
 
 def test_what_is_left_out_by_name_is_there() -> None:
     assert [name for name in TOOLS if not (ROOT / "tests" / name).is_dir()] == []
+    assert LONG.keys() <= set(shared(ROOT / "tests"))
 
 
 def test_the_oldest_django_is_tested_with_everything() -> None:
@@ -34,6 +35,13 @@ def test_each_module_runs_with_the_newest_django_once() -> None:
     one, other = (suites("3.12", "3.13")[f"pytest-{minor}"] & modules for minor in ("3.12", "3.13"))
     assert one | other == modules
     assert not one & other
+
+
+def test_what_takes_long_is_shared_evenly() -> None:
+    modules = shared(ROOT / "tests")
+    left = [left_to_others(modules, minor, ("3.12", "3.13")) for minor in ("3.12", "3.13")]
+    one, other = (sum(LONG.get(name, 1) for name in names) for names in left)
+    assert abs(one - other) <= 1
 
 
 def test_a_single_new_python_runs_all_of_them() -> None:
