@@ -417,6 +417,13 @@ class TestParts:
         assert look.graph([], 10) == look.graph([None, 0.0], 10) == ""
         assert len(look.graph([float(n) for n in range(1000)], 60)) <= 60
 
+    def test_figures_that_do_not_fit_go_on_in_another_line_whole(self) -> None:
+        look = Look(style=make_style("light"), columns=40)
+        figures = ["p50 2.2 ms", look.style.ERROR("p95 131 ms"), "p99 369 ms"]
+        first, second = (re.sub(r"\x1b\[[0-9;]*m", "", line) for line in look.wrap("response", figures))
+        assert (first, second) == ("response    p50 2.2 ms  p95 131 ms", "            p99 369 ms")
+        assert list(look.wrap("errors", [])) == ["errors"]
+
     def test_neighbours_are_merged_to_the_largest(self) -> None:
         assert merged([1, 2, 3, None, None, None], 3) == [2, 3, None]
         assert merged([1, 2], 10) == [1, 2]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -28,6 +28,16 @@ class Look:
         """The line, with its colours, in no more columns than there are."""
         width = len(_ESCAPES.sub("", line))
         return line if width <= self.columns else self.ascii(cut(_ESCAPES.sub("", line), self.columns))
+
+    def wrap(self, name: str, parts: Iterable[str]) -> Iterator[str]:
+        """A name and its figures, in as many lines as they need: a figure without its middle would be another."""
+        line, is_begun = f"{name:<11}", False
+        for part in parts:
+            if is_begun and len(_ESCAPES.sub("", f"{line}{part}")) + 4 > self.columns:
+                yield line
+                line, is_begun = " " * 11, False
+            line, is_begun = f"{line}{'  ' if is_begun else ' '}{part}", True
+        yield line.rstrip()
 
     def ascii(self, text: str) -> str:
         """The text, without what the terminal cannot show."""

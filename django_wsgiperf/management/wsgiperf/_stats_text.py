@@ -25,6 +25,8 @@ _PERIODS: Final = {
 }
 _ROUTE_MIN: Final = 18
 _MARGIN: Final = "  "
+_GIVE_WAY: Final = (4, 7, 6, 5)
+"""Columns of the processes that are left out where there is no room: memory first, then release, time and requests."""
 
 
 def text(numbers: Numbers, look: Look, *, limit: int = 20, rows: int = 0) -> str:
@@ -80,17 +82,16 @@ def _summary(totals: Totals, overview: Overview, look: Look, *, compare: bool) -
     if compare and before.requests and overview.previous_s:
         change = totals.requests / seconds / (before.requests / overview.previous_s) - 1
         parts.append(f"{100 * change:+.0f} % on the period before")
-    yield f"{'requests':<11} " + "  ".join(parts)
-    q = totals.quantiles
-    apdex = "" if totals.apdex is None else f"  apdex {totals.apdex:.2f}"
-    yield f"{'response':<11} " + "  ".join(_quantiles(q, look)) + apdex
+    yield from look.wrap("requests", parts)
+    apdex = () if totals.apdex is None else (f"apdex {totals.apdex:.2f}",)
+    yield from look.wrap("response", (*_quantiles(totals.quantiles, look), *apdex))
     errors = [f"5xx {share(totals.errors_5xx, totals.requests)}", f"4xx {share(totals.errors_4xx, totals.requests)}"]
     if totals.errors_5xx:
         errors[0] = style.ERROR(errors[0])
     errors.append(count(totals.exceptions, "exception"))
     if totals.aborted:
         errors.append(f"{totals.aborted:,} left by the client")
-    yield f"{'errors':<11} " + "  ".join(errors)
+    yield from look.wrap("errors", errors)
     yield f"{'time':<11} " + _breakdown(totals, look)
     more = [f"{number(totals.queries / max(1, totals.requests))} queries a request"]
     if totals.cache_calls:
@@ -101,7 +102,7 @@ def _summary(totals: Totals, overview: Overview, look: Look, *, compare: bool) -
         more.append(f"answered by the response cache {share(answered, totals.requests)}")
     if totals.queue_p95_s is not None:
         more.append(f"queue p95 {duration(totals.queue_p95_s)}")
-    yield f"{'per request':<11} " + "  ".join(more)
+    yield from look.wrap("per request", more)
 
 
 def _quantiles(q: Quantiles, look: Look) -> Iterator[str]:
@@ -185,13 +186,13 @@ def _route(detail: RouteDetail, look: Look) -> Iterator[str]:
     totals = detail.row.totals
     statuses = [f"{status} {n:,}" for status, n in sorted(totals.statuses.items())]
     methods = [f"{method} {n:,}" for method, n in sorted(totals.methods.items(), key=lambda item: -item[1])]
-    yield f"{'statuses':<11} " + "  ".join(statuses)
-    yield f"{'methods':<11} " + "  ".join(methods)
+    yield from look.wrap("statuses", statuses)
+    yield from look.wrap("methods", methods)
     if totals.page_cache:
         outcomes = sorted(totals.page_cache.items(), key=lambda item: -item[1])
-        yield f"{'page cache':<11} " + "  ".join(f"{outcome} {n:,}" for outcome, n in outcomes)
+        yield from look.wrap("page cache", (f"{outcome} {n:,}" for outcome, n in outcomes))
     if detail.exceptions:
-        yield f"{'exceptions':<11} " + "  ".join(f"{printable(name)} {n:,}" for name, n in detail.exceptions.items())
+        yield from look.wrap("exceptions", (f"{printable(name)} {n:,}" for name, n in detail.exceptions.items()))
     for alias, database in detail.databases.items():
         waited = database.parts_s.get("pool", 0.0)
         rows = f"{database.rows:,} rows"
@@ -264,18 +265,21 @@ def _processes(live: Live, look: Look) -> Iterator[str]:
         saturated = process.threads is not None and process.busy == process.threads
         rows.append((cells, saturated or bool(process.queued)))
     widths = [max(len(head[at]), *(len(cells[at]) for cells, _ in rows)) for at in range(len(head))]
+    shown = list(range(len(head)))
+    for at in _GIVE_WAY:
+        if len(_MARGIN) + sum(widths[each] + 2 for each in shown) - 2 > look.columns:
+            shown.remove(at)
 
     def line(cells: Sequence[str]) -> str:
-        first, *others = (
-            f"{cell:<{widths[at]}}" if at in (0, 7) else f"{cell:>{widths[at]}}" for at, cell in enumerate(cells)
-        )
-        return "  ".join([first, *others]).rstrip()
+        told = (f"{cells[at]:<{widths[at]}}" if at in (0, 7) else f"{cells[at]:>{widths[at]}}" for at in shown)
+        return "  ".join(told).rstrip()
 
     yield look.style.MIGRATE_HEADING(line(head))
     for cells, is_full in rows:
         yield look.style.WARNING(line(cells)) if is_full else line(cells)
     if live.running:
         oldest = max(live.running, key=lambda each: each.age_s)
-        yield f"{count(len(live.running), 'request')} running, the oldest for {span(round(oldest.age_s, 1))}: " + (
-            f"{printable(oldest.method)} {look.ascii(printable(oldest.route or '(not routed yet)'))}"
-        )
+        told = f"{count(len(live.running), 'request')} running, the oldest for {span(round(oldest.age_s, 1))}:"
+        room = look.columns - len(_MARGIN) - len(told) - 1
+        name = f"{printable(oldest.method)} {look.ascii(printable(oldest.route or '(not routed yet)'))}"
+        yield f"{told} {look.ascii(cut(name, max(12, room)))}"
