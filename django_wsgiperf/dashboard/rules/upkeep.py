@@ -19,6 +19,11 @@ FEWEST_PAGES: Final = 200
 BYPASS_SHARE: Final = 0.5
 
 
+def _most(facts: Facts, name: str) -> int:
+    """Of what processes count of the same rows or routes: the sum of their numbers would count them several times."""
+    return max((integer(process.pipeline.get(name)) for process in facts.live.processes), default=0)
+
+
 def bad_settings(facts: Facts) -> Iterator[Finding]:
     for level, title in ((Level.ERROR, _("Settings are wrong")), (Level.WARNING, _("Settings are unwise"))):
         found = [trouble for trouble in facts.troubles if trouble.level == level]
@@ -61,8 +66,7 @@ def dropped_records(facts: Facts) -> Iterator[Finding]:
 
 
 def unread_rows(facts: Facts) -> Iterator[Finding]:
-    # Processes meet the same rows: the sum of their numbers would count them several times.
-    damaged = max((integer(process.pipeline.get("damaged")) for process in facts.live.processes), default=0)
+    damaged = _most(facts, "damaged")
     if damaged:
         yield Finding(
             Level.WARNING,
@@ -77,7 +81,7 @@ def unread_rows(facts: Facts) -> Iterator[Finding]:
             _("The log django_wsgiperf.metrics says of which process and time. See what else writes to the store."),
             "settings",
         )
-    newer = max((integer(process.pipeline.get("newer")) for process in facts.live.processes), default=0)
+    newer = _most(facts, "newer")
     if newer:
         yield Finding(
             Level.INFO,
@@ -95,8 +99,7 @@ def unread_rows(facts: Facts) -> Iterator[Finding]:
 
 
 def too_many_routes(facts: Facts) -> Iterator[Finding]:
-    # What two processes do not tell apart may be the same routes.
-    more = max((integer(process.pipeline.get("routes_other")) for process in facts.live.processes), default=0)
+    more = _most(facts, "routes_other")
     if more or any(row.route == "(other)" for row in facts.overview.top):
         yield Finding(
             Level.INFO,
