@@ -13,7 +13,7 @@ from django_wsgiperf import conf
 from django_wsgiperf.checks.facts import Finding, cannot_be_imported
 from django_wsgiperf.conf import ServerSettings
 from django_wsgiperf.metrics.instruments import MIDDLEWARE
-from django_wsgiperf.metrics.worker import has_threads
+from django_wsgiperf.metrics.modes import has_threads
 
 
 def _is_used() -> bool:

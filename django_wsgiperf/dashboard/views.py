@@ -15,17 +15,17 @@ from django.utils.translation import gettext as _
 from django_wsgiperf import conf
 from django_wsgiperf.conf import ConfigurationError, MetricsSettings
 from django_wsgiperf.metrics import query
-from django_wsgiperf.metrics.results import Live, Overview, Point, ProcessRow, Sample, Totals
+from django_wsgiperf.metrics.results import Live, Overview, Point, ProcessRow
 
 from . import (
     asking,
     charts,
     columns,
     configuration,
+    figures,
     findings,
     formats,
     heat,
-    outcomes,
     pools,
     processes,
     response_cache,
@@ -118,18 +118,18 @@ def build_route(page: Page) -> dict[str, Any]:
         "subtitle": name,
         "route": name,
         "detail": detail,
-        "figures": route_figures(totals, page.state.period_s, detail.row.share),
+        "figures": figures.route_figures(totals, page.state.period_s, detail.row.share),
         "parts": charts.parts(totals.parts_s, totals.requests),
-        "statuses": counted({str(status): count for status, count in totals.statuses.items()}, totals.requests),
-        "methods": counted(totals.methods, totals.requests),
+        "statuses": figures.counted({str(status): count for status, count in totals.statuses.items()}, totals.requests),
+        "methods": figures.counted(totals.methods, totals.requests),
         "outcomes": response_cache.outcomes(totals),
         "heat": heat.heat_map(detail.heat, [point.start_s for point in detail.series]),
         "heat_table": heat.percent_table(detail.heat),
         "heat_legend": heat.legend(),
         "databases": [
-            (alias, database_figures(use, totals.requests)) for alias, use in sorted(detail.databases.items())
+            (alias, figures.database_figures(use, totals.requests)) for alias, use in sorted(detail.databases.items())
         ],
-        "exceptions": counted(detail.exceptions, totals.requests),
+        "exceptions": figures.counted(detail.exceptions, totals.requests),
         "samples": detail.samples,
         **charts_context(page, series.charts(detail.series, step, time.time(), busy=False)),
     }
@@ -137,50 +137,6 @@ def build_route(page: Page) -> dict[str, Any]:
 
 def _step(points: tuple[Point, ...]) -> int:
     return points[1].start_s - points[0].start_s if len(points) > 1 else 60
-
-
-def route_figures(totals: Totals, period_s: int, share: float) -> list[tuple[str, str]]:
-    quantiles = totals.quantiles
-    return [
-        (_("Requests"), formats.short(totals.requests)),
-        (_("Per second"), formats.rate(totals.requests / period_s)),
-        (_("Share of all time"), formats.share(share)),
-        ("p50", formats.duration(quantiles.p50)),
-        ("p95", formats.duration(quantiles.p95)),
-        ("p99", formats.duration(quantiles.p99)),
-        (_("Slowest"), formats.duration(quantiles.max)),
-        ("Apdex", formats.number(totals.apdex, 2)),
-        (_("Server errors"), formats.share(tiles.per_request(totals.errors_5xx, totals))),
-        (_("Queries per request"), formats.short(tiles.per_request(totals.queries, totals))),
-        (_("Mean size"), formats.size(tiles.per_request(totals.bytes, totals))),
-        (_("CPU"), formats.share(totals.cpu_s / totals.wall_s if totals.wall_s > 0 else None)),
-    ]
-
-
-def counted(counts: Any, whole: int) -> list[tuple[str, int, float]]:
-    """Name, count and share, the most frequent first."""
-    return sorted(
-        ((name, n, n / whole if whole else 0.0) for name, n in counts.items()), key=lambda row: (-row[1], row[0])
-    )
-
-
-def database_figures(use: Totals, requests: int) -> list[str]:
-    """Queries, rows and times for each request, as the table of databases shows them."""
-    per = max(1, requests)
-    return [
-        formats.short(use.queries / per),
-        rows_figure(use, per),
-        formats.duration(use.parts_s.get("db", 0.0) / per),
-        formats.duration(use.parts_s.get("pool", 0.0) / per),
-    ]
-
-
-def rows_figure(use: Totals, per: int) -> str:
-    """Rows for each request, where the driver tells: SQLite's does not of SELECT."""
-    if use.uncounted and not use.rows:
-        return _("unknown")
-    shown = formats.short(use.rows / per)
-    return f"≥ {shown}" if use.uncounted else shown
 
 
 def build_samples(page: Page) -> dict[str, Any]:
@@ -198,28 +154,9 @@ def build_sample(page: Page) -> dict[str, Any]:
         "sample": sample,
         "rows": waterfall(sample),
         "parts": charts.parts(sample.parts_s),
-        "facts": sample_facts(sample),
+        "facts": figures.sample_facts(sample),
         "repeated": sorted(sample.repeated, key=lambda query: -query.duration_s),
     }
-
-
-def sample_facts(sample: Sample) -> list[tuple[str, str]]:
-    told = [
-        (_("When"), formats.moment(sample.at_s, day=True, seconds=True)),
-        (_("Duration"), formats.duration(sample.duration_s)),
-        (_("Status"), str(sample.status) if sample.status else formats.NOTHING),
-        (_("Processor time"), formats.duration(sample.cpu_s)),
-        (_("Queries"), formats.number(sample.queries)),
-        (
-            _("Response cache"),
-            outcomes.outcome_label(sample.page_cache) if sample.page_cache else formats.NOTHING,
-        ),
-        (_("Exception"), sample.exception or formats.NOTHING),
-        (_("Host"), sample.host or formats.NOTHING),
-        (_("Request id"), sample.request_id or formats.NOTHING),
-        (_("Trace id"), sample.trace_id or formats.NOTHING),
-    ]
-    return told
 
 
 def build_live(page: Page) -> dict[str, Any]:
@@ -237,26 +174,12 @@ def build_live(page: Page) -> dict[str, Any]:
         "hosts": tuple(sorted({process.host for process in live.processes})),
         "processes": lines,
         "running": processes.running(shown),
-        "totals": live_totals(lines),
+        "totals": figures.live_totals(lines),
     }
 
 
 def _host_of(live: Live, instance: str) -> str:
     return next((process.host for process in live.processes if process.instance == instance), "")
-
-
-def live_totals(lines: list[processes.ProcessLine]) -> list[tuple[str, str]]:
-    """Of the processes that live."""
-    rows = [line.row for line in lines if not line.is_stale]
-    threads = sum(row.threads or 0 for row in rows)
-    busy = sum(row.busy or 0 for row in rows)
-    told = {"busy": formats.number(busy), "all": formats.number(threads)}
-    return [
-        (_("Processes"), formats.number(len(rows))),
-        (_("Busy threads"), _("%(busy)s of %(all)s") % told if threads else formats.NOTHING),
-        (_("In the queue"), formats.number(sum(row.queued or 0 for row in rows)) if threads else formats.NOTHING),
-        (_("Memory"), formats.size(sum(row.rss_bytes or 0 for row in rows))),
-    ]
 
 
 def _living(live: Live, page: Page) -> list[ProcessRow]:
@@ -272,14 +195,11 @@ def build_databases(page: Page) -> dict[str, Any]:
         "warning": live.problem,
         "hosts": tuple(sorted({process.host for process in live.processes})),
         "pools": [
-            (pool, charts.usage(pool.used, pool.idle, pool.max), pool_durations(pool)) for pool in pools.by_alias(shown)
+            (pool, charts.usage(pool.used, pool.idle, pool.max), figures.pool_durations(pool))
+            for pool in pools.by_alias(shown)
         ],
         "by_process": pools.by_process(shown),
     }
-
-
-def pool_durations(pool: pools.PoolNumbers) -> list[tuple[str, pools.Durations]]:
-    return [(_("Waited for"), pool.wait), (_("In use"), pool.use), (_("Opening"), pool.create)]
 
 
 def build_cache(page: Page) -> dict[str, Any]:

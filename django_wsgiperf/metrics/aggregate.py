@@ -7,27 +7,22 @@ record counts for the minute in which it ended; when that one is closed already,
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Final, NamedTuple
+from typing import Final
 
-from . import samples
+from .minute import MINUTE_S, Hit, Minute
 from .record import Record
 from .tally import (
     DATABASE_NUMBERS,
     INDEX,
     MAX_ALIASES,
-    MAX_EXCEPTIONS,
-    MAX_STATUSES,
     OTHER,
     PARTS,
     Cell,
     SampleData,
-    Tally,
+    count_bounded,
+    new_outcome,
 )
 
-METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"))
-OTHER_METHOD: Final = "_OTHER"
-MINUTE_S: Final = 60
 MAX_OVERFLOW: Final = 1000
 """Names of routes past the limit that are remembered, to tell how many there are."""
 MAX_NAME: Final = 200
@@ -40,41 +35,6 @@ _ACCOUNTS = (_DB, _POOL, _CACHE, _TEMPLATE, _GC)
 """In the order of Record.accounts()."""
 _QUERIES, _ROWS, _BYTES, _N_PLUS_ONE = INDEX["queries"], INDEX["rows"], INDEX["bytes"], INDEX["n_plus_one"]
 _CALLS, _HITS, _MISSES = INDEX["cache_calls"], INDEX["cache_hits"], INDEX["cache_misses"]
-
-
-class Hit(NamedTuple):
-    """An answer of the page cache that never reached Django."""
-
-    ended_s: float
-    route: str
-    method: str
-    status: int
-    body_bytes: int
-    duration_ns: int
-    outcome: str
-    queue_ns: int
-
-
-@dataclass(slots=True)
-class _Slow:
-    """One of the slowest so far. The record is made small when it is to be written."""
-
-    response_ns: int
-    record: Record
-    at_s: float
-    id: str
-    data: SampleData | None = None
-
-
-@dataclass(slots=True)
-class Minute:
-    """What one minute has had so far. `changed` goes up with each record, so that a writer sees what is new."""
-
-    start: int
-    tally: Tally = field(default_factory=Tally)
-    slow: dict[str, list[_Slow]] = field(default_factory=dict)
-    changed: int = 0
-    slow_changed: int = 0
 
 
 class Aggregator:
@@ -261,12 +221,12 @@ class Aggregator:
         if key in outcomes:
             outcomes[key] += 1
         else:
-            _new_outcome(cell, *key)
+            new_outcome(cell, *key)
         if record.page_cache:
-            _count_bounded(cell.page_cache, record.page_cache)
+            count_bounded(cell.page_cache, record.page_cache)
         if record.exception:
             cell.sums[_EXCEPTIONS] += 1
-            _count_bounded(cell.exceptions, record.exception[:MAX_NAME])
+            count_bounded(cell.exceptions, record.exception[:MAX_NAME])
         if record.aborted:
             cell.sums[_ABORTED] += 1
         if record.streaming:
@@ -300,8 +260,8 @@ class Aggregator:
             if key in cell.outcomes:
                 cell.outcomes[key] += 1
             else:
-                _new_outcome(cell, method, status)
-            _count_bounded(cell.page_cache, outcome)
+                new_outcome(cell, method, status)
+            count_bounded(cell.page_cache, outcome)
             if self._release:
                 tally.releases[self._release] = tally.releases.get(self._release, 0) + 1
             minute.changed += 1
@@ -310,42 +270,10 @@ class Aggregator:
     # -- slow requests
 
     def _keep(self, minute: Minute, name: str, record: Record, response_ns: int, at_s: float) -> None:
-        slow = minute.slow.setdefault(name, [])
         self._samples_made += 1
-        at_s -= response_ns / 1e9
-        slow.append(_Slow(response_ns, record, at_s, f"{minute.start // 60:x}-{self._boot}-{self._samples_made:x}"))
-        slow.sort(key=lambda each: -each.response_ns)
-        del slow[self._slow_samples :]
-        minute.slow_changed += 1
+        id = f"{minute.start // 60:x}-{self._boot}-{self._samples_made:x}"
+        minute.keep(name, record, response_ns, at_s, id, self._slow_samples)
 
     def samples(self, minute: Minute, most: int) -> list[SampleData]:
         """The slowest requests of a minute, `most` in all."""
-        chosen: list[SampleData] = []
-        for name, slow in minute.slow.items():
-            for each in slow:
-                if each.data is None:
-                    each.data = samples.data_of(
-                        each.record,
-                        id=each.id,
-                        route=name,
-                        at_s=each.at_s,
-                        host=self._host,
-                        response_ns=each.response_ns,
-                        repeats=self._n_plus_one,
-                    )
-                chosen.append(each.data)
-        return samples.pick(chosen, self._slow_samples, most)
-
-
-def _new_outcome(cell: Cell, method: str, status: int) -> None:
-    if method not in METHODS:
-        method = OTHER_METHOD
-    if (method, status) not in cell.outcomes and len(cell.outcomes) >= MAX_STATUSES:
-        status = 0
-    cell.outcomes[method, status] = cell.outcomes.get((method, status), 0) + 1
-
-
-def _count_bounded(counts: dict[str, int], key: str) -> None:
-    if key not in counts and len(counts) >= MAX_EXCEPTIONS:
-        key = OTHER
-    counts[key] = counts.get(key, 0) + 1
+        return minute.samples(per_route=self._slow_samples, most=most, host=self._host, repeats=self._n_plus_one)

@@ -13,7 +13,8 @@ from typing import Any, Final
 
 from django.core.cache.backends.base import DEFAULT_TIMEOUT, BaseCache
 
-from .record import CacheUse, current
+from .record import current
+from .uses import CacheUse
 
 MISSING: Final = object()
 """What is asked for as the default, since anything else may be cached."""

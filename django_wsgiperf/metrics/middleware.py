@@ -25,7 +25,8 @@ from django_wsgiperf import conf, request_state
 
 from . import access, bodies, headers, instruments, pipeline, routes, sampling
 from .instruments_views import note_exception
-from .record import Limits, Record, current
+from .record import Record, current
+from .uses import Limits
 
 logger = logging.getLogger("django_wsgiperf.metrics")
 

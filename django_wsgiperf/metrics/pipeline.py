@@ -22,13 +22,14 @@ from django_wsgiperf import conf
 from django_wsgiperf.conf import MetricsSettings
 from django_wsgiperf.instance import host, instance
 
-from .aggregate import Hit
+from .minute import Hit
+from .modes import mode
 from .record import Record
 from .stores import open_store
 from .stores.base import Store
 from .stores.memory import MemoryStore
 from .tally import Tally
-from .worker import Worker, mode
+from .worker import Worker
 
 __all__ = [
     "begin",

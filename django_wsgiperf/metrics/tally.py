@@ -13,6 +13,8 @@ from typing import Any, Final
 from .histogram import Histogram
 from .results import BREAKDOWN
 
+METHODS: Final = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "CONNECT"))
+OTHER_METHOD: Final = "_OTHER"
 OTHER: Final = "(other)"
 """Where what exceeds a bound is counted."""
 
@@ -192,3 +194,19 @@ def merged_marks(one: Iterable[Mark], two: Iterable[Mark]) -> list[Mark]:
         (rest if mark[1:3] in seen else first).append(mark)
         seen.add((mark[1], mark[2]))
     return sorted([*first, *rest][:MAX_MARKS])
+
+
+def new_outcome(cell: Cell, method: str, status: int) -> None:
+    """Count a method and a status, together for the first time or past a bound."""
+    if method not in METHODS:
+        method = OTHER_METHOD
+    if (method, status) not in cell.outcomes and len(cell.outcomes) >= MAX_STATUSES:
+        status = 0
+    cell.outcomes[method, status] = cell.outcomes.get((method, status), 0) + 1
+
+
+def count_bounded(counts: dict[str, int], key: str) -> None:
+    """Count by name, past the bound as (other)."""
+    if key not in counts and len(counts) >= MAX_EXCEPTIONS:
+        key = OTHER
+    counts[key] = counts.get(key, 0) + 1

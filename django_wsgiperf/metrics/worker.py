@@ -8,55 +8,35 @@ from __future__ import annotations
 
 import logging
 import random
-import sys
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
-from typing import Any, Final, Literal, TypeVar
+from typing import Any, Final, TypeVar
 
 from django_wsgiperf.conf import MetricsSettings
 
-from . import providers, rollup
-from .aggregate import Aggregator, Hit
+from . import providers
+from .aggregate import Aggregator
+from .keeping import Keeper
+from .minute import Hit
+from .modes import Mode
 from .reading import Reader
 from .record import Record, current
 from .reports import report_of
 from .stores.base import Store, StoreError
 from .tally import OTHER, Tally
-from .unread import Unread
 from .writer import Writer
 
 logger = logging.getLogger("django_wsgiperf.metrics")
 
 T = TypeVar("T")
-Mode = Literal["thread", "requests", "tests", "off"]
-"""Who does the work: a thread, requests when they are over, whoever calls flush(), or nobody."""
-
 TICK_S: Final = 1.0
 CHUNK: Final = 500
 """Records that are summed in one go; between two of them other threads come round."""
 _HITS_FACTOR: Final = 4
 _INLINE: Final = 256
 """Without a thread, so many records wait until a request sums them."""
-_ROLLUP_S: Final = 20.0
-
-
-def mode() -> Mode:
-    """Who does the work in this process."""
-    mail = sys.modules.get("django.core.mail")
-    if mail is not None and hasattr(mail, "outbox"):
-        return "tests"  # Django's own sign that setup_test_environment() ran.
-    return "thread" if has_threads() else "requests"
-
-
-def has_threads() -> bool:
-    """Whether threads run beside requests: in a process of uWSGI only where it was told so."""
-    options = getattr(sys.modules.get("uwsgi"), "opt", None)
-    if not isinstance(options, dict):
-        return True
-    names = {key.decode() if isinstance(key, bytes) else str(key) for key in options}
-    return bool(names & {"enable-threads", "threads"})
 
 
 class Worker:
@@ -83,9 +63,7 @@ class Worker:
         self.instance = instance
         self.host = host
         self.mode = mode
-        self._open_store = open_store
-        self._store: Store | None = None
-        self._reader: Reader | None = None
+        self._keeper = Keeper(settings, open_store, owner=instance, clock=clock)
         self._clock = clock
         self._pause = pause
         self._on_start = on_start
@@ -107,8 +85,6 @@ class Worker:
         self._thread: threading.Thread | None = None
         self._starting = threading.Lock()
         """Held by the one that starts the thread."""
-        self._opening = threading.RLock()
-        """Held by the one that opens the store: there is one, and one reader."""
         self._stopping = False
         self._ended = False
         self._end_kind = "stop"
@@ -127,11 +103,6 @@ class Worker:
         self._marked = False
         self._ticked = time.monotonic()
         self._next_write = time.monotonic() + random.uniform(0, settings.interval_s)
-        self._next_rollup = time.monotonic() + random.uniform(0, _ROLLUP_S)
-        self._last_flush_s = 0.0
-        self._last_error = ""
-        self._rollup_error = ""
-        self._unread = Unread()
         self._cpu_ns = 0
 
     # -- the request path
@@ -278,10 +249,10 @@ class Worker:
                 self._next_write = now + self.settings.interval_s * random.uniform(0.9, 1.1)
                 succeeded = self._write(last=last)
                 if succeeded and not last:
-                    self._roll_up(now)
+                    self._keeper.roll_up_in_time(now)
         except Exception:
             succeeded = False
-            self._fail("an error of its own", exc_info=True)
+            self._keeper.failed("an error of its own", exc_info=True)
         finally:
             self._cpu_ns += time.thread_time_ns() - begin_ns
             current.reset(token)
@@ -354,14 +325,11 @@ class Worker:
             else:
                 store.report(report_of(self, self._clock()))
         except StoreError as error:
-            self._fail(str(error))
+            self._keeper.failed(str(error))
             with self._lock:
                 self._writer.give_up(self._clock())
             return False
-        self._last_flush_s = self._clock()
-        if self._last_error:
-            self._last_error = ""
-            logger.info("Metrics are written again")
+        self._keeper.written()
         return True
 
     def _keep_sums(self, tally: Tally) -> None:
@@ -370,39 +338,11 @@ class Worker:
 
     def store(self) -> Store:
         """The store that this process writes to and reads from. Raises StoreError."""
-        with self._opening:
-            if self._store is None:
-                self._store = self._open_store(self.settings)
-            return self._store
+        return self._keeper.store()
 
     def reader(self) -> Reader:
         """What reads the store, and remembers what it has decoded. Raises StoreError."""
-        with self._opening:
-            if self._reader is None:
-                self._reader = Reader(self.store(), self._unread)
-            return self._reader
-
-    def _roll_up(self, now: float) -> None:
-        if now < self._next_rollup:
-            return
-        self._next_rollup = now + _ROLLUP_S * random.uniform(0.9, 1.1)
-        try:
-            now_s = int(self._clock())
-            rollup.run(self.store(), self.settings, owner=self.instance, now_s=now_s, unread=self._unread)
-            self._rollup_error = ""
-        except StoreError as error:
-            # Whoever is next goes on. What was written is read all the same.
-            logger.debug("Metrics were not rolled up: %s", error)
-            self._rollup_error = str(error)
-
-    def _fail(self, why: str, *, exc_info: bool = False) -> None:
-        if not self._last_error:
-            logger.warning(
-                "Metrics cannot be written, by %s; they are kept for a quarter of an hour and tried again",
-                why,
-                exc_info=exc_info,
-            )
-        self._last_error = why
+        return self._keeper.reader()
 
     # -- numbers
 
@@ -440,15 +380,15 @@ class Worker:
             "pending": len(self._records) + len(self._hits),
             "dropped": self._dropped,
             "given_up": self._writer.given_up,
-            "damaged": self._unread.damaged,
-            "newer": self._unread.newer,
+            "damaged": self._keeper.unread.damaged,
+            "newer": self._keeper.unread.newer,
             "minutes": self._writer.waiting,
             "records": self._aggregator.records,
             "routes": len(self._aggregator.routes),
             "routes_other": len(self._aggregator.overflow),
-            "last_flush_s": self._last_flush_s,
-            "last_error": self._last_error,
-            "rollup_error": self._rollup_error,
+            "last_flush_s": self._keeper.last_flush_s,
+            "last_error": self._keeper.last_error,
+            "rollup_error": self._keeper.rollup_error,
             "aggregate_cpu_s": self._cpu_ns / 1e9,
             "store": self.settings.store,
         }

@@ -11,7 +11,8 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from . import payload
-from .aggregate import MINUTE_S, Aggregator, Minute
+from .aggregate import Aggregator
+from .minute import MINUTE_S, Minute
 from .stores.base import Row, Store
 from .tally import Tally
 

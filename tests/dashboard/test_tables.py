@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from django_wsgiperf.dashboard import columns, pools, processes, response_cache, views
+from django_wsgiperf.dashboard import columns, figures, pools, processes, response_cache
 from django_wsgiperf.dashboard.state import DEFAULT_REFRESH_S, State
 from django_wsgiperf.metrics.results import Quantiles
 from tests.dashboard.factories import NOW, LiveFactory, ProcessFactory, RowFactory, TotalsFactory, pool_snapshot
@@ -91,7 +91,7 @@ class TestPools:
 @pytest.mark.parametrize(("rows", "uncounted", "shown"), [(0, 0, "0"), (8, 0, "4"), (0, 3, "unknown"), (8, 3, "≥ 4")])
 def test_rows_that_the_driver_does_not_count_are_not_shown_as_none(rows: int, uncounted: int, shown: str) -> None:
     use = TotalsFactory(queries=4, rows=rows, uncounted=uncounted)
-    assert views.database_figures(use, 2)[1] == shown
+    assert figures.database_figures(use, 2)[1] == shown
 
 
 class TestProcesses:

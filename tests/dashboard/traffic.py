@@ -15,7 +15,7 @@ from dataclasses import dataclass, field, replace
 
 from django_wsgiperf.conf import MetricsSettings
 from django_wsgiperf.metrics import rollup
-from django_wsgiperf.metrics.aggregate import Hit
+from django_wsgiperf.metrics.minute import Hit
 from django_wsgiperf.metrics.record import Record
 from django_wsgiperf.metrics.stores import open_store
 from django_wsgiperf.metrics.stores.base import Store

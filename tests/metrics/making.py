@@ -9,11 +9,12 @@ from hypothesis import strategies as st
 
 from django_wsgiperf.conf import MetricsSettings
 from django_wsgiperf.metrics.aggregate import Aggregator
+from django_wsgiperf.metrics.modes import Mode
 from django_wsgiperf.metrics.record import Record
 from django_wsgiperf.metrics.stores.base import Extent, Row, Store
 from django_wsgiperf.metrics.stores.memory import MemoryStore
 from django_wsgiperf.metrics.tally import Tally
-from django_wsgiperf.metrics.worker import Mode, Worker
+from django_wsgiperf.metrics.worker import Worker
 
 MS = 1_000_000
 NOON = 1_790_000_400 // 86_400 * 86_400 + 43_200

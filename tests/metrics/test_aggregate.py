@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_wsgiperf.metrics import samples
-from django_wsgiperf.metrics.aggregate import MAX_OVERFLOW, Aggregator, Hit
+from django_wsgiperf.metrics.aggregate import MAX_OVERFLOW, Aggregator
+from django_wsgiperf.metrics.minute import Hit
 from django_wsgiperf.metrics.record import Record
 from django_wsgiperf.metrics.tally import OTHER, PARTS, Cell
 

@@ -14,11 +14,12 @@ import pytest
 
 from django_wsgiperf.metrics import providers
 from django_wsgiperf.metrics import worker as worker_module
-from django_wsgiperf.metrics.aggregate import Hit
+from django_wsgiperf.metrics.minute import Hit
+from django_wsgiperf.metrics.modes import mode
 from django_wsgiperf.metrics.record import Record, current
 from django_wsgiperf.metrics.stores.base import Row, Store, StoreError
 from django_wsgiperf.metrics.stores.memory import MemoryStore
-from django_wsgiperf.metrics.worker import CHUNK, Worker, mode
+from django_wsgiperf.metrics.worker import CHUNK, Worker
 
 from .making import ALWAYS, NOON, Clock, record, requests_in, worker
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from redis import RedisError, WatchError
 
 from .base import LEVELS, PARTS, Extent, Part, Report, Row, StoreError, rolled
+from .redis_client import client_of
 
 if TYPE_CHECKING:
     from django_wsgiperf.conf import MetricsSettings
@@ -48,7 +49,7 @@ class RedisStore:
         from django_wsgiperf.metrics.rollup import retention_s
 
         self._alias = settings.cache
-        self._client, prefix = _client_of(settings.cache)
+        self._client, prefix = client_of(settings.cache)
         self._prefix = f"{{{prefix}wsgiperf:metrics}}:"
         self._kept_s = {level: retention_s(settings, level) + _SLACK_S for level in LEVELS}
 
@@ -286,31 +287,6 @@ class RedisStore:
             yield
         except (RedisError, OSError) as error:
             raise StoreError(f"Redis of the cache {self._alias!r}: {error or type(error).__name__}") from error
-
-
-def _client_of(alias: str) -> tuple[Any, str]:
-    """A client of redis-py for an alias in CACHES, and the prefix of its keys. Raises StoreError."""
-    from django.core.cache import caches
-    from django.core.cache.backends.base import InvalidCacheBackendError
-    from django.core.cache.backends.redis import RedisCache
-
-    try:
-        cache = caches[alias]
-    except InvalidCacheBackendError as error:
-        raise StoreError(f"there is no cache {alias!r} for the metrics: {error}") from error
-    prefix = f"{cache.key_prefix}:" if cache.key_prefix else ""
-    try:
-        if isinstance(cache, RedisCache):
-            return cache._cache.get_client(None, write=True), prefix
-        if type(cache).__module__.startswith("django_redis."):
-            client: Any = cache
-            return client.client.get_client(write=True), prefix
-    except (RedisError, OSError, ValueError) as error:
-        raise StoreError(f"Redis of the cache {alias!r}: {error or type(error).__name__}") from error
-    raise StoreError(
-        f"the cache {alias!r} is no Redis ({type(cache).__module__}.{type(cache).__qualname__}); "
-        "set METRICS[CACHE] to one that is, or METRICS[STORE] to 'database'"
-    )
 
 
 def _member(row: Row) -> bytes:

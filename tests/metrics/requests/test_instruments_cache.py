@@ -16,7 +16,8 @@ from django.core.management import call_command
 from django.test import override_settings
 
 from django_wsgiperf.metrics import instruments, instruments_cache
-from django_wsgiperf.metrics.record import CacheUse, Record, current
+from django_wsgiperf.metrics.record import Record, current
+from django_wsgiperf.metrics.uses import CacheUse
 
 from .conftest import CACHES, Measured
 
