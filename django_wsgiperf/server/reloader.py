@@ -1,37 +1,43 @@
 """`serve --reload`: a supervisor that runs the real server as a child and starts another when a source file changes.
 
 The supervisor keeps the listening sockets, so that connections wait during a restart instead of being refused. The old
-child takes no more of them and ends what it has begun while the new one starts already. A broken file is outlived: the
-error is shown, and the next save tries again. The child's workers report what they have loaded; what is watched and
-how is in watching.py. No request passes through here.
+child takes no more of them and ends what it has begun while the new one starts already, from a spare process (spare.py)
+that has imported Django before. A broken file is outlived: the error is shown, and the next save tries again. The
+child's workers report what they have loaded (reports.py); watching.py looks at it. No request passes through here.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 import os
 import select
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from pathlib import Path
+from typing import NamedTuple
 
 from django.utils import autoreload
 
 from .connection import NEVER
 from .handover import CHANNELS_VARIABLE, Channel, as_variable
+from .preload import REPORT_VARIABLE
+from .reports import Reports
+from .spare import Spare
 from .watching import Stamp, Watch, project_files
 
 CHILD_VARIABLE = "WSGIPERF__RELOAD_CHILD"
 SOCKETS_VARIABLE = "WSGIPERF__LISTEN_FDS"
-REPORT_VARIABLE = "WSGIPERF__REPORT_FD"
 
-_LOOK_S = 0.25
+_LOOK_MIN_S = 0.1
+_LOOK_MAX_S = 0.25
+_LOOK_SHARE = 40
+"""A look at all files that takes 5 ms is followed by 200 ms of rest."""
+_SPARE_AFTER_S = 0.5
+"""So long the new server has the machine for its first requests, before a spare process is made."""
+_SPARES_IN_VAIN = 5
 _PATIENCE_S = 2.0
 """At the end: how long a developer waits for requests that still run."""
 _KILL_S = 7.0
@@ -58,59 +64,9 @@ def inherited_addresses() -> tuple[str, ...]:
     return tuple(f"fd://{fd}" for fd in os.environ.get(SOCKETS_VARIABLE, "").split(",") if fd)
 
 
-class Reporter:
-    """The child's end of the pipe to the supervisor; without a supervisor it does nothing.
-
-    A report is one line of JSON, and no write is longer than PIPE_BUF, so that those of several processes do not mix.
-    """
-
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
-        self._modules = 0
-        self._told: set[str] = set()
-
-    @classmethod
-    def from_environment(cls) -> Reporter:
-        return cls(int(os.environ.get(REPORT_VARIABLE, "-1")))
-
-    def report_modules(self) -> None:
-        """The files of all modules that are loaded now. Cheap when none was loaded since the last call."""
-        if self._fd < 0 or len(sys.modules) == self._modules:
-            return
-        try:
-            self._modules = len(sys.modules)
-            files = {str(path) for path in autoreload.iter_all_python_module_files()} - self._told
-        except (KeyError, RuntimeError):
-            self._modules = 0  # A thread imports something just now.
-            return
-        self._told |= files
-        self._send([["file", file] for file in sorted(files)])
-
-    def report_folders(self) -> None:
-        """The templates, translations and whatever else Django and the project want watched."""
-        if self._fd >= 0:
-            wishes = autoreload.StatReloader()
-            autoreload.autoreload_started.send(sender=wishes)
-            self._send([["file", str(Path(file).absolute())] for file in wishes.extra_files])
-            for folder, patterns in wishes.directory_globs.items():
-                self._send([["glob", str(folder), pattern] for pattern in sorted(patterns)])
-
-    def report_ready(self) -> None:
-        """The server listens."""
-        if self._fd >= 0:
-            self._send([["ready"]])
-
-    def _send(self, reports: Sequence[Sequence[str]]) -> None:
-        data = b""
-        with contextlib.suppress(BrokenPipeError):  # The supervisor is gone; the master will notice.
-            for report in reports:
-                line = json.dumps(report).encode() + b"\n"
-                if data and len(data) + len(line) > select.PIPE_BUF:
-                    os.write(self._fd, data)
-                    data = b""
-                data += line
-            if data:
-                os.write(self._fd, data)
+class Child(NamedTuple):
+    process: subprocess.Popen[bytes]
+    reports: Reports
 
 
 class Supervisor:
@@ -126,11 +82,18 @@ class Supervisor:
         self._wake_in, self._wake_out = os.pipe()
         os.set_blocking(self._wake_in, False)
         os.set_blocking(self._wake_out, False)
-        self._reports = -1
-        self._unread = b""
         self._ready_at = NEVER
         self._started_at = 0.0
-        self._child: subprocess.Popen[bytes] | None = None
+        self._child: Child | None = None
+        self._spare: Spare | None = None
+        self._spare_reports: Reports
+        self._modules: dict[str, str] = {}
+        """Those that a spare process is to import: name and file."""
+        self._unfit: set[str] = set()
+        """Those of them that it cannot."""
+        self._knows_unfit = False
+        """A spare process has tried all. Before that it would be of no use, most likely."""
+        self._spares_in_vain = 0
         self._old: list[subprocess.Popen[bytes]] = []
         """Told to go, the oldest first."""
         self._has_served = False
@@ -155,9 +118,10 @@ class Supervisor:
             self._project = project_files()
             child = self._child = self._start()
             changed = self._attend(child)
+            child.reports.close()
             if not changed:
-                return self._end(child)
-            self._let_go(child)
+                return self._end(child.process)
+            self._let_go(child.process)
             self._say(f"{_shown(changed)} changed, starting again")
 
     def _stop_soon(self, number: int, frame: object) -> None:
@@ -165,25 +129,33 @@ class Supervisor:
 
     def _pass_on(self, number: int, frame: object) -> None:
         if self._child is not None:
-            self._child.send_signal(number)
+            self._child.process.send_signal(number)
 
-    def _start(self) -> subprocess.Popen[bytes]:
-        # A pipe for each child, so that none speaks for another.
-        self._close_reports()
-        self._reports, report_fd = os.pipe()
-        os.set_blocking(self._reports, False)
-        self._unread = b""
+    def _start(self) -> Child:
+        self._ready_at = NEVER
+        self._started_at = time.time()
+        spare, self._spare = self._spare, None
+        if spare is not None:
+            if self._knows_unfit and spare.is_fresh():
+                spare.go()
+                return Child(spare.process, self._spare_reports)
+            self._discard(spare)
+        reports = Reports()
+        return Child(self._launch(self._command, reports), reports)
+
+    def _launch(
+        self, command: Sequence[str], reports: Reports, more: Mapping[str, str] | None = None, *fds: int
+    ) -> subprocess.Popen[bytes]:
         environment: Mapping[str, str] = {
             **os.environ,
             CHILD_VARIABLE: "2" if self._has_served else "1",
             SOCKETS_VARIABLE: ",".join(map(str, self._sockets)),
             CHANNELS_VARIABLE: as_variable(self._channels),
-            REPORT_VARIABLE: str(report_fd),
+            REPORT_VARIABLE: str(reports.theirs),
             # Applications know by Django's own variable which of the two processes is the one that works.
             autoreload.DJANGO_AUTORELOAD_ENV: "true",
+            **(more or {}),
         }
-        self._ready_at = NEVER
-        self._started_at = time.time()
         # Ctrl-C reaches every process of the terminal. A child that still imports would show where it was just then;
         # once it serves, gunicorn takes the signal. Blocked, so that one which comes to us meanwhile is not ignored.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
@@ -191,22 +163,51 @@ class Supervisor:
             self._stop_signal = signal.SIGINT
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            passed = [*self._sockets, report_fd, *chain(*(channel.fds for channel in self._channels))]
-            return subprocess.Popen(self._command, env=environment, pass_fds=passed, close_fds=True)
+            passed = [*self._sockets, reports.theirs, *fds, *chain(*(channel.fds for channel in self._channels))]
+            return subprocess.Popen(command, env=environment, pass_fds=passed, close_fds=True)
         finally:
-            os.close(report_fd)
+            reports.handed_over()
             signal.signal(signal.SIGINT, before)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
-    def _attend(self, child: subprocess.Popen[bytes]) -> str:
+    def _consider_spare(self) -> None:
+        """Have one ready for the next save, which takes up no time before that."""
+        if self._spare is not None:
+            told = self._spare_reports.read()
+            self._knows_unfit |= ["imported"] in told
+            unfit = {report[1] for report in told if report[0] == "unfit"}
+            if unfit or self._spare.process.poll() is not None:
+                # What it has imported cannot be taken back.
+                self._unfit |= unfit
+                self._spares_in_vain += 1
+                spare, self._spare = self._spare, None
+                self._discard(spare)
+        elif (
+            time.time() > self._ready_at + _SPARE_AFTER_S
+            and self._spares_in_vain < _SPARES_IN_VAIN
+            and "django.conf" in self._modules
+        ):
+            modules = {name: file for name, file in self._modules.items() if name not in self._unfit}
+            self._spare_reports = reports = Reports()
+            self._spare = Spare(
+                self._command, modules, lambda command, more, fd: self._launch(command, reports, more, fd)
+            )
+
+    def _discard(self, spare: Spare) -> None:
+        spare.discard()
+        self._spare_reports.close()
+
+    def _attend(self, child: Child) -> str:
         """Until something changes: the file's name. Empty when the end has come."""
-        told = False
+        told, look_s = False, 0.0
         while not self._stop_signal:
-            self._sleep(_LOOK_S)
-            self._read_reports()
+            self._sleep(min(max(_LOOK_MIN_S, _LOOK_SHARE * look_s), _LOOK_MAX_S), child.reports)
+            self._read(child.reports)
             self._bury()
+            began = time.monotonic()
             changed = self._watch.changed()
-            status = child.poll()
+            look_s = time.monotonic() - began
+            status = child.process.poll()
             if status == 0:
                 return ""  # Somebody has ended it on purpose.
             if status is not None and not changed:
@@ -218,12 +219,13 @@ class Supervisor:
                 changed = next((path for path in now if self._project.get(path) != now[path]), "")
             if changed and not self._is_the_servers_own(changed):
                 return changed
+            self._consider_spare()
         return ""
 
-    def _sleep(self, seconds: float) -> None:
+    def _sleep(self, seconds: float, reports: Reports | None = None) -> None:
         """Until a signal or a report has come, or `seconds` have passed. The end of a child is a signal, too."""
-        reports = [self._reports] if self._reports >= 0 else []
-        select.select([self._wake_in, *reports], [], [], seconds)
+        readable = [reports.fd] if reports is not None and reports.fd >= 0 else []
+        select.select([self._wake_in, *readable], [], [], seconds)
         with contextlib.suppress(BlockingIOError):
             os.read(self._wake_in, 4096)
 
@@ -245,6 +247,8 @@ class Supervisor:
         """End every child; on INT and QUIT at once, else what they have begun may finish, but not for long.
 
         The exit status: that of a child that has ended by itself."""
+        if self._spare is not None:
+            self._discard(self._spare)
         status = child.poll() or 0
         steps = [(signal.SIGTERM, _PATIENCE_S), (signal.SIGQUIT, _KILL_S), (signal.SIGKILL, _KILL_S)]
         # A child that does not serve yet knows no signals, and would leave a core file of this one.
@@ -275,25 +279,20 @@ class Supervisor:
         self._watch.ignore(path)
         return True
 
-    def _close_reports(self) -> None:
-        if self._reports >= 0:
-            os.close(self._reports)
-            self._reports = -1
-
-    def _read_reports(self) -> None:
-        with contextlib.suppress(BlockingIOError):
-            while self._reports >= 0:
-                data = os.read(self._reports, 65_536)
-                self._unread += data
-                if not data:  # The child has ended.
-                    self._close_reports()
-        *lines, self._unread = self._unread.split(b"\n")
-        for line in lines:
-            match json.loads(line):
+    def _read(self, reports: Reports) -> None:
+        for report in reports.read():
+            match report:
                 case ["file", path]:
                     self._watch.add(path, newer_than=self._started_at)
                 case ["glob", folder, pattern]:
                     self._watch.add_glob(folder, pattern)
+                case ["module", name, file]:
+                    self._modules[name] = file
+                case ["unfit", name]:
+                    self._unfit.add(name)  # By a spare that was needed before that was known, and has begun anew.
+                case ["replaced", name]:
+                    self._spares_in_vain = _SPARES_IN_VAIN
+                    self._say(f"the project replaces {name}, so that each start has to import everything anew")
                 case ["ready"]:
                     self._ready_at = time.time()
                     if self._has_served:

@@ -1,21 +1,37 @@
 """What `serve --reload` watches: the files that the server has loaded, and folders of templates and translations.
 
 Which those are is Django's knowledge (django.utils.autoreload), reported by the child; here they are looked at. A look
-costs a stat() of each file of the project; libraries change rarely, and are looked at every eighth time.
+costs a stat() of each file of the project; libraries change rarely, and are looked at every two seconds.
 """
 
 from __future__ import annotations
 
 import os
+import site
 import sys
 import sysconfig
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 Stamp = tuple[int, int]
 """A file's modification time in ns and its size."""
 
-_LIBRARIES_EVERY = 8
+_LIBRARIES_EVERY_S = 2.0
+_GONE_S = 0.25
+"""Editors move a file away before they write it anew."""
 _SKIPPED_FOLDERS = frozenset({"__pycache__", "node_modules", "site-packages"})
+
+
+def library_folders() -> tuple[str, ...]:
+    """Where Python's and installed modules are, each with a slash in the end."""
+    named = [sysconfig.get_path(name) for name in ("stdlib", "platstdlib", "purelib", "platlib")]
+    return tuple({os.path.realpath(folder) + os.sep for folder in [*named, *package_folders()]})
+
+
+def package_folders() -> list[str]:
+    """Where packages are installed. Such a folder changes with each of them."""
+    return [*site.getsitepackages(), site.getusersitepackages()]
 
 
 def stamp(path: str) -> Stamp | None:
@@ -30,17 +46,17 @@ def stamp(path: str) -> Stamp | None:
 class Watch:
     """The files under watch, and how they were when the server was started with them."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
         self._own: dict[str, Stamp | None] = {}
         self._libraries: dict[str, Stamp | None] = {}
         self._globs: dict[tuple[str, str], dict[str, Stamp | None]] = {}
         self._ignored: set[str] = set()
-        self._gone: set[str] = set()
+        self._gone: dict[str, float] = {}
+        """Files that are missing, and since when."""
         self._young: list[str] = []
-        self._looks = 0
-        self._library_folders = tuple(
-            {os.path.realpath(sysconfig.get_path(name)) + os.sep for name in ("stdlib", "platstdlib", "purelib")}
-        )
+        self._libraries_at = 0.0
+        self._library_folders = library_folders()
 
     def add(self, path: str, *, newer_than: float | None = None) -> None:
         """Watch a file. It counts as changed if it is younger than `newer_than` (seconds since the epoch).
@@ -74,16 +90,18 @@ class Watch:
 
     def changed(self) -> str:
         """The name of a file that is not as it was; empty when there is none."""
-        self._looks += 1
         if self._young:
             return self._young.pop()
-        groups = [self._own] if self._looks % _LIBRARIES_EVERY else [self._own, self._libraries]
+        now_s, groups = self._clock(), [self._own]
+        if now_s >= self._libraries_at:
+            self._libraries_at = now_s + _LIBRARIES_EVERY_S
+            groups.append(self._libraries)
         for files in groups:
             for path, before in files.items():
                 now = stamp(path)
                 if now is not None:
-                    self._gone.discard(path)
-                if now != before and (now is not None or self._is_really_gone(path)):
+                    self._gone.pop(path, None)
+                if now != before and (now is not None or now_s >= self._gone.setdefault(path, now_s) + _GONE_S):
                     return path
         for (folder, pattern), before_all in self._globs.items():
             now_all = _matches(folder, pattern)
@@ -91,13 +109,6 @@ class Watch:
                 differing = {path for path, _ in now_all.items() ^ before_all.items()}
                 return min(differing - self._ignored, default="")
         return ""
-
-    def _is_really_gone(self, path: str) -> bool:
-        """Not at the first look: editors move a file away before they write it anew."""
-        if path in self._gone:
-            return True
-        self._gone.add(path)
-        return False
 
 
 def _matches(folder: str, pattern: str) -> dict[str, Stamp | None]:

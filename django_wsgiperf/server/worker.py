@@ -33,7 +33,7 @@ from .ledger import Ledger
 from .listening import ListeningError, tls_context
 from .reactor import Reactor
 from .readiness import Readiness
-from .reloader import Reporter
+from .reports import Reporter
 from .reserved import ReservedPages
 from .scoreboard import ENDED, SERVING, STARTING, Scoreboard
 from .sharing import Sharing

@@ -152,9 +152,10 @@ class Command(BaseCommand):
         return settings
 
     def _serve(self, settings: ServerSettings) -> None:
-        from django_wsgiperf.server import preflight, reloader
+        from django_wsgiperf.server import preflight, preload, reloader
         from django_wsgiperf.server.application import ServeApplication
         from django_wsgiperf.server.listening import open_listeners, socket_files
+        from django_wsgiperf.server.reports import Reporter
 
         files: list[str] = []
         if "GUNICORN_FD" in os.environ:
@@ -167,9 +168,14 @@ class Command(BaseCommand):
             files = socket_files(addresses, sockets)
             settings = replace(settings, bind=tuple(f"fd://{sock.detach()}" for sock in sockets))
         os.environ[_FILES_VARIABLE] = json.dumps(files)
+        application = preflight.load_application()
+        early = preload.went_on()
+        if early is not None and (replaced := early.replaced()):
+            Reporter.from_environment().report_replaced(replaced)
+            early.start_cold()
         ServeApplication(
             settings,
-            preflight.load_application(),
+            application,
             command_line=get_child_arguments(),
             socket_files=files,
             when_ready=self._ready,
@@ -179,9 +185,10 @@ class Command(BaseCommand):
         from django_wsgiperf.server import reloader
         from django_wsgiperf.server.listening import url
         from django_wsgiperf.server.parts import parts
+        from django_wsgiperf.server.reports import Reporter
         from django_wsgiperf.server.summary import start_summary
 
-        reporter = reloader.Reporter.from_environment()
+        reporter = Reporter.from_environment()
         reporter.report_folders()
         addresses = [url(listener.sock, tls=bool(self.resolved.values.certfile)) for listener in listeners]
         if "GUNICORN_PID" in os.environ:
