@@ -129,8 +129,10 @@ class Acceptor:
         for listener in listeners.values():
             listener.sock.close()
 
-    def hand_on(self) -> None:
-        """Give the idle connections to the worker that stays; those it does not get remain here. Leader only."""
+    def hand_on(self) -> bool:
+        """Give the idle connections to the worker that stays; those it cannot get remain here. Leader only.
+
+        False when some have to wait until it has taken those before them."""
         reactor = self._reactor
         for connection in list(reactor.connections.values()):
             channel = connection.listener.channel
@@ -143,10 +145,11 @@ class Acceptor:
                 and not (reactor.proxies is not None and reactor.proxies.expects_header(connection))
             ):
                 if not channel.send(connection):
-                    return
+                    return False
                 # The descriptor lives on elsewhere: to close it here does not take it out of the poller.
                 self._poller.remove(connection.fd)
                 reactor.close(connection)
+        return True
 
     def _pause(self, reason: str) -> None:
         if self._again_at == 0.0:

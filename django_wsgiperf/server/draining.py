@@ -34,6 +34,8 @@ class Draining:
         self._worker = worker
         self._settings = worker.settings
         self._reactor = worker.reactor
+        self._some_wait = True
+        """Idle connections are to be given away, or may be: only a few can be under way at a time."""
 
     def run(self) -> float:
         """Finish what was begun: first for `drain_delay_s` like before but not ready, then without new connections.
@@ -48,8 +50,10 @@ class Draining:
         reactor.stop_accepting()
         reactor.on_sweep = self._handing_on(reactor.on_sweep)
         deadline = time.monotonic() + settings.graceful_timeout_s
-        reactor.drain(_RELOAD_LINGER_S if settings.reload else _IDLE_LINGER_S)
-        if not self._wait(settings.graceful_timeout_s, self._is_drained):
+        linger_s = _RELOAD_LINGER_S if settings.reload else _IDLE_LINGER_S
+        self._wait_for_successor(linger_s, deadline)
+        reactor.drain(linger_s)
+        if not self._wait(deadline - time.monotonic(), self._is_drained):
             logger.warning(
                 "Worker %d stops after %g s (graceful_timeout_s); cut off: %s",
                 os.getpid(),
@@ -57,6 +61,18 @@ class Draining:
                 reactor.unfinished(),
             )
         return deadline
+
+    def _wait_for_successor(self, patience_s: float, deadline: float) -> None:
+        """Until it has taken all that can be given away, or takes nothing for so long. Thousands take their time, in
+        which none may be closed."""
+        connections = self._reactor.connections
+        left = len(connections) + 1
+        while self._some_wait and len(connections) < left:
+            left = len(connections)
+            self._wait(
+                min(patience_s, deadline - time.monotonic()),
+                lambda left=left: not self._some_wait or len(connections) < left,  # type: ignore[misc]
+            )
 
     def _wait(self, seconds: float, done: Callable[[], bool]) -> bool:
         deadline = time.monotonic() + seconds
@@ -80,8 +96,8 @@ class Draining:
             if before is not None:
                 before()
             stays = worker.settings.reload or worker.retiring or (worker.under_serve and not worker.board.stopping)
-            if stays and not acceptor.listeners:
-                acceptor.hand_on()
+            if not acceptor.listeners:
+                self._some_wait = stays and not acceptor.hand_on()
 
         return on_sweep
 
