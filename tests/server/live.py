@@ -12,16 +12,18 @@ import socket
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+from django.core.handlers.wsgi import WSGIHandler
 from django.db import connections
 from django.test import LiveServerTestCase
 from django.test.testcases import LiveServerThread
 
 from django_wsgiperf.conf import ServerSettings
 from django_wsgiperf.server.accepting import Listener, base_environ
+from django_wsgiperf.server.accesslog import AccessLog
 from django_wsgiperf.server.deadlines import DeadlineSupervisor
 from django_wsgiperf.server.process import close_django_connections
 from django_wsgiperf.server.reactor import Reactor
@@ -66,6 +68,26 @@ class PooledServer:
 
     def server_close(self) -> None:
         self._listening.close()
+
+
+@contextlib.contextmanager
+def pooled_servers(*, validate: bool = True) -> Iterator[Callable[..., PooledServer]]:
+    """Starts servers of Django's application, with the pool's options; all have ended after the block."""
+    with contextlib.ExitStack() as started:
+
+        def start(access_log: AccessLog | None = None, **options: Any) -> PooledServer:
+            server = PooledServer("127.0.0.1", 0)
+            server.validate = validate
+            server.options = options
+            server.set_app(WSGIHandler())
+            server.reactor.access_log = access_log
+            thread = threading.Thread(target=server.serve_forever)
+            thread.start()
+            for end in (server.server_close, thread.join, server.shutdown):  # In the opposite order.
+                started.callback(end)
+            return server
+
+        yield start
 
 
 class PooledServerThread(LiveServerThread):

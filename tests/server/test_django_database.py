@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from django.core.handlers.wsgi import WSGIHandler
 from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse
 from django.urls import path
@@ -18,7 +17,7 @@ from tests.db.databases import Database, run, value
 from tests.db.sites import site
 
 from .conftest import DEADLINE_S, Client, eventually
-from .live import PooledServer
+from .live import PooledServer, pooled_servers
 
 Serve = Callable[..., PooledServer]
 NAME = "wsgiperf-stuck-test"
@@ -92,22 +91,8 @@ def database(request: pytest.FixtureRequest, postgres: Database) -> Iterator[Dat
 
 @pytest.fixture
 def serve() -> Iterator[Serve]:
-    started: list[tuple[PooledServer, threading.Thread]] = []
-
-    def start(**options: Any) -> PooledServer:
-        server = PooledServer("127.0.0.1", 0)
-        server.options = options
-        server.set_app(WSGIHandler())
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        started.append((server, thread))
-        return server
-
-    yield start
-    for server, thread in started:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with pooled_servers() as start:
+        yield start
 
 
 def ask(server: PooledServer, target: str) -> int:

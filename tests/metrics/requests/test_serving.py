@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from django.core.handlers.wsgi import WSGIHandler
 from django.http import StreamingHttpResponse
 
 from django_wsgiperf.metrics.record import Record
 from django_wsgiperf.server.accesslog import AccessLog
 from tests.server.conftest import DEADLINE_S, Client
-from tests.server.live import PooledServer
+from tests.server.live import PooledServer, pooled_servers
 
 from .conftest import Measured
 from .site import hooks
@@ -27,24 +26,8 @@ Serve = Callable[..., PooledServer]
 @pytest.fixture
 def serve(measured: Measured) -> Iterator[Serve]:
     """Starts the server of `serve`, with a thread pool, for the measured site."""
-    started: list[tuple[PooledServer, threading.Thread]] = []
-
-    def start(access_log: AccessLog | None = None, **options: Any) -> PooledServer:
-        server = PooledServer("127.0.0.1", 0)
-        server.validate = False
-        server.options = options
-        server.set_app(WSGIHandler())
-        server.reactor.access_log = access_log
-        thread = threading.Thread(target=server.serve_forever)
-        thread.start()
-        started.append((server, thread))
-        return server
-
-    yield start
-    for server, thread in started:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with pooled_servers(validate=False) as start:
+        yield start
 
 
 def eventually(condition: Callable[[], Any], while_waiting: Callable[[], Any] = int) -> None:
