@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import activity
 from .adapters.statements import READS
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from django.db.backends.base.base import BaseDatabaseWrapper
 
+    from .lease import Lease
     from .pooling import Pooling
 
     _Base = BaseDatabaseWrapper
@@ -27,10 +28,14 @@ logger = logging.getLogger("django_wsgiperf.db")
 
 
 class EarlyRelease(_Base):
-    """Expects `_pooling` from PooledMixin, and `_thread_sharing_count` from Django."""
+    """Expects `_pooling` and `_give_back` from PooledMixin, and the rest from Django."""
 
     _pooling: Pooling
     _thread_sharing_count: int
+    _thread_ident: int
+
+    def _give_back(self, lease: Lease[Any], discard: str) -> str:
+        raise NotImplementedError
 
     def can_release_early(self) -> bool:
         """Whether nobody would notice: no transaction, no open cursor, no other thread, nothing pinned or unchecked."""
@@ -54,19 +59,20 @@ class EarlyRelease(_Base):
         if self.can_release_early():
             self.close()
             return True
+        self.give_back_orphan()
         return False
+
+    def give_back_orphan(self) -> None:
+        """Give back what nobody can use: connect() or close() was interrupted between the lease and the connection."""
+        pooling = self._pooling
+        if pooling.lease is not None and self.connection is None and not pooling.pins:
+            self._give_back(pooling.lease, "abandoned")
 
     def release_between_transactions(self) -> None:
         """A transaction has ended or a cursor was closed: under RELEASE "transaction" the connection goes back."""
         of = self._pooling.of
         if of is not None and of.releases_between_transactions and not _is_held():
             self.release_early()
-
-    @property
-    def releases_with_response(self) -> bool:
-        """Whether RELEASE lets a connection go before Django's own point."""
-        of = self._pooling.of
-        return of is not None and of.settings.release != "request"
 
     @contextmanager
     def pinned(self) -> Iterator[None]:

@@ -9,6 +9,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from .adapters import adapter_for
 from .creation import pooled_creation
 from .lending import IS_KNOWN
+from .loops import quick_methods
 from .mixin import PooledMixin
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ def make_pooled(
         "pool_has_plain_cursors": base.make_cursor is BaseDatabaseWrapper.make_cursor,
         "pool_has_plain_connect": IS_KNOWN and base.connect is BaseDatabaseWrapper.connect,
         "creation_class": pooled_creation(base.creation_class),
+        **quick_methods(base),
     }
     mixin: type[PooledMixin] = PooledMixin
     if base.vendor == "postgresql":

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, cast
 
 from django.db.backends.base.base import RAN_DB_VERSION_CHECK, BaseDatabaseWrapper
 from django.db.backends.signals import connection_created
-from django.utils.asyncio import async_unsafe
 
 from . import activity, errors, registry
 from .early import EarlyRelease
 from .failures import as_django
+from .loops import require_no_loop
 
 if TYPE_CHECKING:
     from .lease import Lease
@@ -35,27 +35,23 @@ IS_KNOWN = set(getattr(_DJANGOS_CONNECT, "__wrapped__", _DJANGOS_CONNECT).__code
 
 
 class Lending(EarlyRelease):
-    """Expects `_give_back` from PooledMixin, and the rest from Django's wrapper."""
+    """Expects everything but its base from Django's wrapper."""
 
     pool_has_plain_connect: bool = False
     """Whether no class beneath has a connect() of its own."""
     health_check_done: bool
     health_check_enabled: bool
 
-    def _give_back(self, lease: Lease[Any], discard: str) -> str:
-        raise NotImplementedError
-
     @property
     def pool_of(self) -> PoolOf | None:
         """The pool that connections come from, made on first use; None when this wrapper opens its own."""
         pooling = self._pooling
-        # Tests and tools change the settings of a wrapper in place.
-        if pooling.epoch != registry.epoch or pooling.seen != self.settings_dict:
+        # Tests and tools change the settings of a wrapper in place. Values alone are compared in half the time.
+        values = tuple(self.settings_dict.values())
+        if pooling.epoch != registry.epoch or pooling.seen != values:
             pooling.epoch = registry.epoch
             pooling.of = registry.find(cast("PooledMixin", self))
-            pooling.seen = {
-                name: dict(value) if isinstance(value, dict) else value for name, value in self.settings_dict.items()
-            }
+            pooling.seen = tuple(dict(value) if isinstance(value, dict) else value for value in values)
         return pooling.of
 
     @property
@@ -67,7 +63,7 @@ class Lending(EarlyRelease):
 
     def connect(self) -> None:
         if _get_running_loop() is not None:
-            _require_no_loop()
+            require_no_loop()
         pooling = self._pooling
         if pooling.lease is not None:
             # Somebody has set `connection` to None without closing it.
@@ -108,7 +104,8 @@ class Lending(EarlyRelease):
             self.set_autocommit(settings["AUTOCOMMIT"])
         if self.alias not in RAN_DB_VERSION_CHECK:
             self._check_version()
-        connection_created.send(sender=self.__class__, connection=self)
+        if connection_created.receivers:
+            connection_created.send(sender=self.__class__, connection=self)
         self.run_on_commit = []
 
     def _connect_by_djangos_steps(self) -> None:
@@ -136,12 +133,12 @@ class Lending(EarlyRelease):
             label = work.label
             work.leases += 1
         try:
-            lease = pooling.of.adapter.pool.acquire(label=label, owner=self)
+            lease = pooling.of.adapter.pool.acquire(label=label)
         except errors.PoolError as error:
             lease = self._acquire_again(error, label)
         raw = lease.raw
         if shared := pooling.of.adapter.memories[id(raw)].attributes:
-            vars(self).update(shared)
+            self.__dict__.update(shared)
         if pooling.cursors:
             pooling.cursors = {}
         pooling.unfit = ""
@@ -160,7 +157,7 @@ class Lending(EarlyRelease):
             of = self.pool_of
             if of is None or of is closed:
                 raise error
-            return of.adapter.pool.acquire(label=label, owner=self)
+            return of.adapter.pool.acquire(label=label)
         except errors.PoolError as final:
             raise as_django(final) from final.__cause__
 
@@ -187,11 +184,6 @@ class Lending(EarlyRelease):
         """The connection is set up; this is what Django does once for each alias."""
         self.check_database_version_supported()
         RAN_DB_VERSION_CHECK.add(self.alias)
-
-
-@async_unsafe
-def _require_no_loop() -> None:
-    """Refuses, as Django's connect() does: there it is asked each time, by raising and catching an error."""
 
 
 def _no_parameters() -> dict[str, Any]:

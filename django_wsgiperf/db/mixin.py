@@ -9,6 +9,7 @@ by the adapter of the database.
 from __future__ import annotations
 
 import logging
+from threading import get_ident
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from . import registry
@@ -128,6 +129,9 @@ class PooledMixin(Lending):
             pooling.unfit = before
 
     def close_if_unusable_or_obsolete(self) -> None:
+        if self.connection is None:
+            self.give_back_orphan()
+            return
         # Django closes a connection here because it is broken, if there were errors and it does not answer; or because
         # its time is up. The flag of the errors is down again when it did answer.
         self._pooling.checking = True
@@ -173,6 +177,11 @@ class PooledMixin(Lending):
         return made if pooling.lease is None or pooling.of is None else watched(made, pooling, pooling.of.adapter)
 
     # -- threads that share the wrapper
+
+    def validate_thread_sharing(self) -> None:
+        # Asked for every cursor, and mostly by its own thread, which need not know who else may.
+        if self._thread_ident != get_ident():
+            super().validate_thread_sharing()
 
     def inc_thread_sharing(self) -> None:
         super().inc_thread_sharing()

@@ -101,18 +101,15 @@ class Pool(Generic[C]):
 
     # -- for holders
 
-    def acquire(self, *, label: str = "", timeout_s: float | None = None, owner: object | None = None) -> Lease[C]:
+    def acquire(self, *, label: str = "", timeout_s: float | None = None) -> Lease[C]:
         """A connection, this thread's until release(). Waits at most `timeout_s` seconds, config.acquire_timeout_s.
 
-        Opening one may take longer: how long is for the driver to say. `owner` is referred to weakly; when it is
-        collected the lease is taken back. Raises PoolTimeout, PoolOverloaded, PoolUnavailable, PoolClosed, or what the
-        driver raised on opening."""
+        Opening one may take longer: how long is for the driver to say. A lease that is collected is taken back. Raises
+        PoolTimeout, PoolOverloaded, PoolUnavailable, PoolClosed, or what the driver raised on opening."""
         if self._is_inside():
             raise PoolError(f"Pool {self.name!r} was asked for a connection by a destructor, in the midst of its work.")
         now = self.clock()
-        lease: Lease[C] = Lease(
-            label, threading.current_thread(), now, None if owner is None else weakref.ref(owner, self._notice_loss)
-        )
+        lease: Lease[C] = Lease(label, threading.current_thread(), now)
         physical, places, statistics = self._physical, self._places, self.statistics
         with self._lock:
             # What nearly always is, without a call: the same is in Physical.unfit() and Places.claim().

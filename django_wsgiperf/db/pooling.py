@@ -19,7 +19,7 @@ class Pooling:
     def __init__(self) -> None:
         self.of: PoolOf | None = None
         """The pool, as long as `seen` and `epoch` are those of now."""
-        self.seen: dict[str, Any] | None = None
+        self.seen: tuple[Any, ...] = ()
         self.epoch = -1
         self.lease: Lease[Any] | None = None
         self.cursors: dict[int, weakref.ref[Any]] = {}

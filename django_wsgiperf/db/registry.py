@@ -47,6 +47,8 @@ class PoolOf:
     is_djangos: bool
     """Whether OPTIONS["pool"] is set, and Django's own pool lends the connections."""
     releases_between_transactions: bool
+    releases_with_response: bool
+    """Whether RELEASE lets a connection go before Django's own point."""
     warned: set[str] = field(default_factory=set)
 
     def is_news(self, text: str) -> bool:
@@ -101,14 +103,14 @@ def find(wrapper: PooledMixin) -> PoolOf | None:
         if found is None:
             name = _name(wrapper, {each.pool.name for each in _known.values()})
             adapter = adapter_class(type(wrapper), wrapper.alias, wrapper.settings_dict, settings)
-            by_transaction = settings.release == "transaction"
+            early = settings.release == "transaction", settings.release != "request"
             if adapter_class.has_djangos_pool(wrapper):
                 from .native import NativePool
 
-                found = PoolOf(NativePool(name, wrapper, adapter), adapter, settings, True, by_transaction)
+                found = PoolOf(NativePool(name, wrapper, adapter), adapter, settings, True, *early)
             else:
                 adapter.pool = Pool(name, adapter, settings.config)
-                found = PoolOf(adapter.pool, adapter, settings, False, by_transaction)
+                found = PoolOf(adapter.pool, adapter, settings, False, *early)
             found = _known.setdefault(key, found)
     # The same database with a new password: from now on that one is used.
     found.adapter.settings_dict = wrapper.settings_dict

@@ -70,7 +70,7 @@ def wrappers_here() -> list[PooledMixin]:
     is too often for that. Where asgiref keeps them otherwise, or in a thread with an event loop, that is asked."""
     storage = getattr(connections._connections, "_storage", None)  # type: ignore[attr-defined]  # Not in the stubs.
     if type(storage) is threading.local and _get_running_loop() is None:
-        found: Sequence[Any] = list(vars(storage).values())
+        found: Sequence[Any] = list(storage.__dict__.values())
     else:
         found = connections.all(initialized_only=True)
     return [wrapper for wrapper in found if isinstance(wrapper, PooledMixin)]
@@ -82,7 +82,8 @@ def release_all(*, streaming: bool = False) -> int:
     `streaming` says that the body is still to come, and may look for what the view has left in its session."""
     released = 0
     for wrapper in wrappers_here():
-        if wrapper._pooling.lease is not None and wrapper.releases_with_response:
+        pooling = wrapper._pooling
+        if pooling.lease is not None and pooling.of is not None and pooling.of.releases_with_response:
             if streaming:
                 wrapper.warn_of_lost_session()
             released += wrapper.release_early()

@@ -102,22 +102,10 @@ def test_a_connection_that_threads_share_outlives_the_one_that_opened_it(driver:
     assert pool.acquire(timeout_s=0).raw is lease.raw
 
 
-def test_the_housekeeper_takes_back_what_dies_with_its_owner(driver: FakeDriver) -> None:
-    pool = make_pool(driver, max_size=1, background=True)
-    owner = Owner()
-    lease = pool.acquire(owner=owner)
-    raw = lease.raw
-    del owner
-    eventually(lambda: raw.closed)
-    pool.release(lease)
-    assert pool.acquire(timeout_s=20).is_new
-    pool.close()
-
-
 def test_an_owner_in_a_cycle_is_noticed_when_the_collector_runs(driver: FakeDriver) -> None:
     pool = make_pool(driver, max_size=1, background=True)
     owner = Owner()
-    owner.lease = pool.acquire(owner=owner)
+    owner.lease = pool.acquire()
     owner.self = owner  # type: ignore[attr-defined]
     raw = owner.lease.raw
     del owner
