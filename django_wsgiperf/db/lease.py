@@ -29,6 +29,8 @@ class Entry(Generic[C]):
     used_ns: int = 0
     checked_ns: int = 0
     """When it was last known to work: used, or asked."""
+    is_closed: bool = False
+    """Its connection is being closed, or has been, and is counted as such."""
     lease: weakref.ref[Lease[C]] | None = None
     """Who has it, the pool itself for a chore included. An entry that is neither idle nor had by anybody was lost."""
 

@@ -48,6 +48,7 @@ class Physical(Generic[C]):
 
     def open(self, entry: Entry[C]) -> None:
         """Connect for `entry`. Raises what the driver raises."""
+        lifetime_s = self._config.max_lifetime_s * (1 - random.random() * self._config.lifetime_jitter)
         started_ns = self._clock()
         try:
             raw = self._driver.connect()
@@ -58,13 +59,13 @@ class Physical(Generic[C]):
             if news:
                 logger.warning("Pool %s could not open a connection: %s", self._name, self.outage.error)
             raise
-        lifetime_s = self._config.max_lifetime_s * (1 - random.random() * self._config.lifetime_jitter)
         with self._lock:
-            now = self._clock()
+            # At once: should the thread be interrupted in any later line, it is closed and counted with its entry.
             entry.raw = raw
+            self._statistics.created += 1
+            now = self._clock()
             entry.created_ns = entry.used_ns = entry.checked_ns = now
             entry.expires_ns = now + int(lifetime_s * 1e9) if lifetime_s else _ALWAYS
-            self._statistics.created += 1
             self._statistics.create_time.record(now - started_ns)
             news = self.outage.succeeded()
         if news:
@@ -102,7 +103,10 @@ class Physical(Generic[C]):
         if raw is None:
             return
         with self._lock:
-            self._statistics.count_closed(reason)
+            # Whoever was interrupted in here is followed by somebody who closes it again: that is counted once.
+            if not entry.is_closed:
+                entry.is_closed = True
+                self._statistics.closed[reason] += 1
         try:
             self._driver.close(raw)
         except Exception:

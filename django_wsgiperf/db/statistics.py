@@ -5,6 +5,7 @@ Knows nothing of connections. Pool.snapshot() joins these with the numbers of th
 
 from __future__ import annotations
 
+from collections import defaultdict
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -74,8 +75,8 @@ class PoolStatistics:
         self.use_time = Histogram()
         self.created = 0
         self.connect_failures = 0
-        self.closed: dict[str, int] = {}
-        self.resets: dict[str, int] = {}
+        self.closed: defaultdict[str, int] = defaultdict(int)
+        self.resets: defaultdict[str, int] = defaultdict(int)
         self.pings = 0
         self.ping_failures = 0
         self.timeouts = 0
@@ -90,11 +91,7 @@ class PoolStatistics:
     def count_reset(self, kind: str) -> None:
         """One session was cleaned on its way back; `kind` says how: "rollback", "hard"."""
         with self.lock:
-            self.resets[kind] = self.resets.get(kind, 0) + 1
-
-    def count_closed(self, reason: str) -> None:
-        """One connection was closed. With the lock held."""
-        self.closed[reason] = self.closed.get(reason, 0) + 1
+            self.resets[kind] += 1
 
     def snapshot(
         self, *, name: str, config: PoolConfig, idle: int, opened: int, pending: int, outage: str

@@ -1,0 +1,84 @@
+"""An exception from outside in every place where one can come: what PyThreadState_SetAsyncExc and Ctrl-C do by chance.
+
+The interpreter looks for one after each call, at the beginning of each function and at the end of each round of a loop,
+and nowhere else. So between two of these places nothing need be safe, and in each of them everything must be.
+"""
+
+from __future__ import annotations
+
+import dis
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import django.db.backends
+
+import django_wsgiperf.db
+
+CODE = tuple(str(Path(module.__file__ or "").parent) for module in (django_wsgiperf.db, django.db.backends))
+"""Ours, and what of Django calls it and is called by it."""
+_LOOKS_AFTER = ("CALL", "RESUME", "JUMP_BACKWARD", "POP_JUMP_BACKWARD", "SEND")
+
+
+class Interrupted(BaseException):
+    """As serve's, it is no Exception."""
+
+
+class Interruption:
+    """Runs something with an exception in the `number`th place inside of CODE, in this thread alone."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.seen = 0
+        self.where = ""
+        self._looked: dict[FrameType, bool] = {}
+
+    def run(self, work: Callable[[], Any]) -> bool:
+        """Whether there were so many places; the work was interrupted then."""
+        before = sys.gettrace()
+        sys.settrace(self._enter)
+        try:
+            work()
+        except Interrupted:
+            return True
+        finally:
+            sys.settrace(before)
+            self._looked.clear()
+        # Where something swallows the exception it was raised all the same.
+        return bool(self.where)
+
+    def _enter(self, frame: FrameType, event: str, argument: Any) -> Any:
+        if not frame.f_code.co_filename.startswith(CODE) or self.where:
+            return None
+        frame.f_trace_opcodes = True
+        frame.f_trace_lines = False
+        return self._step
+
+    def _step(self, frame: FrameType, event: str, argument: Any) -> Any:
+        if event == "return":
+            self._looked.pop(frame, None)
+        if event != "opcode" or self.where:
+            return self._step
+        if self._looked.get(frame):
+            self.seen += 1
+            if self.seen == self.number:
+                self.where = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} in {frame.f_code.co_name}"
+                raise Interrupted(self.where)
+        name = dis.opname[frame.f_code.co_code[frame.f_lasti]]
+        self._looked[frame] = name.startswith(_LOOKS_AFTER)
+        return self._step
+
+
+def everywhere(work: Callable[[], Callable[[], Any]]) -> Iterator[str]:
+    """Once for each place: `work()` prepares and gives what is to be interrupted. Yields where that was."""
+    number = 1
+    while True:
+        prepared = work()
+        interruption = Interruption(number)
+        if not interruption.run(prepared):
+            return
+        del prepared
+        yield interruption.where
+        number += 1
