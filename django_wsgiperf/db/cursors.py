@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from django.db import InterfaceError
 from django.db.backends.utils import CursorWrapper
 
-from .adapters.statements import SETS
+from .adapters.statements import SETS, SPOILS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -121,8 +121,10 @@ class WatchedCursor(CursorWrapper):
         if verdict is None:
             verdict = statements.verdict(sql)
         if verdict:
-            if verdict == SETS:
+            if verdict >= SETS:
                 lease.dirty = True
+                if verdict == SPOILS and self._pool_adapter.cleans_session:
+                    self._pool.unfit = "altered"  # type: ignore[union-attr]
             self.db.note_session_state(sql, verdict)
 
     def _require_lease(self) -> None:

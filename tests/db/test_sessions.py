@@ -86,6 +86,12 @@ def on_drivers_own(wrapper: Any, statement: str) -> None:
         wrapper.connection.cursor().execute(statement)
 
 
+def given_as_values(wrapper: Any) -> None:
+    """As the ORM calls a function: what it is called with is not in the text."""
+    with wrapper.cursor() as cursor:
+        cursor.execute("SELECT set_config(%s, %s, %s)", ["statement_timeout", "123", "false"])
+
+
 def notified(wrapper: Any) -> int:
     """How many notifications there are."""
     wrapper.ensure_connection()
@@ -113,6 +119,9 @@ def notified(wrapper: Any) -> int:
         (lambda wrapper: copied(wrapper, f"COPY ({SETS_TIMEOUT}) TO STDOUT"), asks("SHOW statement_timeout")),
         (lambda wrapper: on_drivers_own(wrapper, "SET statement_timeout = 123"), asks("SHOW statement_timeout")),
         (does("LISTEN left_over", "NOTIFY left_over"), lambda wrapper: notified(wrapper)),
+        (does("CREATE TEMP SEQUENCE left_over"), asks("SELECT to_regclass('left_over')")),
+        (does("BEGIN", "SET statement_timeout = 123", "COMMIT"), asks("SHOW statement_timeout")),
+        (lambda wrapper: given_as_values(wrapper), asks("SHOW statement_timeout")),
     ],
 )
 def test_postgresql_session_is_as_new(postgres: Database, use: Use, look: Use, reset: str) -> None:
@@ -142,12 +151,75 @@ def test_postgresql_session_is_as_new(postgres: Database, use: Use, look: Use, r
         ),
         (does("START TRANSACTION"), asks("SELECT @@in_transaction")),
         (lambda wrapper: on_drivers_own(wrapper, "SET @left_over = 5"), asks("SELECT @left_over")),
+        (does("SET STATEMENT max_statement_time = 7 FOR SELECT 1"), asks("SELECT @@max_statement_time")),
+        (does("EXECUTE IMMEDIATE 'SET @left_over = 4'"), asks("SELECT @left_over")),
+        (does("XA START 'left_over'"), asks("SELECT @@in_transaction")),
     ],
 )
 def test_mariadb_session_is_as_new(mysql: Database, use: Use, look: Use, reset: str) -> None:
     assert after(mysql, use, look, RESET=reset) == before(mysql, look)
     assert closed() == {}
     assert resets()["hard"] >= 1
+
+
+@pytest.mark.parametrize(
+    ("lock", "is_blocked"),
+    [
+        ("BACKUP LOCK guarded", "ALTER TABLE guarded COMMENT = 'changed'"),
+        ("LOCK TABLES guarded WRITE", "INSERT INTO guarded VALUES (1)"),
+        ("FLUSH TABLES guarded WITH READ LOCK", "INSERT INTO guarded VALUES (1)"),
+        ("FLUSH TABLES guarded FOR EXPORT", "INSERT INTO guarded VALUES (1)"),
+        ("HANDLER guarded OPEN", "ALTER TABLE guarded COMMENT = 'changed'"),
+    ],
+)
+def test_mariadb_lock_of_a_session_ends_with_its_use(mysql: Database, lock: str, is_blocked: str) -> None:
+    other = mysql.wrapper(stock=True)
+    run(other, "CREATE TABLE guarded (n int)", "SET lock_wait_timeout = 1")
+    try:
+        after(mysql, does(lock), lambda wrapper: wrapper.ensure_connection())
+        assert closed() == {}
+        assert resets() == {"hard": 1}
+        run(other, is_blocked)
+    finally:
+        registry.close_all()
+        run(other, "DROP TABLE guarded")
+        other.close()
+
+
+@pytest.mark.parametrize("reset", ["auto", "hard"])
+def test_mariadb_role_ends_with_its_connection(mysql: Database, reset: str) -> None:
+    role = f"clerk_{os.getpid()}"
+    owner = mysql.wrapper(stock=True)
+    run(owner, f"CREATE ROLE {role}")
+    try:
+        assert after(mysql, does(f"SET ROLE {role}"), asks("SELECT CURRENT_ROLE()"), RESET=reset) is None
+        assert closed() == {"altered": 1}
+    finally:
+        run(owner, f"DROP ROLE {role}")
+        owner.close()
+
+
+@pytest.mark.parametrize("reset", ["auto", "hard"])
+def test_postgresql_library_ends_with_its_connection(postgres: Database, reset: str) -> None:
+    loaded = asks("SELECT COUNT(*) FROM pg_settings WHERE name LIKE 'auto_explain.%'")
+    assert after(postgres, does("LOAD 'auto_explain'"), loaded, RESET=reset) == 0
+    assert closed() == {"altered": 1}
+
+
+def test_postgresql_what_a_function_does_inside_is_undone_by_hard(postgres: Database) -> None:
+    locks = asks("SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
+    hidden = does(
+        "CREATE OR REPLACE FUNCTION hidden() RETURNS int AS "
+        "'BEGIN PERFORM set_config(''statement_timeout'', ''77'', false), pg_advisory_lock(7); RETURN 1; END' "
+        "LANGUAGE plpgsql"
+    )
+    after(postgres, hidden, lambda wrapper: None)
+    calls = does("SELECT hidden()")
+    assert after(postgres, calls, asks("SHOW statement_timeout"), RESET="auto") == "77ms", "as the page says"
+    registry.close_all()
+    assert after(postgres, calls, asks("SHOW statement_timeout"), RESET="hard") == "0"
+    registry.close_all()
+    assert after(postgres, calls, locks, RESET="hard") == 0
 
 
 def _fails(wrapper: Any, sql: str) -> str:

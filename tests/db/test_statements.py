@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from django_wsgiperf.db.adapters.base import Adapter
 from django_wsgiperf.db.adapters.postgresql import PostgreSQLAdapter
 from django_wsgiperf.db.adapters.sqlite import SQLiteAdapter
-from django_wsgiperf.db.adapters.statements import CLEAN, READS, SETS, Statements
+from django_wsgiperf.db.adapters.statements import CLEAN, READS, SETS, SPOILS, Statements
 from tests._run import results
 
 ADAPTERS: list[type[Adapter]] = [PostgreSQLAdapter, SQLiteAdapter]
@@ -95,11 +95,11 @@ TABLES: list[tuple[Statements, int, tuple[str, ...]]] = [
             "DECLARE c CURSOR WITH HOLD FOR SELECT 1",
             "DO $$ BEGIN PERFORM 1; END $$",
             "CALL change_things()",
-            "LOAD 'auto_explain'",
             "WITH a AS (SELECT set_config('x.y', '1', false)) SELECT * FROM a",
             "INSERT INTO t SELECT pg_advisory_lock(n) FROM u",
         ),
     ),
+    (PostgreSQLAdapter.statements, SPOILS, ("LOAD 'auto_explain'", "SELECT 1; /* a comment */ load 'auto_explain'")),
     (PostgreSQLAdapter.statements, READS, ("SELECT lastval()", "SELECT currval('shop_id_seq')")),
     (
         SQLiteAdapter.statements,
@@ -153,6 +153,9 @@ if find_spec("MySQLdb"):
                 "BEGIN",
                 "START TRANSACTION",
                 "XA START 'x'",
+                "BACKUP LOCK t",
+                "BACKUP STAGE START",
+                "SET STATEMENT max_statement_time = 1 FOR SELECT 1",
                 "CALL p()",
                 "HANDLER t OPEN",
                 "SELECT LAST_INSERT_ID(5)",
@@ -163,7 +166,15 @@ if find_spec("MySQLdb"):
         (
             MySQLAdapter.statements,
             READS,
-            ("SELECT LAST_INSERT_ID()", "SELECT FOUND_ROWS()", "SELECT @x", "SHOW WARNINGS"),
+            (
+                *("SELECT LAST_INSERT_ID()", "SELECT FOUND_ROWS()", "SELECT @x", "SHOW WARNINGS"),
+                *("SELECT LASTVAL(s)", "SELECT PREVIOUS VALUE FOR s"),
+            ),
+        ),
+        (
+            MySQLAdapter.statements,
+            SPOILS,
+            ("SET ROLE clerk", "SET/**/ROLE NONE", "EXECUTE IMMEDIATE 'SET ROLE clerk'"),
         ),
     ]
 

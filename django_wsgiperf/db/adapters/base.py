@@ -72,6 +72,7 @@ class Adapter:
         self.validate = _function(alias, settings) if settings.validate else None
         self.hard = settings.reset == "hard"
         self.watches_session = settings.reset == "auto"
+        self.cleans_session = settings.reset != "rollback"
         self._makers: list[PooledMixin] = []
         self._shared: set[str] = set()
         self.memories: dict[int, Memory] = {}

@@ -41,9 +41,13 @@ _STATEMENTS = Statements(
         "last_insert_id": re.compile(r"\blast_insert_id\s*\("),
         "_rows": re.compile(r"\bfound_rows\s*\("),
         "row_count": re.compile(r"\brow_count\s*\("),
+        "lastval": re.compile(r"\blastval\s*\("),
+        "previous value": re.compile(r"\bprevious\s+value\s+for\b"),
         "@": re.compile(r"(?<![@\w])@\w"),
         "warnings": re.compile(r"^\s*show\s+(?:count\(\*\)\s+)?(?:warnings|errors)"),
     },
+    # MariaDB keeps the role when the user is changed to the same one.
+    spoiling={"role": re.compile(r"\bset\s+role\b")},
 )
 
 #: Options of a connection that only opening it anew applies in full.

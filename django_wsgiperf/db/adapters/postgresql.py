@@ -27,6 +27,8 @@ from .base import Adapter
 from .statements import Statements, harmless, only_if
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from django_wsgiperf.db.mixin import PooledMixin
 
 _STATES = {
@@ -36,8 +38,7 @@ _STATES = {
     TransactionStatus.INERROR: "idle in transaction",
     TransactionStatus.UNKNOWN: "unknown",
 }
-#: The server tells of every change of these by itself, also of one made inside a function.
-_REPORTED = (b"TimeZone", b"session_authorization", b"DateStyle", b"IntervalStyle", b"client_encoding", b"search_path")
+_IDLE, _INTRANS, _INERROR = TransactionStatus.IDLE, TransactionStatus.INTRANS, TransactionStatus.INERROR
 
 #: What can be set on psycopg's connection and stays there.
 _KEPT_HERE = (
@@ -45,12 +46,6 @@ _KEPT_HERE = (
     *("row_factory", "cursor_factory", "server_cursor_factory", "prepare_threshold"),
 )
 _kept_here = operator.attrgetter(*_KEPT_HERE)
-#: The same where psycopg 3.2 and 3.3 have it, read in one call instead of one for each property.
-_kept_here_quickly = operator.attrgetter(
-    *("_autocommit", "_isolation_level", "_read_only", "_deferrable"),
-    *("row_factory", "cursor_factory", "server_cursor_factory", "_prepared.prepare_threshold"),
-    *("_notice_handlers", "_notify_handlers"),
-)
 
 _STATEMENTS = Statements(
     {
@@ -76,6 +71,8 @@ _STATEMENTS = Statements(
         "val(": re.compile(r"\b(?:lastval|currval)\("),
         "pg_temp": re.compile(r"\bpg_temp\b"),
     },
+    # A library stays in its server process.
+    spoiling={"load": re.compile(r"(?:\A|;)\s*load\s")},
 )
 
 
@@ -107,19 +104,17 @@ class PostgreSQLAdapter(Adapter):
     def settle(self, raw: Any, *, dirty: bool) -> str:
         pgconn = raw.pgconn
         status = pgconn.transaction_status
-        if status != TransactionStatus.IDLE:
-            if status not in (TransactionStatus.INTRANS, TransactionStatus.INERROR):
+        if status != _IDLE:
+            if status != _INTRANS and status != _INERROR:
                 return BROKEN if pgconn.status != ConnStatus.OK else "unfinished"
             raw.rollback()
             self.pool.statistics.count_reset("rollback")
         baseline: Baseline = self.memories[id(raw)].baseline
         if (baseline.quick is None or _kept_here_quickly(raw) != baseline.quick) and not baseline.put_back(raw):
             return "altered"
-        if self.hard or (
-            self.watches_session and (dirty or tuple(map(pgconn.parameter_status, _REPORTED)) != baseline.reported)
-        ):
+        if self.hard or (self.watches_session and (dirty or _reported(pgconn.parameter_status) != baseline.reported)):
             self._reset(raw)
-            if tuple(map(pgconn.parameter_status, _REPORTED)) != baseline.reported:
+            if _reported(pgconn.parameter_status) != baseline.reported:
                 return "altered"
         return ""
 
@@ -147,7 +142,7 @@ class Baseline:
     def __init__(self, raw: Any) -> None:
         self.here = _kept_here(raw)
         self.handlers = _handlers(raw)
-        self.reported = tuple(map(raw.pgconn.parameter_status, _REPORTED))
+        self.reported = _reported(raw.pgconn.parameter_status)
         try:
             *plain, notice, notify = _kept_here_quickly(raw)
             self.quick: tuple[Any, ...] | None = (*plain, list(notice), list(notify))
@@ -160,6 +155,35 @@ class Baseline:
             if getattr(raw, name) != value:
                 setattr(raw, name, value)
         return _kept_here(raw) == self.here and _handlers(raw) == self.handlers
+
+
+def _reported(status: Callable[[bytes], bytes | None]) -> tuple[bytes | None, ...]:
+    """What the server tells of by itself whenever it changes, also inside a function."""
+    # Written out, as below, because this is on the way of every request: half the instructions of a loop.
+    return (
+        status(b"TimeZone"),
+        status(b"session_authorization"),
+        status(b"DateStyle"),
+        status(b"IntervalStyle"),
+        status(b"client_encoding"),
+        status(b"search_path"),
+    )
+
+
+def _kept_here_quickly(raw: Any) -> tuple[Any, ...]:
+    """What _kept_here() gives, and the handlers, without a call for each; AttributeError but in psycopg 3.2 and 3.3."""
+    return (
+        raw._autocommit,
+        raw._isolation_level,
+        raw._read_only,
+        raw._deferrable,
+        raw.row_factory,
+        raw.cursor_factory,
+        raw.server_cursor_factory,
+        raw._prepared.prepare_threshold,
+        raw._notice_handlers,
+        raw._notify_handlers,
+    )
 
 
 def _handlers(raw: Any) -> int:

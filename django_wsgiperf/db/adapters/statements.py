@@ -10,10 +10,12 @@ import re
 from collections.abc import Callable, Mapping
 
 CLEAN = 0
-SETS = 1
-"""It changes the session beyond its transaction."""
-READS = 2
+READS = 1
 """It asks for what an earlier statement of the same session has left, as LAST_INSERT_ID() does."""
+SETS = 2
+"""It changes the session beyond its transaction."""
+SPOILS = 3
+"""It changes the session in a way that no reset undoes."""
 
 _FIRST_WORD = re.compile(r"(?:\s+|\(|--[^\n]*(?:\n|\Z)|/\*.*?\*/)*([a-z]+)", re.DOTALL)
 _COMMENT_MARKS = ("/*", "--", "#")
@@ -28,8 +30,8 @@ class Statements:
     """The rules of one database.
 
     `harmless` are first words that leave nothing, each with the rule that says so of the whole lower-case text, or
-    None. `setting` and `reading` are tried where one of their keys occurs anywhere in it: a plain search is many
-    times faster than a pattern over a long statement.
+    None. `spoiling`, `setting` and `reading` are tried where one of their keys occurs anywhere in it: a plain search is
+    many times faster than a pattern over a long statement.
     """
 
     def __init__(
@@ -37,15 +39,17 @@ class Statements:
         harmless: Mapping[str, Rule | None],
         setting: Mapping[str, re.Pattern[str]],
         reading: Mapping[str, re.Pattern[str]],
+        spoiling: Mapping[str, re.Pattern[str]] | None = None,
     ) -> None:
         self._harmless = dict(harmless)
         self._setting = dict(setting)
         self._reading = dict(reading)
+        self._spoiling = dict(spoiling or {})
         self.known: dict[str, int] = {}
         """Verdicts by text: texts repeat, since values are apart. Racing threads can only compute the same twice."""
 
     def verdict(self, sql: str) -> int:
-        """CLEAN, SETS or READS."""
+        """CLEAN, READS, SETS or SPOILS."""
         known = self.known.get(sql)
         if known is not None:
             return known
@@ -58,13 +62,14 @@ class Statements:
 
     def _judge(self, text: str) -> int:
         verdict = self._judge_as_it_stands(text)
-        if verdict != SETS and any(mark in text for mark in _COMMENT_MARKS):
+        if verdict != SPOILS and any(mark in text for mark in _COMMENT_MARKS):
             # A comment may stand between any two words. What looks like one may be a part of a value: so both count.
-            bare = self._judge_as_it_stands(_COMMENT.sub(" ", text))
-            verdict = SETS if bare == SETS else max(verdict, bare)
+            verdict = max(verdict, self._judge_as_it_stands(_COMMENT.sub(" ", text)))
         return verdict
 
     def _judge_as_it_stands(self, text: str) -> int:
+        if any(key in text and pattern.search(text) for key, pattern in self._spoiling.items()):
+            return SPOILS
         if any(key in text and pattern.search(text) for key, pattern in self._setting.items()):
             return SETS
         # A semicolon inside a quoted value makes a part that no rule knows: one reset too many, never one too few.
