@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from django_wsgiperf.metrics.pipeline import OWN_ROUTE
 from django_wsgiperf.metrics.results import Live, ProcessRow, Running
@@ -11,6 +12,8 @@ from django_wsgiperf.metrics.results import Live, ProcessRow, Running
 from . import formats
 from .numbers import integer, number
 from .rules import capacity
+
+FEWEST_RECORDS: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,7 @@ class Overhead:
     """Rows of the store that it passed over."""
     records: int
     per_record_s: float | None
+    """Unknown of few requests: then it is what writing and rolling up take, of which they are not the reason."""
     core_share: float | None
     last_flush: str
     last_error: str
@@ -77,7 +81,7 @@ def overhead(pipeline: Mapping[str, object], uptime_s: float, now_s: float) -> O
         integer(pipeline.get("damaged")),
         integer(pipeline.get("newer")),
         records,
-        cpu / records if records else None,
+        cpu / records if records >= FEWEST_RECORDS else None,
         cpu / uptime_s if uptime_s > 0 else None,
         formats.duration(max(0.0, now_s - flushed)) if flushed else "",
         str(pipeline.get("last_error") or ""),

@@ -101,6 +101,10 @@ class TestProcesses:
         assert (found.pending, found.dropped, found.damaged, found.newer) == (3, 1, 2, 4)
         assert (found.per_record_s, found.core_share, found.last_flush) == (0.002, 0.005, "4 s")
 
+    def test_few_requests_do_not_say_what_one_costs(self) -> None:
+        found = processes.overhead({"aggregate_cpu_s": 0.1, "records": 6}, 400.0, NOW)
+        assert (found.per_record_s, found.core_share) == (None, 0.00025)
+
     def test_process_without_a_release_does_not_differ(self) -> None:
         rows = (*ProcessFactory.build_batch(2, release="2"), ProcessFactory(release=""))
         assert not any(line.is_other for line in processes.lines(LiveFactory(processes=rows), 10.0))

@@ -358,7 +358,7 @@ window.wsgiperfCharts = (() => {
     for (const each of drawn.values()) each.plot.redraw(false, true);
   }
 
-  new MutationObserver(repaint).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme", "class"] });
+  new MutationObserver(repaint).observe(document.documentElement, { attributes: true, attributeFilter: ["data-theme", "data-bs-theme", "class"] });
   matchMedia("(prefers-color-scheme: dark)").addEventListener("change", repaint);
   document.addEventListener("DOMContentLoaded", draw);
 
