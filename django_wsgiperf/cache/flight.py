@@ -116,9 +116,9 @@ class Flights(Generic[T]):
             self._numbers.led += 1
             return ticket
 
-    def alone(self, why: Why | None = None) -> Ticket[T]:
+    def alone(self, why: Why | None = None, key: Key = "") -> Ticket[T]:
         """A ticket for a request whose answer is nobody else's: it waits for none, and none waits for it."""
-        ticket = Ticket(self, "")
+        ticket = Ticket(self, key)
         ticket.role = Role.ALONE
         ticket.why = why
         return ticket

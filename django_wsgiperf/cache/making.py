@@ -31,7 +31,7 @@ from .policy import (
 )
 from .storage import Kept, jittered, keep, search_in
 from .tags import Verdict as Purged
-from .ticket import Ticket
+from .ticket import Ticket, Why
 
 _NO_LONGER: Final = frozenset(
     {
@@ -152,13 +152,16 @@ class Making(Looking):
 
     def _hand_over(self, held: Held, ticket: Ticket[Landing]) -> None:
         """Those who wait for it get it, if they may use it: what is asked about each time is worth no waiting."""
-        if not ticket.is_leading:
-            return
-        verdict, _ = judge(held.entry, self.engine.now())
+        engine = self.engine
+        verdict, _ = judge(held.entry, engine.now())
         if verdict is Verdict.FRESH:
-            ticket.land(Landing(held))
-        else:
-            ticket.release(self.engine.hit_for_miss_s)
+            engine.known_shared.add(held.key)
+            if ticket.is_leading:
+                ticket.land(Landing(held))
+            else:
+                engine.hit_for_miss.unmark(ticket.key)
+        elif ticket.is_leading:
+            ticket.release(engine.hit_for_miss_s)
 
     def _cover(self, made: Made | None, ticket: Ticket[Landing]) -> Reply | None:
         """A stale response in place of an error (RFC 5861, 4), if there is one that may."""
@@ -221,6 +224,8 @@ class Making(Looking):
                 ticket.release(engine.hit_for_miss_s)
                 if self.request.query and engine.hit_for_miss_s and engine.store is not None:
                     engine.hit_for_miss.mark(self._path_key(), engine.hit_for_miss_s)
+        elif ticket.why is Why.UNSHARED and not _failed(made):
+            engine.hit_for_miss.renew(ticket.key or self._path_key(), engine.hit_for_miss_s)
 
     def passed(self, made: Made, kept: Kept) -> Reply | Pass:
         """What the application gave, as the answer to this request."""

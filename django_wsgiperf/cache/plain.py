@@ -19,7 +19,7 @@ from .policy.reading import read
 from .policy.refusing import refused_at_a_glance, refused_by_head
 from .sending import HeaderList
 from .storage import Answered, keep, keep_known
-from .ticket import Ticket
+from .ticket import Ticket, Why
 from .visit import OF_SOMEBODY, Visit
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ class Plain:
         "_primary",
         "_sequence",
         "_ticket",
+        "_unshared",
         "private",
     )
 
@@ -51,7 +52,9 @@ class Plain:
         private: bool,
         forward: Forward,
         ticket: Ticket[Landing] | None = None,
+        *,
         excluded: bool = False,
+        unshared: bytes | None = None,
     ) -> None:
         self._engine = engine
         # As it came: Django and what is inside of it change theirs.
@@ -65,6 +68,8 @@ class Plain:
         self._ticket = ticket
         """Of a leader; None where nobody is to wait for it."""
         self._excluded = excluded
+        self._unshared = unshared
+        """The key that nobody waits for, since its last answer could not be shared."""
         engine.making[id(self)] = primary
         self._began_at = engine.now()
         self._began_s = engine.monotonic()
@@ -104,6 +109,8 @@ class Plain:
                 ticket.fail()
             else:
                 ticket.release(engine.hit_for_miss_s)
+        elif self._unshared is not None:
+            engine.hit_for_miss.renew(self._unshared, engine.hit_for_miss_s)
         counters = engine.counters
         counters.refuse(reason)
         counters.misses += 1
@@ -127,11 +134,15 @@ class Plain:
         if kept is None:
             return None
         held, etag = kept
-        if ticket is not None:
-            if held.calm_until == NEVER or held.entry.lifetime_s <= 0.0:
+        if held.calm_until == NEVER or held.entry.lifetime_s <= 0.0:
+            if ticket is not None:
                 ticket.release(engine.hit_for_miss_s)
-            else:
+        else:
+            engine.known_shared.add(held.key)
+            if ticket is not None:
                 ticket.land(Landing(held))
+            elif self._unshared is not None:
+                engine.hit_for_miss.unmark(self._unshared)
         engine.counters.misses += 1
         sent = headers.copy() if etag is None else [*headers, ("ETag", etag)]
         if held.offered:
@@ -149,7 +160,10 @@ class Plain:
         reading = read(made.headers, engine.site.rules)
         visit.began_at, visit.sequence = self._began_at, self._sequence
         visit.primary, visit.private, visit.forward = self._primary, self.private, self._forward
-        ticket = engine.flights.alone() if self._ticket is None else self._ticket
+        ticket = self._ticket
+        if ticket is None:
+            unshared = self._unshared
+            ticket = engine.flights.alone() if unshared is None else engine.flights.alone(Why.UNSHARED, unshared)
         kept = keep(engine, visit, made, engine.monotonic() - self._began_s, reading)
         visit.settle(made, kept, ticket)
         passed = visit.passed(made, kept)
@@ -176,20 +190,25 @@ def begin(engine: Engine, environ: dict[str, Any], primary: bytes) -> Plain | No
         if shelf.find(primary, environ) is not None:
             return None
         key, forward = shelf.vary_key_in(primary, environ), Forward.VARY_MISS
+    waits = True
     if private:
+        waits = key in engine.known_shared
         key += OF_SOMEBODY
     until_s = engine.hit_for_miss.until_s(key)
     if until_s is not None and engine.monotonic() < until_s:
         engine.flights.unboarded += 1
-        return Plain(engine, environ, primary, private, forward)
+        return Plain(engine, environ, primary, private, forward, unshared=key)
     script = environ.get("SCRIPT_NAME", "") if site.is_direct else site.script(environ)
     if site.is_excluded(script + (environ.get("PATH_INFO", "") or "/"), len(script)):
-        return Plain(engine, environ, primary, private, forward, None, True)
+        return Plain(engine, environ, primary, private, forward, excluded=True)
+    if not waits:
+        engine.flights.unboarded += 1
+        return Plain(engine, environ, primary, private, forward)
     ticket = engine.flights.board(key)
     if ticket.is_following:
         return None
     if not ticket.is_leading:
-        return Plain(engine, environ, primary, private, forward)
+        return Plain(engine, environ, primary, private, forward, unshared=key if ticket.why is Why.UNSHARED else None)
     if shelf.memory.has(primary):
         # The one before may have landed between the look and board().
         held = shelf.find(primary, environ)

@@ -82,6 +82,9 @@ class Visit(Making):
             # As the last answers of this path: searches, filters, whatever has a query that never comes again.
             return engine.flights.alone(Why.UNSHARED)
         key = engine.shelf.vary_key(self.primary, request)
+        if self.private and self.candidate is None and key not in engine.known_shared:
+            # It is likely the page of a single user, as most are that users with a session ask for.
+            return engine.flights.alone()
         # Who has a session may get a page of their own, and must not keep others from sharing theirs.
         return engine.flights.board(key + OF_SOMEBODY if self.private else key, parks=self.parks)
 

@@ -8,8 +8,6 @@ import threading
 import pytest
 from django.http import HttpRequest, HttpResponse
 
-from django_wsgiperf.cache.visit import OF_SOMEBODY
-
 from . import doors
 from .doors import Answer, Site, page
 from .fakes import Worker, eventually
@@ -184,7 +182,53 @@ def test_those_who_are_logged_in_do_not_keep_others_from_sharing(door: str) -> N
             assert site.get("/", Cookie="sessionid=alice").text == "alice"
         primary = site.engine.shelf.primary_of(site.engine.site.request(doors.environ("/")))
         assert not site.engine.hit_for_miss.is_marked(primary)
-        assert site.engine.hit_for_miss.is_marked(primary + OF_SOMEBODY)
+        assert primary not in site.engine.known_shared
+
+
+def test_those_who_have_a_session_wait_for_nobody_where_no_page_is_known_to_be_everybodys(door: str) -> None:
+    with doors.site(door, PATIENT) as site:
+        together = threading.Barrier(2, timeout=60)
+
+        def view(request: HttpRequest) -> HttpResponse:
+            if door != "async":
+                together.wait()
+            return page(request.COOKIES["sessionid"], "private")
+
+        site.view("/", view)
+        answers = ask_at_once(site, ["/"] * 2, Cookie="sessionid=alice")
+        assert {answer.text for answer in answers} == {"alice"}
+        assert site.engine.flights.numbers().led == 0
+
+
+def test_those_who_have_a_session_wait_for_a_page_that_was_everybodys(door: str) -> None:
+    with doors.site(door, PATIENT) as site:
+
+        def view(request: HttpRequest) -> HttpResponse:
+            if site.renders("/") > 1:
+                eventually(lambda: waiting(site) == 9)
+            return page(site.renders("/"))
+
+        site.view("/", view)
+        assert site.get("/", Cookie="sessionid=alice").text == "1"
+        site.clock.advance(61)
+        answers = ask_at_once(site, ["/"] * 10, Cookie="sessionid=bob")
+        assert {answer.text for answer in answers} == {"2"}
+
+
+@pytest.mark.parametrize("door", ["wsgi", "middleware"])
+def test_as_long_as_answers_cannot_be_shared_nobody_waits_for_them(door: str) -> None:
+    with doors.site(door, {**PATIENT, "HIT_FOR_MISS_S": 10.0}) as site:
+        site.view("/", lambda request: page("mine", "private"))
+        site.get("/")
+        marked = site.engine.hit_for_miss.is_marked
+        primary = site.engine.shelf.primary_of(site.engine.site.request(doors.environ("/")))
+        for _ in range(5):
+            site.clock.advance(6)
+            assert marked(primary)
+            site.get("/")
+        site.view("/", lambda request: page("everybody's"))
+        assert site.get("/").cache == "fwd=uri-miss; stored"
+        assert not marked(primary)
 
 
 @pytest.mark.parametrize("door", ["wsgi", "middleware"])
