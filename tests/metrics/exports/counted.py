@@ -80,7 +80,7 @@ def pool(name: str = "default") -> dict[str, Any]:
     statistics = PoolStatistics(threading.Lock())
     statistics.created = 4
     statistics.timeouts = 2
-    statistics.count_closed("lifetime")
+    statistics.closed["lifetime"] += 1
     for ns in (900_000, 5_000_000, 80_000_000_000):
         statistics.wait_time.record(ns)
     return statistics.snapshot(name=name, config=PoolConfig(max_size=8), idle=1, opened=3, pending=2, outage="")
