@@ -135,6 +135,15 @@ def measuring_as_found() -> Iterator[None]:
     assert not left, f"requests were never ended: {', '.join(left)}"
 
 
+@pytest.fixture(autouse=True)
+def language_as_found() -> Iterator[None]:
+    """LocaleMiddleware leaves the language of the last request behind, which is that of the tests after it."""
+    from django.utils import translation
+
+    yield
+    translation.deactivate()
+
+
 def pytest_ignore_collect(collection_path: Path) -> bool | None:
     """The example project's suite runs with its own settings, in a run of its own."""
     other_settings = os.environ.get("DJANGO_SETTINGS_MODULE") != "bookshop.settings"

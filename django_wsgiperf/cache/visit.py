@@ -84,6 +84,7 @@ class Visit(Making):
         key = engine.shelf.vary_key(self.primary, request)
         if self.private and self.candidate is None and key not in engine.known_shared:
             # It is likely the page of a single user, as most are that users with a session ask for.
+            engine.flights.unboarded += 1
             return engine.flights.alone()
         # Who has a session may get a page of their own, and must not keep others from sharing theirs.
         return engine.flights.board(key + OF_SOMEBODY if self.private else key, parks=self.parks)

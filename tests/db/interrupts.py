@@ -38,6 +38,8 @@ class Interruption:
     def run(self, work: Callable[[], Any]) -> bool:
         """Whether there were so many places; the work was interrupted then."""
         before = sys.gettrace()
+        # Python 3.12 reports opcodes only if some frame wanted them when the function was set.
+        sys._getframe().f_trace_opcodes = True
         sys.settrace(self._enter)
         try:
             work()
