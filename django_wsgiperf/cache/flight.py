@@ -77,8 +77,8 @@ class Flights(Generic[T]):
         self._waiting = {False: 0, True: 0}
         self._numbers = FlightNumbers()
         self.unboarded = 0
-        """Requests that were not boarded, as they have no use for others' answers, most likely. Written without the lock,
-        in one statement."""
+        """Requests that were not boarded, as others' answers are of no use to them, most likely. Written without the
+        lock, in one statement."""
         forking.watch(self)
 
     def bound(self, max_waiters: int) -> None:
