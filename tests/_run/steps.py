@@ -16,6 +16,8 @@ MAIN = "main"
 SERVICES = ("postgres", "postgis", "mysql", "redis", "chromium", "wrk")
 # Suites run side by side, so none keeps what failed for the next.
 PYTEST = ("-m", "pytest", "-q", "--no-header", "--tb=short", "-p", "no:cacheprovider", "-p", "tests._run.results")
+# In the log, for whoever wants to make it quicker.
+PYTEST += ("--durations=40", "--durations-min=3")
 #: Benchmark -> the programs that it alone compares with.
 PEERS = {"cache": ("nginx",)}
 #: Folders of tests/ that have a step of their own.
@@ -94,7 +96,7 @@ def all_steps(root: Path, main_minor: str, newest: Iterable[str], sharing: Itera
         Step("format", "ruff format --check", ("-m", "ruff", "format", "--check", "."), 60, is_fast=True),
         Step("mypy", "mypy, strict, on the package", ("-m", "mypy"), 300, is_fast=True),
         pytest_step(
-            f"pytest-{main_minor}", f"the suite, Django 5.2, Python {main_minor}", *suite, limit_s=1500, is_fast=True
+            f"pytest-{main_minor}", f"the suite, Django 5.2, Python {main_minor}", *suite, limit_s=2400, is_fast=True
         ),
         # Side by side with that one, for these are the longest. Each module runs with the oldest Django and with the
         # newest: on one of the Pythons for that, or three times the suite would not fit into the time that there is.
@@ -105,7 +107,7 @@ def all_steps(root: Path, main_minor: str, newest: Iterable[str], sharing: Itera
                 *suite,
                 *_ignored(TOOLS),
                 *_ignored(left_to_others(modules, minor, sharing)),
-                limit_s=1500,
+                limit_s=2400,
                 environment=minor,
             )
             for minor in newest

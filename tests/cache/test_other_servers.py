@@ -21,7 +21,8 @@ from .test_served import PROJECT, ask
 
 THREADS = 12
 CROWD = 40
-GUNICORN = ("-m", "gunicorn", "--bind", "127.0.0.1:{port}", "--log-level", "warning", "site_wsgi")
+PATIENCE = ("--graceful-timeout", "5")
+GUNICORN = ("-m", "gunicorn", "--bind", "127.0.0.1:{port}", "--log-level", "warning", *PATIENCE, "site_wsgi")
 GTHREAD = (*GUNICORN, "--worker-class", "gthread", "--threads", f"{THREADS}")
 POOLED = (*GUNICORN, "--worker-class", "django_wsgiperf.server.worker.PooledWorker", "--threads", f"{THREADS}")
 UWSGI = Path(sys.executable).with_name("uwsgi")

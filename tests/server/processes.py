@@ -125,9 +125,9 @@ def run(project: Path, *arguments: str, **environ: str) -> subprocess.CompletedP
     )
 
 
-def eventually(condition: Callable[[], bool], what: str | Callable[[], str]) -> None:
-    """Wait for what another process is about to do; only a failure takes long."""
-    deadline = time.monotonic() + DEADLINE_S
+def eventually(condition: Callable[[], bool], what: str | Callable[[], str], *, steps: int = 1) -> None:
+    """Wait for what another process is about to do, in so many steps; only a failure takes long."""
+    deadline = time.monotonic() + DEADLINE_S * steps
     while not condition():
         if time.monotonic() > deadline:
             pytest.fail(f"never happened: {what if isinstance(what, str) else what()}")

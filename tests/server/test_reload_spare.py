@@ -64,7 +64,7 @@ def save_until(told: Callable[[], bool], server: Serve, project: Path, port: int
         comes(port, f"word {n} ", server)
         return told()
 
-    eventually(saved, lambda: server.text)
+    eventually(saved, lambda: server.text, steps=6)
 
 
 def test_save_is_served_by_a_process_that_has_imported_the_rest(serve: Start, telling: Path) -> None:
