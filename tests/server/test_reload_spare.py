@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -44,13 +45,26 @@ def telling(project: Path) -> Path:
 
 
 def spare_waits(server: Serve) -> bool:
-    """Whether a spare process is there that does nothing; it may be one that only finds out what it cannot import."""
+    """Whether a spare process is there that has imported all and does nothing; it may be one that only finds out what
+    it cannot import."""
+    if not Path("/proc/self").exists():
+        return True
+    for _ in range(10):
+        # It also waits for a moment before it knows what to import.
+        if spare_state(server) != "S":
+            return False
+        threading.Event().wait(0.02)
+    return True
+
+
+def spare_state(server: Serve) -> str:
+    """As the kernel names it; empty where there is no spare process."""
     for folder in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
             state, parent = (folder / "stat").read_text().rpartition(")")[2].split()[:2]
             if int(parent) == server.pid and b"preload.py" in (folder / "cmdline").read_bytes():
-                return state == "S"
-    return not Path("/proc/self").exists()
+                return state
+    return ""
 
 
 def save_until(told: Callable[[], bool], server: Serve, project: Path, port: int) -> None:
