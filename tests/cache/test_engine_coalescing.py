@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from collections.abc import Callable
 
 import pytest
 from django.http import HttpRequest, HttpResponse
@@ -33,6 +34,17 @@ def waiting(site: Site) -> int:
     return site.engine.flights.numbers().waiting
 
 
+def second_with_nine_waiting(site: Site) -> Callable[[HttpRequest], HttpResponse]:
+    """A view of `/`, of which the second rendering ends when nine requests wait for it."""
+
+    def view(request: HttpRequest) -> HttpResponse:
+        if site.renders("/") > 1:
+            eventually(lambda: waiting(site) == 9)
+        return page(site.renders("/"))
+
+    return view
+
+
 def test_hundred_clients_on_one_missing_page_make_it_once(door: str) -> None:
     with doors.site(door, PATIENT) as site:
 
@@ -51,13 +63,7 @@ def test_hundred_clients_on_one_missing_page_make_it_once(door: str) -> None:
 
 def test_expired_page_is_made_once_too(door: str) -> None:
     with doors.site(door, PATIENT) as site:
-
-        def view(request: HttpRequest) -> HttpResponse:
-            if site.renders("/") > 1:
-                eventually(lambda: waiting(site) == 9)
-            return page(site.renders("/"))
-
-        site.view("/", view)
+        site.view("/", second_with_nine_waiting(site))
         site.get("/")
         site.clock.advance(61)
         assert {answer.text for answer in ask_at_once(site, ["/"] * 10)} == {"2"}
@@ -202,13 +208,7 @@ def test_those_who_have_a_session_wait_for_nobody_where_no_page_is_known_to_be_e
 
 def test_those_who_have_a_session_wait_for_a_page_that_was_everybodys(door: str) -> None:
     with doors.site(door, PATIENT) as site:
-
-        def view(request: HttpRequest) -> HttpResponse:
-            if site.renders("/") > 1:
-                eventually(lambda: waiting(site) == 9)
-            return page(site.renders("/"))
-
-        site.view("/", view)
+        site.view("/", second_with_nine_waiting(site))
         assert site.get("/", Cookie="sessionid=alice").text == "1"
         site.clock.advance(61)
         answers = ask_at_once(site, ["/"] * 10, Cookie="sessionid=bob")
