@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import platform
+import textwrap
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -17,6 +18,7 @@ from django_wsgiperf import __version__
 from django_wsgiperf.conf import Option, Origin, Resolved, ServerSettings, Source, describe, options
 
 _WIDEST_VALUE = 38
+_NARROWEST_VALUE = 20
 
 
 def start_summary(
@@ -76,11 +78,14 @@ def _short(origin: Origin) -> str:
     return origin.name if origin.source in (Source.COMMAND_LINE, Source.ENVIRONMENT) else str(origin.source)
 
 
-def config_table(resolved: Sequence[Resolved[Any]], style: Any, *, changed: bool = False) -> str:
+def config_table(
+    resolved: Sequence[Resolved[Any]], style: Any, *, changed: bool = False, columns: int | None = None
+) -> str:
     """Every option with its value and origin, in the groups of the settings reference. Secrets are masked.
 
     A further section under the title of an earlier one is a database's own: of it, only what differs is shown. With
-    `changed`, only what is not a default is shown, of all.
+    `changed`, only what is not a default is shown, of all. What is wider than a terminal of so many `columns` goes on
+    in further lines; without them each option has one line.
     """
     key_width = max(len(option.key) for each in resolved for option in options(each.section))
     lines: list[str] = []
@@ -96,9 +101,30 @@ def config_table(resolved: Sequence[Resolved[Any]], style: Any, *, changed: bool
                 continue
             if title != (title := _title(option, origin if each is not base else None)):
                 lines += ["", style.MIGRATE_HEADING(title)] if lines else [style.MIGRATE_HEADING(title)]
-            line = f"  {row.key:<{key_width}}  {row.value:<{_WIDEST_VALUE}}  {row.origin}"
-            lines.append(line if origin.source is Source.DEFAULT else style.SUCCESS(line))
+            shown_row = _option_lines(f"  {row.key:<{key_width}}  ", row.value, row.origin, columns)
+            lines += shown_row if origin.source is Source.DEFAULT else map(style.SUCCESS, shown_row)
     return "\n".join(lines)
+
+
+def _option_lines(head: str, value: str, origin: str, columns: int | None) -> list[str]:
+    """One line where it fits. Else the value goes on below itself, and the origin follows it, or stands on its own."""
+    if columns is None:
+        return [f"{head}{value:<{_WIDEST_VALUE}}  {origin}"]
+    room = max(_NARROWEST_VALUE, columns - len(head))
+    # So that those that fit are aligned, most of which say "default".
+    width = min(_WIDEST_VALUE, max(_NARROWEST_VALUE, room - len(f"  {Source.DEFAULT}")))
+    values = [value] if len(value) <= width else textwrap.wrap(value, room, break_on_hyphens=False)
+    last = f"{values[-1]:<{width}}  {origin}"
+    indent = " " * len(head)
+    below = []
+    if len(last) <= room:
+        values[-1] = last
+    else:
+        # Names of settings are long, and to be copied whole.
+        places = (len(head) + width + 2, len(head))
+        place = next((place for place in places if place + len(origin) <= columns), max(4, columns - len(origin)))
+        below = [" " * place + origin]
+    return [head + values[0], *(indent + each for each in values[1:]), *below]
 
 
 def _title(option: Option, own: Origin | None) -> str:

@@ -30,6 +30,7 @@ from django_wsgiperf.conf import (
     from_namespace,
     load,
 )
+from django_wsgiperf.management.wsgiperf._terminal import width
 
 _FILES_VARIABLE = "WSGIPERF__SOCKET_FILES"
 """For the program that USR2 starts: the unix sockets' files that it has to remove in the end, as JSON."""
@@ -79,7 +80,8 @@ class Command(BaseCommand):
         from django_wsgiperf.server.summary import config_table
 
         if options["print_config"]:
-            self.stdout.write(config_table([self.resolved, *self._sections_beside()], self.style))
+            sections = [self.resolved, *self._sections_beside()]
+            self.stdout.write(config_table(sections, self.style, columns=width(self.stdout)))
             return
         settings = self.resolved.values
         if reloader.is_child():

@@ -12,6 +12,8 @@ from django.core.management.base import BaseCommand
 
 from django_wsgiperf.conf import MASK, SECTIONS, Origin, Resolved, Source, load, options
 
+from ._terminal import width
+
 help = "Show every setting as it is in force, and where it was set."
 examples = """\
 examples:
@@ -44,7 +46,8 @@ def handle(command: BaseCommand, given: dict[str, Any]) -> int | None:
         return None
     from django_wsgiperf.server.summary import config_table
 
-    table = config_table(resolved, command.style, changed=given["changed"])
+    columns = width(command.stdout)
+    table = config_table(resolved, command.style, changed=given["changed"], columns=columns)
     command.stdout.write(table or "Every setting has its default.")
     return None
 
