@@ -26,6 +26,7 @@ from django_wsgiperf.server.poller import EpollPoller, SelectorPoller
 from django_wsgiperf.server.reactor import Reactor
 from django_wsgiperf.server.threadpool import ThreadPool
 
+from .patience import PATIENT
 from .processes import Serve, write_project
 from .validation import validated
 
@@ -110,7 +111,8 @@ class Server:
     def __init__(self, reactor: Reactor, pool: ThreadPool, listening: socket.socket) -> None:
         self.reactor = reactor
         self.pool = pool
-        self.supervisor = DeadlineSupervisor(reactor, grace_s=0.2)
+        # A busy machine lets nobody be given up; a test about that has a supervisor that is less patient.
+        self.supervisor = DeadlineSupervisor(reactor, grace_s=DEADLINE_S)
         address = listening.getsockname()
         self.port: int = address[1] if isinstance(address, tuple) else 0
         self._listening = listening
@@ -161,7 +163,7 @@ def serve_app(request: pytest.FixtureRequest) -> Iterator[Callable[..., Server]]
         channel: Channel | None = None,
         **options: Any,
     ) -> Server:
-        settings = ServerSettings(threads=threads, **options)
+        settings = ServerSettings(threads=threads, **{**PATIENT, **options})
         listening = listening or socket.create_server(("127.0.0.1", 0), backlog=512)
         listening.setblocking(False)
         environ = base_environ(settings, listening, tls=tls is not None, multiprocess=False)

@@ -29,6 +29,7 @@ from django_wsgiperf.server.process import close_django_connections
 from django_wsgiperf.server.reactor import Reactor
 from django_wsgiperf.server.threadpool import ThreadPool
 
+from .patience import PATIENT
 from .validation import validated
 
 STOP_S = 60.0
@@ -47,7 +48,7 @@ class PooledServer:
         self.server_address = self._listening.getsockname()
 
     def set_app(self, application: Any) -> None:
-        settings = ServerSettings(**self.options)
+        settings = ServerSettings(**{**PATIENT, **self.options})
         environ = base_environ(settings, self._listening, tls=False, multiprocess=False)
         if self.validate:
             application = validated(application)

@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from .patience import PATIENT_ENVIRONMENT
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 DEADLINE_S = 60.0
 
@@ -152,7 +154,7 @@ class Serve:
         self.process = subprocess.Popen(
             command or [sys.executable, "manage.py", "serve", *addresses, *arguments],
             cwd=project,
-            env=environment(environ),
+            env=environment({**PATIENT_ENVIRONMENT, **environ}),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,

@@ -131,7 +131,7 @@ def test_half_closed_client_is_let_go_when_it_has_all_its_responses(
 ) -> None:
     monkeypatch.setattr(gateway, "_WAITED_NS", 600 * 10**9)  # It has not left the queue, however busy the machine is.
     gate = Gate()
-    server = serve_app(gate, keepalive_s=600.0, header_timeout_s=600.0)
+    server = serve_app(gate, keepalive_s=600.0)
     client = server.connect()
     client.send(REQUEST)
     assert gate.entered.acquire(timeout=20)
@@ -297,7 +297,7 @@ def big_generator(environ: Any, start_response: Any) -> Iterator[bytes]:
 
 @pytest.mark.parametrize("app", [big_list, big_generator])
 def test_fifty_readers_that_read_nothing_hold_no_thread(serve_app: Start, app: Any) -> None:
-    server = serve_app(app, threads=2, queue_deadline_s=60.0, queue_standing_deadline_s=60.0)
+    server = serve_app(app, threads=2)
     clients = [server.connect() for _ in range(50)]
     for client in clients:
         client.send(b"GET /big HTTP/1.1\r\nHost: test\r\n\r\n")
@@ -478,7 +478,7 @@ def test_client_that_left_in_mid_request_is_let_go_at_once(serve_app: Start, sen
             if reset:
                 client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             client.send(sent)
-    server = serve_app(echo, listening=listening, header_timeout_s=600.0, body_timeout_s=600.0, body_min_rate=0)
+    server = serve_app(echo, listening=listening)
     eventually(lambda: server.reactor.statistics.accepted == 10, "all were accepted")
     eventually(lambda: not server.reactor.connections, "none is kept for what will never come")
 

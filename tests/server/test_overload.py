@@ -93,16 +93,7 @@ class SlowReaders:
 
 def test_fifty_clients_of_every_bad_kind_at_once_hold_no_thread(serve_app: Start) -> None:
     """With two threads. Nothing is timed: no slot is taken, and the pool's own threads are there to answer."""
-    server = serve_app(
-        Site(),
-        threads=2,
-        queue_deadline_s=600.0,
-        queue_standing_deadline_s=600.0,
-        header_timeout_s=600.0,
-        body_timeout_s=600.0,
-        body_min_rate=0,
-        write_timeout_s=600.0,
-    )
+    server = serve_app(Site(), threads=2)
     silent = {
         "connects only": b"",
         "half a head": request()[:20],
@@ -184,7 +175,7 @@ def test_every_request_past_the_queues_length_is_refused_at_once_and_kept_alive(
 def test_order_of_the_queue_turns_round_when_clients_go_on_leaving(serve_app: Start, clients_leave: bool) -> None:
     """Whoever left is not run; and the oldest that still wait are those who will leave next."""
     site = Site()
-    server = serve_app(site, threads=1, queue_deadline_s=600.0, queue_standing_deadline_s=600.0)
+    server = serve_app(site, threads=1)
     blocker = server.connect()
     blocker.send(request("/gate"))
     assert site.entered.acquire(timeout=DEADLINE_S)
@@ -221,7 +212,7 @@ def test_order_of_the_queue_turns_round_when_clients_go_on_leaving(serve_app: St
 
 def test_standing_queue_has_the_shorter_deadline(serve_app: Start) -> None:
     site = Site()
-    server = serve_app(site, threads=1, queue_deadline_s=600.0, queue_standing_deadline_s=0.2)
+    server = serve_app(site, threads=1, queue_standing_deadline_s=0.2)
     blocker = server.connect()
     blocker.send(request("/gate"))
     assert site.entered.acquire(timeout=DEADLINE_S)
@@ -240,9 +231,7 @@ def test_standing_queue_has_the_shorter_deadline(serve_app: Start) -> None:
 def test_requests_that_compute_leave_threads_to_the_others(serve_app: Start, threads: int) -> None:
     """Once a page is known to compute, no more of it run than compute_threads, however many wait."""
     site = Site()
-    server = serve_app(
-        site, threads=threads, compute_threads=1, queue_deadline_s=600.0, queue_standing_deadline_s=600.0
-    )
+    server = serve_app(site, threads=threads, compute_threads=1)
     client = server.connect()
 
     def known() -> bool:
