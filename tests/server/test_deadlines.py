@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import logging
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ import pytest
 from django_wsgiperf.server import deadlines
 from django_wsgiperf.server.deadlines import DeadlineSupervisor
 
-from .conftest import Server, eventually
+from .conftest import DEADLINE_S, Server, eventually
 
 Start = Callable[..., Server]
 REQUEST = b"GET /stuck HTTP/1.1\r\nHost: test\r\n\r\n"
@@ -38,6 +39,10 @@ class Stuck:
 
     def wait(self) -> None:
         raise NotImplementedError
+
+    def let_go(self) -> None:
+        self.released.set()
+        self.lock.release()
 
 
 class Sleeping(Stuck):
@@ -70,11 +75,20 @@ class BlockedLock(Stuck):
 
 
 class CCall(Stuck):
+    """A call that does not come back by itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ours, self.theirs = socket.socketpair()
+
     def wait(self) -> None:
         libc = ctypes.CDLL(None)
-        while not self.released.is_set():
-            # A call that does not come back in time for its interruption.
-            libc.usleep(900_000)
+        with self.ours, self.theirs:
+            libc.read(self.ours.fileno(), ctypes.create_string_buffer(1), 1)
+
+    def let_go(self) -> None:
+        self.theirs.send(b"x")
+        super().let_go()
 
 
 def watch(server: Server, until: Callable[[], bool], what: str) -> None:
@@ -85,6 +99,11 @@ def watch(server: Server, until: Callable[[], bool], what: str) -> None:
         return until()
 
     eventually(look, what)
+
+
+def impatient(server: Server) -> DeadlineSupervisor:
+    """A supervisor that gives a thread up soon; only for those that cannot come back."""
+    return DeadlineSupervisor(server.reactor, grace_s=0.1)
 
 
 def capacity_is_whole(server: Server, threads: int) -> bool:
@@ -101,7 +120,7 @@ def test_stuck_request_is_interrupted_and_answered_504(
     client = server.connect()
     before = {thread.name for thread in server.pool._threads}
     client.send(REQUEST)
-    assert app.entered.acquire(timeout=20)
+    assert app.entered.acquire(timeout=DEADLINE_S)
     with caplog.at_level(logging.ERROR):
         watch(server, lambda: server.reactor.statistics.timeouts["request"] == 1, "the request is interrupted")
     assert client.response().status == 504
@@ -121,16 +140,15 @@ def test_thread_that_does_not_come_back_is_given_up(
 ) -> None:
     app = app_class()
     server = serve_app(app, threads=1, request_timeout_s=0.05)
-    server.supervisor = DeadlineSupervisor(server.reactor, grace_s=0.1)
+    server.supervisor = impatient(server)
     client = server.connect()
     client.send(REQUEST)
-    assert app.entered.acquire(timeout=20)
+    assert app.entered.acquire(timeout=DEADLINE_S)
     watch(server, lambda: server.supervisor.lost_threads == 1, "the thread is lost")
     assert client.response().status == 504
     assert client.closed()
     assert server.get("/").body == b"fine", "another thread has taken its place"
-    app.released.set()
-    app.lock.release()
+    app.let_go()
     eventually(lambda: capacity_is_whole(server, 1), "the lost thread ends when it can")
 
 
@@ -212,17 +230,31 @@ def streaming(server: Server) -> bool:
     return any(slot.detached for slot in server.pool.slots)
 
 
+def waits_for_client(server: Server) -> bool:
+    return any(slot.task is not None and slot.task.waits_for_client for slot in server.pool.slots)
+
+
+def lasted_for_three_deadlines(server: Server) -> None:
+    """Have what runs now seem to have begun so long ago."""
+    for slot in server.pool.slots:
+        if slot.task is not None:
+            slot.started_ns -= int(3e9 * DEADLINE_S)
+
+
 @pytest.mark.parametrize("stuck", [Sleeping, Busy, SwallowsExceptions, BlockedLock])
 def test_stream_that_is_stuck_between_two_pieces_is_interrupted(
     serve_app: Start, stuck: type[Stuck], caplog: pytest.LogCaptureFixture
 ) -> None:
     app = Stream(stuck())
     server = serve_app(app, threads=1, request_timeout_s=0.4)
+    lost = stuck is BlockedLock
+    if lost:
+        server.supervisor = impatient(server)
     client = server.connect()
     client.send(b"GET /stream HTTP/1.1\r\nHost: test\r\n\r\n")
     eventually(lambda: streaming(server), "it has a thread of its own")
     app.stick.set()
-    assert app.stuck.entered.acquire(timeout=20)
+    assert app.stuck.entered.acquire(timeout=DEADLINE_S)
     with caplog.at_level(logging.ERROR):
         watch(server, lambda: server.reactor.statistics.timeouts["request"] == 1, "it is interrupted")
     data = client.rest()
@@ -233,11 +265,8 @@ def test_stream_that_is_stuck_between_two_pieces_is_interrupted(
     assert "/stream" in reports[0]
     assert "in wait" in reports[0], "the stack is told"
     assert server.get("/").body == b"fine"
-    lost = stuck is BlockedLock
     assert server.supervisor.lost_threads == int(lost)
-    app.stuck.released.set()
-    if lost:
-        app.stuck.lock.release()
+    app.stuck.let_go()
     watch(server, lambda: app.closed == 1 and capacity_is_whole(server, 1), "its thread has ended, no other is missing")
     # The slot is given up a moment after the response is closed.
     watch(server, lambda: len(server.pool.slots) == 1, "nor is one too many")
@@ -246,11 +275,13 @@ def test_stream_that_is_stuck_between_two_pieces_is_interrupted(
 def test_stream_that_keeps_yielding_may_last(serve_app: Start) -> None:
     app = Stream(Sleeping())
     app.stuck.released.set()
-    server = serve_app(app, threads=1, request_timeout_s=0.4)
+    server = serve_app(app, threads=1, request_timeout_s=DEADLINE_S)
     client = server.connect()
     client.send(b"GET /stream HTTP/1.1\r\nHost: test\r\n\r\n")
-    ends = time.monotonic() + 3 * 0.4
-    watch(server, lambda: time.monotonic() > ends, "three deadlines have passed")
+    eventually(lambda: streaming(server), "it has a thread of its own")
+    lasted_for_three_deadlines(server)
+    for _ in range(3):
+        server.supervisor.tick()
     app.stick.set()
     assert client.response().body.endswith(b"piece")
     assert server.reactor.statistics.timeouts["request"] == 0
@@ -288,12 +319,16 @@ def test_stream_that_waits_for_its_client_is_not_stuck(serve_app: Start) -> None
         for _ in range(200):
             yield b"x" * 50_000
 
-    server = serve_app(app, threads=1, request_timeout_s=0.3, outbound_memory_bytes=4096, outbound_spool_bytes=0)
+    server = serve_app(app, threads=1, request_timeout_s=DEADLINE_S, outbound_memory_bytes=4096, outbound_spool_bytes=0)
     client = server.connect()
     client.send(REQUEST)
-    eventually(lambda: streaming(server), "it waits for its client")
-    ends = time.monotonic() + 3 * 0.3
-    watch(server, lambda: time.monotonic() > ends, "three deadlines have passed")
+    eventually(lambda: streaming(server) and waits_for_client(server), "it waits for its client")
+    lasted_for_three_deadlines(server)
+    for slot in server.pool.slots:
+        if slot.task is not None:
+            slot.task.progressed_ns -= int(3e9 * DEADLINE_S)
+    for _ in range(3):
+        server.supervisor.tick()
     response: list[Any] = []
     reader = threading.Thread(target=lambda: response.append(client.response()))
     reader.start()

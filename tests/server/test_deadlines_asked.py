@@ -9,8 +9,8 @@ from django_wsgiperf.metrics import providers
 from django_wsgiperf.server import reporting
 from django_wsgiperf.server.scoreboard import Scoreboard
 
-from .conftest import eventually
-from .test_deadlines import REQUEST, BlockedLock, Sleeping, Start, Stuck, capacity_is_whole, watch
+from .conftest import DEADLINE_S, eventually
+from .test_deadlines import REQUEST, BlockedLock, Sleeping, Start, Stuck, capacity_is_whole, impatient, watch
 
 
 class Telling(Sleeping):
@@ -38,7 +38,7 @@ class TellingLock(BlockedLock):
 def enter(server: Any, app: Stuck) -> Any:
     client = server.connect()
     client.send(REQUEST)
-    assert app.entered.acquire(timeout=20)
+    assert app.entered.acquire(timeout=DEADLINE_S)
     eventually(lambda: bool(app.threads), "the view waits")  # type: ignore[attr-defined]
     return client
 
@@ -91,6 +91,7 @@ def test_thread_that_does_not_react_to_a_demand_is_given_up(serve_app: Start) ->
     app = TellingLock()
     server = serve_app(app, threads=2, request_timeout_s=0)
     client = enter(server, app)
+    server.supervisor = impatient(server)
     assert server.supervisor.interrupt(app.threads[0], lambda: True)
     watch(server, lambda: server.supervisor.lost_threads == 1, "the thread is given up")
     assert client.response().status == 504
