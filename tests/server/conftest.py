@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import http.client
 import io
@@ -134,6 +135,15 @@ class Server:
         assert self.pool.stop(DEADLINE_S), "a pool thread did not end"
         self.reactor.shut_down()
         self._listening.close()
+
+
+@contextlib.contextmanager
+def early_client(sent: bytes) -> Iterator[tuple[Client, socket.socket]]:
+    """A client, and the socket to serve, before anybody serves it: no time-out is faster than what it has sent."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    with Client(listening.getsockname()[1]) as client:
+        client.send(sent)
+        yield client, listening
 
 
 def eventually(condition: Callable[[], bool], what: str) -> None:

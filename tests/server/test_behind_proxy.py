@@ -16,7 +16,7 @@ import pytest
 
 from django_wsgiperf.server.proxy import ProxyTrust
 
-from .conftest import Client, Server, eventually
+from .conftest import Client, Server, early_client, eventually
 from .processes import Serve, get, stats
 from .test_proxy_protocol import SIGNATURE, block, tcp, vector
 
@@ -24,6 +24,7 @@ Start = Callable[..., Server]
 TLS = Path(__file__).parent / "tls"
 LOOPBACK = ["127.0.0.1"]
 ELSEWHERE = ["10.0.0.0/8"]
+TRUSTING: dict[str, Any] = {"trusted_proxies": LOOPBACK, "proxy_protocol": True}
 LINE = b"PROXY TCP4 192.0.2.7 203.0.113.1 4711 443\r\n"
 BLOCK = tcp(("192.0.2.7", "4711"), ("203.0.113.1", "443"), vector(0x02, b"shop.example"), checksum=True)
 HEADERS = pytest.mark.parametrize("header", [LINE, BLOCK], ids=["v1", "v2"])
@@ -246,18 +247,16 @@ class TestProxyProtocol:
 
     @pytest.mark.parametrize("sent", [b"", LINE[:-1], BLOCK[:20]], ids=["nothing", "v1", "v2"])
     def test_header_that_does_not_come_in_time_closes_the_connection(self, serve_app: Start, sent: bytes) -> None:
-        server = serve_app(who, trusted_proxies=LOOPBACK, proxy_protocol=True, header_timeout_s=0.1)
-        client = server.connect()
-        client.send(sent)
-        assert client.rest() == b"", "nothing is said to who has not begun to speak HTTP"
+        with early_client(sent) as (client, listening):
+            server = serve_app(who, listening=listening, **TRUSTING, header_timeout_s=0.1)
+            assert client.rest() == b"", "nothing is said to who has not begun to speak HTTP"
         assert server.reactor.statistics.timeouts["handshake"] == 1
         eventually(lambda: not server.reactor.connections, "it is forgotten")
 
     def test_time_for_the_head_includes_the_header(self, serve_app: Start) -> None:
-        server = serve_app(who, trusted_proxies=LOOPBACK, proxy_protocol=True, header_timeout_s=0.1)
-        client = server.connect()
-        client.send(LINE + REQUEST[:5])
-        assert client.response().status == 408
+        with early_client(LINE + REQUEST[:5]) as (client, listening):
+            server = serve_app(who, listening=listening, **TRUSTING, header_timeout_s=0.1)
+            assert client.response().status == 408
         assert server.reactor.statistics.timeouts["header"] == 1
 
     def test_stranger_is_served_without_one(self, serve_app: Start) -> None:
@@ -340,10 +339,9 @@ class TestTLS:
         assert secure.run(lambda: secure.tls.read(65_536)).startswith(b"HTTP/1.1 400")
 
     def test_handshake_that_does_not_come_in_time(self, serve_app: Start, tls: ssl.SSLContext) -> None:
-        server = serve_app(who, tls=tls, trusted_proxies=LOOPBACK, proxy_protocol=True, header_timeout_s=0.1)
-        client = server.connect()
-        client.send(LINE)
-        assert client.rest() == b""
+        with early_client(LINE) as (client, listening):
+            server = serve_app(who, listening=listening, tls=tls, **TRUSTING, header_timeout_s=0.1)
+            assert client.rest() == b""
         assert server.reactor.statistics.timeouts["handshake"] == 1
 
     def test_stranger_begins_with_the_handshake(self, serve_app: Start, tls: ssl.SSLContext) -> None:

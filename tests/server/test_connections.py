@@ -16,7 +16,7 @@ import pytest
 
 from django_wsgiperf.server import gateway
 
-from .conftest import Client, Server, eventually
+from .conftest import DEADLINE_S, Client, Server, early_client, eventually
 
 Start = Callable[..., Server]
 REQUEST = b"GET / HTTP/1.1\r\nHost: test\r\n\r\n"
@@ -40,7 +40,7 @@ class Gate:
         if environ["PATH_INFO"] != "/now":
             self.runs += 1
             self.entered.release()
-            assert self.open.wait(20)
+            assert self.open.wait(DEADLINE_S)
         start_response("200 OK", [("Content-Type", "text/plain")])
         return [b"done"]
 
@@ -134,7 +134,7 @@ def test_half_closed_client_is_let_go_when_it_has_all_its_responses(
     server = serve_app(gate, keepalive_s=600.0)
     client = server.connect()
     client.send(REQUEST)
-    assert gate.entered.acquire(timeout=20)
+    assert gate.entered.acquire(timeout=DEADLINE_S)
     (connection,) = server.reactor.connections.values()
     client.send(sent)
     client.sock.shutdown(socket.SHUT_WR)
@@ -159,14 +159,14 @@ def test_half_closed_client_still_gets_its_stream_whole(serve_app: Start) -> Non
         start_response("200 OK", [("Content-Type", "text/plain")])
         yield b"first"
         entered.set()
-        assert go_on.wait(20)
+        assert go_on.wait(DEADLINE_S)
         for _ in range(100):
             yield b"x" * 50_000
 
     server = serve_app(app)
     client = server.connect()
     client.send(REQUEST)
-    assert entered.wait(20)
+    assert entered.wait(DEADLINE_S)
     client.sock.shutdown(socket.SHUT_WR)
     eventually(lambda: any(c.gone for c in list(server.reactor.connections.values())), "its end is seen")
     go_on.set()
@@ -189,7 +189,7 @@ def test_endless_stream_ends_when_its_client_has_gone(serve_app: Start) -> None:
     client.send(REQUEST)
     assert client.sock.recv(15) == b"HTTP/1.1 200 OK"
     client.close()
-    assert closed.wait(20)
+    assert closed.wait(DEADLINE_S)
 
 
 def test_last_piece_is_not_held_back_for_an_acknowledgement(serve_app: Start) -> None:
@@ -225,7 +225,7 @@ def test_queued_request_of_a_client_that_left_is_not_run(serve_app: Start) -> No
     server = serve_app(gate, threads=1)
     first = server.connect()
     first.send(REQUEST)
-    gate.entered.acquire()
+    assert gate.entered.acquire(timeout=DEADLINE_S)
     second = Client(server.port)
     second.send(REQUEST)
     eventually(lambda: len(server.pool.queue) == 1, "the second request is queued")
@@ -243,7 +243,7 @@ def test_leader_reads_while_every_thread_is_busy(serve_app: Start) -> None:
     blocked = [server.connect() for _ in range(2)]
     for client in blocked:
         client.send(REQUEST)
-        assert gate.entered.acquire(timeout=20)
+        assert gate.entered.acquire(timeout=DEADLINE_S)
     server.reactor.reserved[b"/alive"] = lambda connection, request: b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n"
     assert server.get("/alive").status == 200
     waiting = server.connect()
@@ -337,12 +337,11 @@ def test_endless_stream_of_a_reader_that_reads_nothing_takes_no_slot(serve_app: 
     ],
 )
 def test_time_outs(serve_app: Start, sent: bytes, option: str, kind: str, status: int | None) -> None:
-    server = serve_app(echo, **{option: 0.1})
-    client = server.connect()
-    client.send(sent)
-    if status is not None:
-        assert client.response().status == status
-    assert client.closed()
+    with early_client(sent) as (client, listening):
+        server = serve_app(echo, listening=listening, **{option: 0.1})
+        if status is not None:
+            assert client.response().status == status
+        assert client.closed()
     assert server.reactor.statistics.timeouts[kind] == 1
 
 
@@ -443,7 +442,7 @@ def test_queue_past_its_length_gets_503_at_once(serve_app: Start) -> None:
     server = serve_app(gate, threads=1, queue_length=1)
     running, queued, refused = (server.connect() for _ in range(3))
     running.send(REQUEST)
-    gate.entered.acquire()
+    assert gate.entered.acquire(timeout=DEADLINE_S)
     queued.send(REQUEST)
     eventually(lambda: len(server.pool.queue) == 1, "one is queued")
     response = refused.get()
@@ -459,7 +458,7 @@ def test_queue_past_its_deadline_gets_503(serve_app: Start) -> None:
     server = serve_app(gate, threads=1, queue_deadline_s=0.1, queue_standing_deadline_s=0.1)
     running, queued = server.connect(), server.connect()
     running.send(REQUEST)
-    gate.entered.acquire()
+    assert gate.entered.acquire(timeout=DEADLINE_S)
     assert queued.get().status == 503
     assert server.reactor.statistics.shed["queue_deadline"] == 1
     gate.open.set()
