@@ -12,6 +12,9 @@ from typing import Any
 
 import pytest
 
+from django_wsgiperf.server import overload
+from django_wsgiperf.server.routes import RouteCosts
+
 from .conftest import DEADLINE_S, Client, Server, eventually
 
 Start = Callable[..., Server]
@@ -35,6 +38,8 @@ class Site:
         self.order: list[str] = []
         self.computing = 0
         self.computing_most = 0
+        self.may_compute = threading.Event()
+        self.may_compute.set()
         self._lock = threading.Lock()
 
     def __call__(self, environ: Any, start_response: Any) -> Any:
@@ -54,6 +59,7 @@ class Site:
         with self._lock:
             self.computing += 1
             self.computing_most = max(self.computing_most, self.computing)
+        assert self.may_compute.wait(DEADLINE_S)
         ends = time.thread_time() + 0.005
         while time.thread_time() < ends:
             sum(range(1000))
@@ -172,16 +178,21 @@ def test_every_request_past_the_queues_length_is_refused_at_once_and_kept_alive(
 
 
 @pytest.mark.parametrize("clients_leave", [True, False])
-def test_order_of_the_queue_turns_round_when_clients_go_on_leaving(serve_app: Start, clients_leave: bool) -> None:
+def test_order_of_the_queue_turns_round_when_clients_go_on_leaving(
+    serve_app: Start, monkeypatch: pytest.MonkeyPatch, clients_leave: bool
+) -> None:
     """Whoever left is not run; and the oldest that still wait are those who will leave next."""
     site = Site()
     server = serve_app(site, threads=1)
+    rules = server.reactor.overload
+    # The clock stands still: what has happened lasts for as long as a busy machine takes to do the rest.
+    monkeypatch.setattr(rules, "sweep", lambda now: None)
     blocker = server.connect()
     blocker.send(request("/gate"))
     assert site.entered.acquire(timeout=DEADLINE_S)
 
-    def leave() -> bool:
-        """Somebody queues and goes away; whether that has happened in two different seconds by now."""
+    def leave() -> None:
+        """Somebody queues and goes away, and a second passes."""
         before = server.reactor.statistics.abandoned
         client = Client(server.port)
         client.send(request("/left"))
@@ -189,7 +200,7 @@ def test_order_of_the_queue_turns_round_when_clients_go_on_leaving(serve_app: St
         client.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         client.close()
         eventually(lambda: server.reactor.statistics.abandoned > before, "it is dropped")
-        return sum(map(bool, server.reactor.overload._leavers)) > 1
+        rules._leavers[:] = 0, rules._leavers[0], rules._leavers[1]
 
     def queue_up() -> list[Client]:
         clients = []
@@ -200,7 +211,8 @@ def test_order_of_the_queue_turns_round_when_clients_go_on_leaving(serve_app: St
         return clients
 
     if clients_leave:
-        eventually(leave, "clients go on leaving")
+        leave()
+        leave()
     patient = queue_up()
     eventually(lambda: server.pool.queue.newest_first is clients_leave, "the queue is turned round, or is not")
     site.open.set()
@@ -228,37 +240,38 @@ def test_standing_queue_has_the_shorter_deadline(serve_app: Start) -> None:
 
 
 @pytest.mark.parametrize("threads", [2, 4])
-def test_requests_that_compute_leave_threads_to_the_others(serve_app: Start, threads: int) -> None:
+def test_requests_that_compute_leave_threads_to_the_others(
+    serve_app: Start, monkeypatch: pytest.MonkeyPatch, threads: int
+) -> None:
     """Once a page is known to compute, no more of it run than compute_threads, however many wait."""
+    # A busy machine may take long to give 5 ms of its processor.
+    monkeypatch.setattr(overload, "_COMPUTES_LONG_NS", 600 * 10**9)
     site = Site()
     server = serve_app(site, threads=threads, compute_threads=1)
     client = server.connect()
 
     def known() -> bool:
         assert client.get("/compute").status == 200
+        eventually(lambda: server.pool.busy == 0, "and that is learnt")
         cost = server.reactor.overload.routes.get(b"/compute")
         return cost is not None and cost.computes and server.pool.permits.limit == 1
 
     eventually(known, "the page is known to compute, and how many may")
+    # And what little of it they have got tells nothing any more.
+    monkeypatch.setattr(RouteCosts, "learn", lambda *arguments: None)
     site.computing_most = 0
+    site.may_compute.clear()
     crowd = [server.connect() for _ in range(30)]
     done: list[int] = []
     for one in crowd:
         one.send(request("/compute"))
 
-    def collect() -> None:
-        done.extend(one.response().status for one in crowd)
-
-    collector = threading.Thread(target=collect)
-    collector.start()
-    before_the_last = 0
-    while collector.is_alive():
+    eventually(lambda: site.computing == 1 and len(server.pool.permits.queue) == 29, "one runs, and all others wait")
+    for _ in range(5):
+        assert client.get("/short").body == b"/short", "short ones do not wait for any of them"
+    site.may_compute.set()
+    while len(done) < len(crowd):
+        done.append(crowd[len(done)].response().status)
         assert client.get("/short").body == b"/short"
-        before_the_last += collector.is_alive()
-    collector.join()
     assert done == [200] * 30
     assert site.computing_most == 1
-    assert before_the_last > 0, "short ones were answered among them"
-    # The last of the crowd was not the first to be answered for them: a short one never waits for all of the line.
-    first_short = site.order.index("/short")
-    assert "/compute" in site.order[first_short:]
