@@ -50,7 +50,7 @@ class Check:
     def __call__(self, say: Callable[[str], None]) -> Iterator[str]:
         say("database default")
         self.began.set()
-        assert self.gate.wait(20)
+        assert self.gate.wait(60)
         self.rounds += 1
         if self.error is not None:
             raise self.error
@@ -91,7 +91,7 @@ class Asked:
         """Ask, wait for the round that this begins, and ask again."""
         self.done.clear()
         self.ask()
-        assert self.done.wait(20)
+        assert self.done.wait(60)
         return self.ask()
 
 
@@ -104,7 +104,7 @@ class TestAnswers:
         clock.now += 0.6
         assert asked.ask() == ("starting",)
         check.gate.set()
-        assert asked.done.wait(20)
+        assert asked.done.wait(60)
         assert asked.ask() == ()
 
     def test_answer_holds_for_a_second(self, check: Check, clock: Clock) -> None:
@@ -125,7 +125,7 @@ class TestAnswers:
         check.began.clear()
         clock.now += 60
         assert asked.ask() is None
-        assert check.began.wait(20)
+        assert check.began.wait(60)
         clock.now += 1
         assert asked.ask() == ()
         clock.now += 4

@@ -20,7 +20,7 @@ from django_wsgiperf.server.readiness import Readiness
 from django_wsgiperf.server.reserved import ReservedPages
 from django_wsgiperf.server.scoreboard import DRAINING, SERVING, Scoreboard
 
-from .conftest import Server, eventually
+from .conftest import DEADLINE_S, Server, eventually
 
 Start = Callable[..., "Pages"]
 GATE = threading.Event()
@@ -28,7 +28,7 @@ GATE = threading.Event()
 
 def app(environ: dict[str, Any], start_response: Callable[..., Any]) -> list[bytes]:
     if environ["PATH_INFO"] == "/stuck":
-        assert GATE.wait(20)
+        assert GATE.wait(DEADLINE_S)
     start_response("200 OK", [("Content-Type", "text/plain"), ("Content-Length", "2")])
     return [b"ok"]
 
@@ -71,13 +71,14 @@ def start(serve_app: Callable[..., Server]) -> Iterator[Start]:
 
 @pytest.fixture
 def check(monkeypatch: pytest.MonkeyPatch) -> Iterator[SimpleNamespace]:
-    """The only check there is; it waits at its gate."""
-    state = SimpleNamespace(gate=threading.Event(), failures=[])
+    """The only check there is; it waits at its gate. `now` is the time that readiness.py sees."""
+    state = SimpleNamespace(gate=threading.Event(), failures=[], now=1000.0)
     state.gate.set()
+    monkeypatch.setattr(readiness, "time", SimpleNamespace(monotonic=lambda: state.now))
 
     def run(say: Callable[[str], None]) -> Iterator[str]:
         say("database default")
-        assert state.gate.wait(20)
+        assert state.gate.wait(DEADLINE_S)
         yield from state.failures
 
     monkeypatch.setattr(readiness, "CHECKS", {"database": run})
@@ -126,16 +127,19 @@ class TestReady:
             "not ready\ndatabase default: OperationalError\ncache shared: ConnectionError\n",
         )
         check.failures = []
-        eventually(lambda: pages.get("/-/ready") == (200, "ready\n"), "a later check finds all well")
+        check.now += 1
+        assert pages.get("/-/ready") == (200, "ready\n"), "a later check finds all well"
 
     def test_answer_comes_in_time_while_a_check_hangs(self, start: Start, check: SimpleNamespace) -> None:
         check.gate.clear()
         pages = start(["database"], ready_timeout_s=1.0)
-        assert pages.get("/-/ready") == (503, "not ready\nstarting\n")
-        eventually(
-            lambda: pages.get("/-/ready") == (503, "not ready\ndatabase default: no answer for 1 s\n"),
-            "its time is up",
-        )
+        client = pages.server.connect()
+        client.send(b"GET /-/ready HTTP/1.1\r\nHost: test\r\n\r\n")
+        eventually(lambda: pages.readiness._asking == "database default", "the check has begun")
+        check.now += 0.5
+        assert client.response().body == b"not ready\nstarting\n"
+        check.now += 0.5
+        assert pages.get("/-/ready") == (503, "not ready\ndatabase default: no answer for 1 s\n")
         assert pages.get("/-/live") == (200, "alive\n")
 
     def test_many_may_ask_at_once_and_leave_again(self, start: Start, check: SimpleNamespace) -> None:
@@ -146,6 +150,8 @@ class TestReady:
             client.send(b"GET /-/ready HTTP/1.1\r\nHost: test\r\n\r\n")
         for client in clients[::2]:
             client.sock.close()
+        eventually(lambda: pages.server.reactor.statistics.reserved == 100, "all have asked")
+        check.now += 0.5
         statuses = {client.response().status for client in clients[1::2]}
         assert statuses == {503}
         check.gate.set()
@@ -266,6 +272,6 @@ def test_page_that_fails_is_500_and_harms_nobody(start: Start, caplog: pytest.Lo
 
 def test_half_a_request_for_a_page_is_none(start: Start) -> None:
     pages = start()
-    with socket.create_connection(("127.0.0.1", pages.server.port), timeout=20) as client:
+    with socket.create_connection(("127.0.0.1", pages.server.port), timeout=DEADLINE_S) as client:
         client.sendall(b"GET /-/live HTTP/1.1\r\n")
         assert pages.get("/-/live")[0] == 200
