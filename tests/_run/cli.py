@@ -13,10 +13,10 @@ import shutil
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from tests._run import environments, interpreters, lanes, processes, results, steps
+from tests._run import again, environments, interpreters, lanes, processes, results, steps
 from tests._run.debian import Debian
 from tests._run.execution import Execution, Machine
 from tests._run.provide import Provider
@@ -122,6 +122,7 @@ class Run:
         self.terminal.heading("Steps")
         began = time.monotonic()
         lanes.run(wanted, self._lanes(), lambda step: self._start(step, main_minor), self._ended)
+        self._run_again({step.name: step for step in wanted}, main_minor)
         self.summary.seconds = time.monotonic() - began
         self.summary.show(self.terminal)
         return 1 if self.summary.failed else 0
@@ -256,13 +257,24 @@ class Run:
         self.summary.add(result)
         for what, why in untested:
             self.summary.not_tested(f"{what} of {step.name}", why)
-        self.terminal.verdict(result.verdict, step.name, result.seconds, result.note)
+        self._tell(step, result)
         if result.verdict != FAILED:
             return
         if result.failures:
             self.terminal.excerpt(f"failed in {step.name}", failed_tests(result, SHOWN_TESTS, SHOWN_LINES))
         if not self.options.verbose:
             self._excerpt(self.logs / f"{step.name}.log", SHOWN_LOG)
+
+    def _run_again(self, wanted: Mapping[str, Step], main_minor: str) -> None:
+        """Give the few tests that failed another chance, with nothing beside them."""
+        for index, result in enumerate(self.summary.results):
+            if step := wanted.get(result.name):
+                self.summary.results[index] = again.settle(
+                    step, result, lambda step: self._start(step, main_minor), self._tell
+                )
+
+    def _tell(self, step: Step, result: Result) -> None:
+        self.terminal.verdict(result.verdict, step.name, result.seconds, result.note)
 
     def _excerpt(self, log: Path, lines: int) -> None:
         self.terminal.excerpt(f"the end of {log.relative_to(ROOT)}", processes.tail(log, lines))

@@ -113,7 +113,14 @@ def verdict(step: Step, machine: Machine, outcome: processes.Outcome, counts: re
         passed = 1
     ok = ok and not failed
     return Result(
-        step.name, OK if ok else FAILED, outcome.seconds, passed, failed, "; ".join(notes), tuple(counts.failures)
+        step.name,
+        OK if ok else FAILED,
+        outcome.seconds,
+        passed,
+        failed,
+        "; ".join(notes),
+        tuple(counts.failures),
+        code=outcome.code,
     )
 
 

@@ -13,13 +13,15 @@ from tests._run.terminal import Terminal
 OK = "ok"
 FAILED = "FAILED"
 MISSING = "missing"
+UNSTEADY = "unsteady"
 #: How many failed tests of a step are named in the end.
 NAMED_FAILURES = 20
 
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """How one step ended. `failures` are its tests that failed, each with what was wrong."""
+    """How one step ended. `failures` are its tests that failed, each with what was wrong; `unsteady`, those that failed
+    beside other steps and passed by themselves; `code`, its exit code, None when it was stopped."""
 
     name: str
     verdict: str
@@ -28,6 +30,8 @@ class Result:
     failed: int = 0
     note: str = ""
     failures: tuple[tuple[str, str], ...] = ()
+    unsteady: tuple[tuple[str, str], ...] = ()
+    code: int | None = None
 
 
 @dataclass(slots=True)
@@ -73,6 +77,7 @@ class Summary:
             rows.append(("all", verdict, str(self.passed), str(self.failed), f"{total:.1f}"))
         terminal.table(rows)
         self._name_failures(terminal)
+        self._name_unsteady(terminal)
         terminal.line()
         for why, what in self.untested.items():
             colour = "red" if self.is_ci else "yellow"
@@ -92,6 +97,16 @@ class Summary:
                 terminal.line()
             for line in failed_tests(result, NAMED_FAILURES, 1):
                 terminal.line(line, "red")
+
+    def _name_unsteady(self, terminal: Terminal) -> None:
+        """Which tests passed only by themselves: no failure, but a fault of the test or of what it tests."""
+        for result in self.results:
+            if result.unsteady:
+                terminal.line()
+            for test, why in result.unsteady:
+                terminal.line(f"UNSTEADY {test}: failed in {result.name}, then passed each time by itself", "yellow")
+                for line in why.splitlines()[:1]:
+                    terminal.line(f"  {line}", "yellow")
 
 
 def failed_tests(result: Result, tests: int, lines: int) -> list[str]:

@@ -13,7 +13,7 @@ from typing import TextIO
 
 STYLES = {"bold": "1", "dim": "2", "red": "31", "green": "32", "yellow": "33"}
 #: How each verdict is painted.
-VERDICTS = {"ok": "green", "FAILED": "red", "missing": "yellow", "skipped": "yellow"}
+VERDICTS = {"ok": "green", "FAILED": "red", "missing": "yellow", "skipped": "yellow", "unsteady": "yellow"}
 
 
 class Terminal:
