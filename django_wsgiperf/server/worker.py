@@ -31,6 +31,7 @@ from .draining import Draining
 from .handover import Channel
 from .ledger import Ledger
 from .listening import ListeningError, tls_context
+from .pulse import Pulse
 from .reactor import Reactor
 from .readiness import Readiness
 from .reports import Reporter
@@ -45,8 +46,6 @@ _EXIT_S = 2.0
 """So long the interpreter may take to end when the server's part is done: exit handlers, the application's threads."""
 _WRITE_DOWN_S = 10.0
 """Between two writings of what was counted into the server's ledger; a worker that is killed loses so much at most."""
-_LONGEST_TURN_S = 2.0
-"""The leader polls four times a second, or another thread does in its place; after this long something is wrong."""
 
 
 class PooledWorker(Worker):  # type: ignore[misc]
@@ -65,7 +64,7 @@ class PooledWorker(Worker):  # type: ignore[misc]
         self.reactor: Reactor
         self.pool: ThreadPool
         self.supervisor: DeadlineSupervisor
-        self._silent_ticks = 0
+        self._pulse = Pulse()
         self._write_down_at = 0.0
         process.close_django_connections()
         process.close_database_pools()
@@ -195,14 +194,8 @@ class PooledWorker(Worker):  # type: ignore[misc]
 
     def _beat(self) -> None:
         """Tell the master that this process is of use: not while nobody comes round to the sockets any more."""
-        silence_s = (time.monotonic_ns() - self.reactor.polled_at_ns) / 1e9
-        if silence_s < _LONGEST_TURN_S:
-            self._silent_ticks = 0
+        if self._pulse.beats(self.reactor.polled_at_ns / 1e9, time.monotonic()):
             self.notify()
-            return
-        self._silent_ticks += 1
-        if self._silent_ticks == 2:  # Once may be a call that held the interpreter lock, for the leader, too.
-            logger.critical("No thread of worker %d has polled its sockets for %.1f s", os.getpid(), silence_s)
 
     def _publish(self) -> None:
         self.board.publish(
