@@ -103,6 +103,11 @@ class Connection:
             self.sock, server_side=True, do_handshake_on_connect=False, suppress_ragged_eofs=True
         )
 
+    def end_tls(self) -> None:
+        """Speak plainly to a client that has done so, by mistake."""
+        self.sock = socket.socket(fileno=self.sock.detach())
+        self.sock.setblocking(False)
+
     def end_openly(self, open_ended: bool) -> None:
         """Set `open_ended`. The kernel keeps to it however this process ends, except on unix sockets."""
         self.open_ended = open_ended

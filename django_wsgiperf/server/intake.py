@@ -213,6 +213,11 @@ class Intake:
             self._poller.arm(connection.fd, isinstance(error, ssl.SSLWantWriteError))
             return False
         except OSError as error:
+            connection.handshaking = False
+            if getattr(error, "reason", None) == "HTTP_REQUEST":
+                connection.end_tls()
+                self.bad_request(connection, HTTPError(400, "this port speaks HTTPS; write https:// in the address"))
+                return False
             logger.debug("Handshake failed: %s", error)
             self._reactor.close(connection)
             return False

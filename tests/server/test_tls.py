@@ -124,3 +124,16 @@ def test_fifty_half_handshakes_hold_no_thread(serve_app: Start, tls: ssl.SSLCont
         assert client.get().status == 200
     for sock in waiting:
         sock.close()
+
+
+@pytest.mark.parametrize("body", [b"", b"x" * 100_000])
+def test_plain_http_is_told_what_to_write(serve_app: Start, tls: ssl.SSLContext, body: bytes) -> None:
+    server = serve_app(echo, tls=tls)
+    with Client(server.port) as client:
+        # With something left unread, to close would be to reset, which takes the answer from the client.
+        client.send(b"POST / HTTP/1.1\r\nHost: test\r\nContent-Length: %d\r\n\r\n" % len(body) + body)
+        response = client.response()
+        assert response.status == 400
+        assert response.body == b"this port speaks HTTPS; write https:// in the address\n"
+    with secured(server) as client:
+        assert client.get().status == 200
