@@ -14,6 +14,8 @@ import ssl
 import stat
 from collections.abc import Sequence
 
+from . import certificates
+
 _LISTEN_FDS_START = 3
 """Where systemd's socket activation begins to count (sd_listen_fds(3))."""
 
@@ -81,9 +83,8 @@ def tls_context(certfile: str, keyfile: str) -> ssl.SSLContext:
         # The password is asked for on a terminal otherwise, which nobody sits at.
         context.load_cert_chain(certfile, keyfile, password=lambda: "")
     except (OSError, ValueError) as error:
-        reason = getattr(error, "reason", None) or getattr(error, "strerror", None) or str(error)
         raise ListeningError(
-            f"Cannot use CERTFILE {certfile} with KEYFILE {keyfile}: {reason}. "
+            f"Cannot use CERTFILE {certfile} with KEYFILE {keyfile}: {certificates.trouble(certfile, keyfile, error)}. "
             f"Both must be PEM, the key without a password, and belong together."
         ) from error
     context.set_alpn_protocols(["http/1.1"])
@@ -147,6 +148,11 @@ def _remove_dead_socket(address: str, path: str) -> None:
         return
     except OSError as error:
         raise ListeningError(explain(address, error)) from error
+    if stat.S_ISDIR(mode):
+        raise ListeningError(
+            f"Cannot listen on {address}: that is a folder. Write the path of a file in it, for example "
+            f"{address.rstrip('/')}/site.sock."
+        )
     if not stat.S_ISSOCK(mode):
         raise ListeningError(
             f"Cannot listen on {address}: there is a file of that name, and it is no socket. "
@@ -210,7 +216,9 @@ def explain(address: str, error: OSError) -> str:
             why, remedy = "this machine does not speak IPv6", f"Write 127.0.0.1:{port} or 0.0.0.0:{port}"
         case errno.ENOENT | errno.ENOTDIR:
             folder = os.path.dirname(address.removeprefix("unix:"))
-            why, remedy = f"there is no folder {folder}", f"Make it, or write {another}"
+            is_missing = error.errno == errno.ENOENT
+            why = f"there is no folder {folder}" if is_missing else f"{folder} is no folder"
+            remedy = f"Make it, or write {another}" if is_missing else f"Write {another}"
         case _ if is_unix and "too long" in str(error):
             why, remedy = "a unix socket's path may have about 100 bytes", "Write a shorter one"
         case _:

@@ -6,19 +6,26 @@ Addresses are in listening.py, option values in conf.py. Raises CommandError, wh
 from __future__ import annotations
 
 import os
+import re
 import sys
 import traceback
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from django.conf import settings as django_settings
 from django.core.exceptions import ImproperlyConfigured
 from django.core.management.base import CommandError
 from django.core.servers.basehttp import get_internal_wsgi_application
 
-from django_wsgiperf.conf import ConfigurationError, ServerSettings
+from django_wsgiperf.conf import ConfigurationError, Origin, ServerSettings, Source
 from django_wsgiperf.wsgi import wrap
 
+from . import certificates
 from .gateway import WSGIApplication
-from .listening import tls_context
+from .listening import ListeningError, tls_context
+
+_ELSEWHERE = (Source.SETTINGS, Source.ENVIRONMENT)
+_PID = re.compile(rb"[0-9]{1,9}")
 
 
 def refuse_windows() -> None:
@@ -30,40 +37,77 @@ def refuse_windows() -> None:
         )
 
 
-def refuse_unusable_files(settings: ServerSettings) -> None:
-    """Certificates, the pid file and the access log. Raises ListeningError or CommandError."""
+def refuse_unusable_files(settings: ServerSettings, origins: Mapping[str, Origin]) -> None:
+    """Certificates, the pid file and the access log. Raises CommandError."""
     if settings.certfile:
-        tls_context(settings.certfile, settings.keyfile)
+        try:
+            tls_context(settings.certfile, settings.keyfile)
+        except ListeningError as error:
+            raise CommandError(f"{error}{set_by(origins, 'certfile', 'keyfile')}") from error
     if settings.pid_file:
-        _refuse_pid_file(settings.pid_file)
+        _refuse_pid_file(settings.pid_file, set_by(origins, "pid_file"))
     if settings.access_log != "off" and settings.access_log_file != "-":
-        _refuse_unwritable("ACCESS_LOG_FILE", settings.access_log_file)
+        _refuse_unwritable("ACCESS_LOG_FILE", settings.access_log_file, set_by(origins, "access_log_file"))
 
 
-def _refuse_pid_file(path: str) -> None:
+def set_by(origins: Mapping[str, Origin], *names: str) -> str:
+    """Where values come from, as a last sentence. Nothing for the command line, which the user has just written."""
+    places = dict.fromkeys(str(origins[name]) for name in names if origins[name].source in _ELSEWHERE)
+    return f" Set by {' and '.join(places)}." if places else ""
+
+
+def warnings(settings: ServerSettings) -> Iterator[str]:
+    """What does not keep the server from its work, but its clients."""
+    if settings.certfile:
+        state = certificates.out_of_date(settings.certfile, tls_context(settings.certfile, settings.keyfile))
+        if state:
+            yield f"CERTFILE {settings.certfile} {state}; clients will refuse it."
+
+
+def _refuse_pid_file(path: str, place: str) -> None:
     folder = os.path.dirname(os.path.abspath(path))
     if not os.access(folder, os.W_OK | os.X_OK):
-        raise CommandError(f"Cannot write PID_FILE {path}: permission denied. Write a file in a folder of this user.")
-    try:
-        with open(path) as file:
-            pid = int(file.read())
-        os.kill(pid, 0)
-    except (OSError, ValueError) as error:
-        if not isinstance(error, PermissionError):
-            return  # There is none, or its process is gone.
-    if "GUNICORN_PID" not in os.environ and pid != os.getpid():
         raise CommandError(
-            f"PID_FILE {path} says that process {pid} serves already. Stop that one first, or remove the file "
-            f"if it is another program's number by now."
+            f"Cannot write PID_FILE {path}: permission denied. Write a file in a folder of this user.{place}"
         )
+    try:
+        text = Path(path).read_bytes().strip()
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise CommandError(
+            f"Cannot read PID_FILE {path}: {error.strerror}. Write a file of this user, or remove that one.{place}"
+        ) from error
+    if text and not _PID.fullmatch(text):
+        raise CommandError(
+            f"PID_FILE {path} is there and holds something else than the number of a process; it would be lost. "
+            f"Write another path, or remove the file if nobody needs it.{place}"
+        )
+    pid = int(text or b"0")
+    if not _runs(pid) or pid == os.getpid() or "GUNICORN_PID" in os.environ:
+        return
+    raise CommandError(
+        f"PID_FILE {path} says that process {pid} serves already. Stop that one first, or remove the file "
+        f"if it is another program's number by now.{place}"
+    )
 
 
-def _refuse_unwritable(key: str, path: str) -> None:
+def _runs(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except PermissionError:
+        return True  # Another user's.
+    except OSError:
+        return False
+    return pid > 0
+
+
+def _refuse_unwritable(key: str, path: str, place: str) -> None:
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o640))
     except OSError as error:
         raise CommandError(
-            f"Cannot write {key} {path}: {error.strerror}. Write a file that this user may write."
+            f"Cannot write {key} {path}: {error.strerror}. Write a file that this user may write.{place}"
         ) from error
 
 

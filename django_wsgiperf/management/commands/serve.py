@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sys
 from argparse import ArgumentParser
 from collections.abc import Iterator, Sequence
@@ -76,7 +77,6 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         from django_wsgiperf.server import preflight, reloader
-        from django_wsgiperf.server.listening import ListeningError
         from django_wsgiperf.server.summary import config_table
 
         if options["print_config"]:
@@ -89,13 +89,14 @@ class Command(BaseCommand):
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             settings = self._as_child(settings)
         try:
-            preflight.refuse_unusable_files(settings)
+            preflight.refuse_unusable_files(settings, self.resolved.origins)
+            if not reloader.is_child():
+                for warning in preflight.warnings(settings):
+                    self.stderr.write(warning, self.style.WARNING)
             if self._supervises():
                 self._supervise(settings)
             else:
                 self._serve(settings)
-        except ListeningError as error:
-            raise CommandError(str(error)) from error
         except KeyboardInterrupt:
             # Before gunicorn or the supervisor have taken over the signals: nothing runs yet.
             sys.exit(128 + signal.SIGINT)
@@ -125,14 +126,25 @@ class Command(BaseCommand):
             self.stderr.write(f"The sockets of systemd are used, and not BIND from the {origin}.")
         return addresses or self.resolved.values.bind
 
+    def _open_listeners(self, addresses: tuple[str, ...], settings: ServerSettings) -> list[socket.socket]:
+        from django_wsgiperf.server import preflight
+        from django_wsgiperf.server.listening import ListeningError, open_listeners
+
+        try:
+            return open_listeners(addresses, settings.backlog)
+        except ListeningError as error:
+            # Those of systemd, or of the supervisor, have been set by nobody else.
+            names = ("bind",) if addresses == self.resolved.values.bind else ()
+            raise CommandError(f"{error}{preflight.set_by(self.resolved.origins, *names)}") from error
+
     def _supervise(self, settings: ServerSettings) -> None:
         from gunicorn.pidfile import Pidfile
 
         from django_wsgiperf.server import reloader
-        from django_wsgiperf.server.listening import close_listeners, open_listeners, socket_files
+        from django_wsgiperf.server.listening import close_listeners, socket_files
 
         addresses = self._addresses()
-        sockets = open_listeners(addresses, settings.backlog)
+        sockets = self._open_listeners(addresses, settings)
         pid_file = Pidfile(settings.pid_file) if settings.pid_file else None
         if pid_file is not None:
             pid_file.create(os.getpid())
@@ -156,7 +168,7 @@ class Command(BaseCommand):
     def _serve(self, settings: ServerSettings) -> None:
         from django_wsgiperf.server import preflight, preload, reloader
         from django_wsgiperf.server.application import ServeApplication
-        from django_wsgiperf.server.listening import open_listeners, socket_files
+        from django_wsgiperf.server.listening import socket_files
         from django_wsgiperf.server.reports import Reporter
 
         files: list[str] = []
@@ -166,7 +178,7 @@ class Command(BaseCommand):
             settings = replace(settings, bind=("127.0.0.1:0",))
         else:
             addresses = settings.bind if reloader.is_child() else self._addresses()
-            sockets = open_listeners(addresses, settings.backlog)
+            sockets = self._open_listeners(addresses, settings)
             files = socket_files(addresses, sockets)
             settings = replace(settings, bind=tuple(f"fd://{sock.detach()}" for sock in sockets))
         os.environ[_FILES_VARIABLE] = json.dumps(files)
