@@ -43,8 +43,12 @@ import ctypes, os, threading, time
 from django.http import HttpResponse, StreamingHttpResponse
 from django.urls import path
 HELD = []
+def wait_while(file):
+    while file and os.path.exists(file):
+        time.sleep(0.01)
 def pid(request):
     time.sleep(float(request.GET.get("sleep", 0)))
+    wait_while(request.GET.get("while"))
     return HttpResponse(f"VERSION {os.getpid()}")
 def busy(request):
     deadline = time.monotonic() + float(request.GET["for"])
@@ -59,6 +63,7 @@ def stream(request):
         for n in range(int(request.GET["pieces"])):
             yield f"{n}\\n"
             time.sleep(0.05)
+            wait_while(request.GET.get("while"))
     return StreamingHttpResponse(pieces())
 def events(request):
     def pieces():
@@ -235,6 +240,19 @@ def workers(port: int) -> set[int]:
     except (OSError, http.client.HTTPException):
         return set()
     return {row["pid"] for row in rows if row["state"] == "serving"}
+
+
+def serving(port: int, number: int) -> set[int]:
+    """The process ids of so many workers, as soon as all have told that they serve."""
+    found: set[int] = set()
+
+    def told() -> bool:
+        found.clear()
+        found.update(workers(port))
+        return len(found) == number
+
+    eventually(told, lambda: f"{number} workers serve: {found}")
+    return found
 
 
 class Load:

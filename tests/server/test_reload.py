@@ -25,7 +25,7 @@ from django_wsgiperf.server.reports import Reporter
 from django_wsgiperf.server.watching import Watch, project_files
 
 from .conftest import Client
-from .processes import Load, Serve, amend, environment, eventually, get, is_running, stats, workers
+from .processes import Load, Serve, amend, environment, eventually, get, is_running, serving, stats
 
 Start = Callable[..., Serve]
 
@@ -148,11 +148,13 @@ class TestSaves:
     ) -> None:
         server = serve("--reload")
         port = server.wait_until_it_serves()
+        (project / "busy").touch()
         with ThreadPoolExecutor() as executor:
-            slow = executor.submit(get, port, "/?sleep=6")
+            slow = executor.submit(get, port, "/?while=busy")
             eventually(lambda: any(row["busy"] for row in stats(port)["workers"]), "the request runs")
             amend(project / "site_urls.py", "VERSION", "CHANGED")
             comes(port, "CHANGED", server)
+            (project / "busy").unlink()
             status, text = slow.result()
         assert (status, text.split()[0]) == (200, "VERSION")
 
@@ -227,8 +229,7 @@ class TestEnding:
     def test_interrupt_ends_supervisor_and_server(self, serve: Start) -> None:
         server = serve("--reload", "--workers", "2")
         port = server.wait_until_it_serves()
-        eventually(lambda: len(workers(port)) == 2, "both workers are there")
-        pids = workers(port)
+        pids = serving(port, 2)
         server.signal(signal.SIGINT)
         assert server.wait() == 0
         eventually(lambda: not any(is_running(pid) for pid in pids), "the workers have gone")
@@ -237,8 +238,7 @@ class TestEnding:
     def test_interrupt_of_a_terminal_reaches_everybody_and_is_quiet(self, serve: Start) -> None:
         server = serve("--reload", "--workers", "2", start_new_session=True)
         port = server.wait_until_it_serves()
-        eventually(lambda: len(workers(port)) == 2, "both workers are there")
-        pids = workers(port)
+        pids = serving(port, 2)
         os.killpg(server.pid, signal.SIGINT)
         assert server.wait() == 0
         eventually(lambda: not any(is_running(pid) for pid in pids), "the workers have gone")
@@ -289,7 +289,7 @@ class TestEnding:
     def test_killed_supervisor_leaves_nobody_behind(self, serve: Start) -> None:
         server = serve("--reload")
         port = server.wait_until_it_serves()
-        pids = workers(port)
+        pids = serving(port, 1)
         server.process.kill()
         server.wait()
         eventually(lambda: not any(is_running(pid) for pid in pids), "the workers have gone")
@@ -310,8 +310,7 @@ class TestEnding:
 
 def the_worker(port: int) -> int:
     """The process id of the only one, as soon as it has told that it serves."""
-    eventually(lambda: len(workers(port)) == 1, "the worker is there")
-    return min(workers(port))
+    return min(serving(port, 1))
 
 
 def refuses(port: int) -> bool:

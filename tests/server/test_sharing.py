@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -20,7 +21,7 @@ from django_wsgiperf.server.scoreboard import SERVING, Scoreboard
 from django_wsgiperf.server.sharing import Sharing
 from django_wsgiperf.server.timers import Timers
 
-from .processes import Serve, eventually, get, stats, workers
+from .processes import DEADLINE_S, Serve, eventually, get, stats, workers
 
 Start = Callable[..., Serve]
 
@@ -250,14 +251,14 @@ def test_a_connection_rests_a_second_after_its_last_answer() -> None:
     assert reactor.resting == 3
 
 
-def test_real_worker_sends_connections_to_one_that_has_time_again(serve: Start) -> None:
+def test_real_worker_sends_connections_to_one_that_has_time_again(serve: Start, project: Path) -> None:
     port = two_workers(serve)
     done = threading.Event()
     failures: list[BaseException] = []
 
     def ask_again_and_again() -> None:
         try:
-            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=30)) as client:
+            with contextlib.closing(http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)) as client:
                 while not done.is_set():
                     client.request("GET", "/?sleep=0.01")
                     client.getresponse().read()
@@ -268,15 +269,18 @@ def test_real_worker_sends_connections_to_one_that_has_time_again(serve: Start) 
         return sorted(row["connections"] for row in stats(port)["workers"])
 
     clients = [threading.Thread(target=ask_again_and_again) for _ in range(12)]
-    slow = threading.Thread(target=get, args=(port, "/?sleep=2"))
+    (project / "busy").touch()
+    slow = threading.Thread(target=get, args=(port, "/?while=busy"))
     slow.start()
     try:
         eventually(lambda: any(row["busy"] for row in stats(port)["workers"]), "one is busy")
-        for client in clients:  # All of them go to the other.
+        for client in clients:  # They go to the other.
             client.start()
-        slow.join()
+        eventually(lambda: sum(opened()) > len(clients), "all are accepted")
+        (project / "busy").unlink()
         eventually(lambda: opened()[0] >= 4, "they have spread over both")
     finally:
+        (project / "busy").unlink(missing_ok=True)
         done.set()
         for thread in (slow, *clients):
             thread.join()
@@ -339,13 +343,13 @@ def test_idle_connections_divide_evenly_over_real_workers(serve: Start) -> None:
 
 def test_real_worker_without_a_free_thread_takes_no_connection(serve: Start) -> None:
     port = two_workers(serve)
-    slow = threading.Thread(target=get, args=(port, "/?sleep=3"))
+    slow = threading.Thread(target=get, args=(port, "/?sleep=4"))
+    began = time.monotonic()
     slow.start()
     try:
-        eventually(lambda: any(row["busy"] for row in stats(port)["workers"]), "one is busy")
-        began = time.monotonic()
+        eventually(lambda: not slow.is_alive() or any(row["busy"] for row in stats(port)["workers"]), "one is busy")
         answering = {get(port)[1] for _ in range(20)}
-        if time.monotonic() - began < 2:  # On a machine so slow that the other was free again it proves nothing.
+        if time.monotonic() - began < 4:  # On a machine so slow that the other was free again it proves nothing.
             assert len(answering) == 1
     finally:
         slow.join()
