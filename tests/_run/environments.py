@@ -24,6 +24,7 @@ from tests._run.debian import Debian
 from tests._run.installing import Installer
 from tests._run.interpreters import Interpreter
 
+COMPILE_LIMIT_S = 120.0
 VENV_LIMIT_S = 300.0
 #: Requirements that are compiled here: name -> what their build needs beside a compiler and Python's headers.
 COMPILED = {"mysqlclient": "libmariadb", "uwsgi": ""}
@@ -76,6 +77,7 @@ def prepare(
             # What could not be built then may be possible now: what was lacking is there, or may be installed.
             left_out = what_cannot_be_built(plan.interpreter, list(kept.left_out), debian)
             if left_out.keys() == kept.left_out.keys():
+                _compile(kept.python, root, log, env)
                 return replace(kept, left_out=left_out)
         interpreter = _complete(plan.interpreter, debian)
         left_out = what_cannot_be_built(interpreter, _wanted_builds(root, plan.extras), debian)
@@ -96,6 +98,7 @@ def prepare(
         ready = _kept(folder, plan, root)
         if ready is None:
             raise EnvironmentFailed(f"{python} was installed, but it does not run", log)
+        _compile(python, root, log, env)
         return Environment(ready.python, ready.python_version, ready.django_version, True, left_out)
 
 
@@ -131,6 +134,12 @@ def _kept(folder: Path, plan: Plan, root: Path) -> Environment | None:
         return Environment(python, plan.interpreter.version, said.strip(), False, noted["left_out"])
     except (OSError, subprocess.SubprocessError, ValueError, KeyError):
         return None
+
+
+def _compile(python: Path, root: Path, log: Path, env: Mapping[str, str]) -> None:
+    """Compile the package, for the many processes that the tests start and that write no bytecode."""
+    command: list[str | Path] = [python, "-m", "compileall", "-q", "-j", "0", "django_wsgiperf"]
+    processes.run(command, log=log, limit_s=COMPILE_LIMIT_S, env=env, cwd=root)
 
 
 def _complete(interpreter: Interpreter, debian: Debian) -> Interpreter:

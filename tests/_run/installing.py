@@ -42,7 +42,10 @@ class Installer:
         uv = self.python.with_name("uv")
         self._run([self.python, *PIP, "--quiet", "uv"], self.env)
         if uv.exists():
-            command: list[str | Path] = [uv, "pip", "install", "--python", self.python, *requirements]
+            # Compiled as pip does it, or each process of the tests would compile Django for itself where Python is
+            # told to write no bytecode.
+            command: list[str | Path] = [uv, "pip", "install", "--compile-bytecode", "--python", self.python]
+            command += requirements
             outcome = self._run(command, {**self.env, **self._settings()})
             if outcome.ok:
                 return outcome
