@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import socket
@@ -21,6 +22,17 @@ def opened() -> Iterator[list[socket.socket]]:
     yield sockets
     for sock in sockets:
         sock.close()
+
+
+@contextlib.contextmanager
+def bound(family: socket.AddressFamily) -> Iterator[int]:
+    """A port that no other program is given meanwhile, and that who may use an address again can listen on."""
+    with socket.socket(family) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        sock.bind(("", 0))
+        yield sock.getsockname()[1]
 
 
 def refusal(*addresses: str) -> str:
@@ -67,21 +79,20 @@ class TestTcp:
         assert "127.0.0.1:8000" in explain("[::1]:8000", OSError(errno.EAFNOSUPPORT, "not supported"))
 
     def test_ipv6_wildcard_takes_ipv4_unless_that_is_listed_too(self, opened: list[socket.socket]) -> None:
-        opened += open_listeners(["[::]:0"], 16)
-        port = opened[0].getsockname()[1]
-        socket.create_connection(("127.0.0.1", port)).close()
-        opened.pop().close()
-        opened += open_listeners([f"[::]:{port}", f"0.0.0.0:{port}"], 16)
-        for host in ("127.0.0.1", "::1"):
-            socket.create_connection((host, port)).close()
+        with bound(socket.AF_INET6) as port:
+            opened += open_listeners([f"[::]:{port}"], 16)
+            socket.create_connection(("127.0.0.1", port)).close()
+            opened.pop().close()
+            opened += open_listeners([f"[::]:{port}", f"0.0.0.0:{port}"], 16)
+            for host in ("127.0.0.1", "::1"):
+                socket.create_connection((host, port)).close()
 
     def test_nothing_stays_open_when_one_address_fails(self, tmp_path: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            port = free.getsockname()[1]
-        path = tmp_path / "site.sock"
-        refusal(f"127.0.0.1:{port}", f"unix:{path}", "192.0.2.1:8000")
-        assert not path.exists()
-        socket.create_server(("127.0.0.1", port)).close()
+        with bound(socket.AF_INET) as port:
+            path = tmp_path / "site.sock"
+            refusal(f"127.0.0.1:{port}", f"unix:{path}", "192.0.2.1:8000")
+            assert not path.exists()
+            socket.create_server(("127.0.0.1", port)).close()
 
 
 class TestUnix:
