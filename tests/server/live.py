@@ -56,7 +56,8 @@ class PooledServer:
         self.pool = self.reactor.pool = ThreadPool(
             self.reactor, settings.threads, on_thread_end=close_django_connections
         )
-        self.supervisor = DeadlineSupervisor(self.reactor, grace_s=0.3)
+        # A test about threads that are given up has a supervisor that is less patient.
+        self.supervisor = DeadlineSupervisor(self.reactor, grace_s=STOP_S)
 
     def serve_forever(self) -> None:
         self.pool.start()
