@@ -8,6 +8,7 @@ import json
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -225,6 +226,15 @@ def get(port: int, path: str = "/", **headers: str) -> tuple[int, str]:
         connection.request("GET", path, headers=headers)
         response = connection.getresponse()
         return response.status, response.read().decode()
+
+
+def accepts(port: int) -> bool:
+    """Whether anybody listens there."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S).close()
+    except OSError:
+        return False
+    return True
 
 
 def stats(port: int, query: str = "") -> dict[str, Any]:
