@@ -78,6 +78,8 @@ def chunked(data: bytes, size: int) -> bytes:
 )
 class TestSite(LiveSite):
     def setUp(self) -> None:
+        # A request may end after its client has all of the answer.
+        eventually(lambda: not any(slot.task for slot in self.server.pool.slots), "those of the test before have ended")
         counts.clear()
         for signal, receiver in (
             (request_started, django_site.count_started),
