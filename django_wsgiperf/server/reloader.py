@@ -113,16 +113,16 @@ class Supervisor:
         for file in autoreload.iter_all_python_module_files():
             self._watch.add(str(file))
         autoreload.ensure_echo_on()
+        changed = ""
         while True:
             self._watch.refresh()
             self._project = project_files()
-            child = self._child = self._start()
+            child = self._child = self._start(changed)
             changed = self._attend(child)
             child.reports.close()
             if not changed:
                 return self._end(child.process)
             self._let_go(child.process)
-            self._say(f"{_shown(changed)} changed, starting again")
 
     def _stop_soon(self, number: int, frame: object) -> None:
         self._stop_signal = number
@@ -131,17 +131,27 @@ class Supervisor:
         if self._child is not None:
             self._child.process.send_signal(number)
 
-    def _start(self) -> Child:
+    def _start(self, changed: str) -> Child:
         self._ready_at = NEVER
         self._started_at = time.time()
         spare, self._spare = self._spare, None
+        fits = spare is not None and self._knows_unfit and spare.is_fresh()
+        if changed:
+            self._say(f"{_shown(changed)} changed, starting again{'' if fits else self._from_scratch(spare)}")
         if spare is not None:
-            if self._knows_unfit and spare.is_fresh():
+            if fits:
                 spare.go()
                 return Child(spare.process, self._spare_reports)
             self._discard(spare)
         reports = Reports()
         return Child(self._launch(self._command, reports), reports)
+
+    def _from_scratch(self, spare: Spare | None) -> str:
+        """Why it takes longer this time; nothing where it does each time, which has been told."""
+        if self._spares_in_vain >= _SPARES_IN_VAIN:
+            return ""
+        stale = spare is not None and self._knows_unfit
+        return ", from scratch: " + ("installed packages changed" if stale else "no spare process is ready yet")
 
     def _launch(
         self, command: Sequence[str], reports: Reports, more: Mapping[str, str] | None = None, *fds: int
@@ -170,8 +180,8 @@ class Supervisor:
             signal.signal(signal.SIGINT, before)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
-    def _consider_spare(self) -> None:
-        """Have one ready for the next save, which takes up no time before that."""
+    def _consider_spare(self, *, ended: bool) -> None:
+        """Have one ready for the next save. A server that starts has the machine for itself, unless it has `ended`."""
         if self._spare is not None:
             told = self._spare_reports.read()
             self._knows_unfit |= ["imported"] in told
@@ -183,7 +193,7 @@ class Supervisor:
                 spare, self._spare = self._spare, None
                 self._discard(spare)
         elif (
-            time.time() > self._ready_at + _SPARE_AFTER_S
+            (ended or time.time() > self._ready_at + _SPARE_AFTER_S)
             and self._spares_in_vain < _SPARES_IN_VAIN
             and "django.conf" in self._modules
         ):
@@ -219,7 +229,7 @@ class Supervisor:
                 changed = next((path for path in now if self._project.get(path) != now[path]), "")
             if changed and not self._is_the_servers_own(changed):
                 return changed
-            self._consider_spare()
+            self._consider_spare(ended=status is not None)
         return ""
 
     def _sleep(self, seconds: float, reports: Reports | None = None) -> None:
