@@ -16,7 +16,7 @@ from django.db.utils import ConnectionHandler
 
 from django_wsgiperf.db import Pool
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 POLL_S = 0.005
 
 Work = Callable[[Any], None]

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from django.db import DatabaseError, OperationalError
 
-from tests.db.load import Site, ask, load, until
+from django_wsgiperf.db import PoolUnavailable
+from tests.db.load import PATIENCE_S, Site, ask, load, until
 from tests.db.servers import Refused, Server
 
 THREADS = 12
@@ -47,7 +48,7 @@ def make_site(server: Server, allowed_database: None) -> Iterator[MakeSite]:
 
         def make(pool: dict[str, Any] | None = None, **others: Any) -> Site:
             engine = f"django_wsgiperf.db.backends.{ENGINES[server.key]}"
-            pool = {"MAX_SIZE": MAX_SIZE, "ACQUIRE_TIMEOUT_S": 20.0, **(pool or {})}
+            pool = {"MAX_SIZE": MAX_SIZE, "ACQUIRE_TIMEOUT_S": PATIENCE_S, **(pool or {})}
             site = Site(server.settings(engine, POOL=pool, **others))
             made.callback(site.close)
             return site
@@ -67,15 +68,13 @@ def test_restart_under_load_fails_only_what_was_in_flight_and_heals(server: Serv
         server.halt()
         # Everybody notices that it is gone.
         until(lambda: site.pool.statistics.connect_failures > 2, "attempts to connect to a server that is gone")
-        mark, launched = server.log_size(), time.monotonic()
+        mark = server.log_size()
         server.launch(wait=False)
         requests.goes_on(200)
-        healed_s = time.monotonic() - launched
     # A connection that died fails the request that has it, and is never lent again.
     assert len(requests.errors) <= MAX_SIZE, requests.errors
     assert all(isinstance(error, DatabaseError) for error in requests.errors)
     assert server.attempts(mark) <= 3 * MAX_SIZE, server.log_since(mark)
-    assert healed_s < 10
     assert site.pool.statistics.timeouts == 0
 
 
@@ -86,13 +85,16 @@ def test_no_stampede_while_the_server_is_down(server: Server, make_site: MakeSit
         server.halt()
         began = time.monotonic()
         try:
-            until(lambda: time.monotonic() - began > 1.5, "a second and a half without a server")
+            until(
+                lambda: time.monotonic() - began > 1.5 and site.pool.statistics.connect_failures > 2,
+                "a second and a half without a server",
+            )
             failures = site.pool.statistics.connect_failures
         finally:
             server.launch(wait=False)
         requests.goes_on(50)
     # Twelve threads that each tried again at once would have knocked many thousand times.
-    assert 2 < failures < 30
+    assert failures < 30
     assert len(requests.errors) <= MAX_SIZE
 
 
@@ -106,12 +108,12 @@ def test_outage_longer_than_patience_fails_fast_and_names_the_servers_words(
         with pytest.raises(OperationalError):
             until(lambda: site.request() is not None, "an error")
         until(lambda: _is_given_up(site), "the end of the pool's patience")
-        began = time.monotonic()
-        with pytest.raises(OperationalError) as refused:
+        words = r"(?i)refuse|can't connect"
+        with pytest.raises(OperationalError, match=words):
             site.request()
-        # Not a connect timeout each, nor the time that one may wait in line.
-        assert time.monotonic() - began < 0.4
-        assert "refuse" in str(refused.value).lower() or "can't connect" in str(refused.value).lower()
+        # However long one would wait in line: this is longer than a test may take.
+        with pytest.raises(Exception, match=words):
+            site.pool.acquire(timeout_s=600.0)
     finally:
         server.launch()
     until(lambda: _answers(site), "the pool's recovery")
@@ -129,12 +131,12 @@ def test_sessions_that_the_server_ends_under_load_fail_one_request_each(server: 
 
 def test_sessions_ended_for_being_idle_fail_nobody(server: Server, make_site: MakeSite) -> None:
     options: dict[str, dict[str, Any]] = {
-        "postgres": {"options": "-c idle_session_timeout=200"},
+        "postgres": {"options": "-c idle_session_timeout=1000"},
         "mysql": {"init_command": "SET SESSION wait_timeout = 1"},
     }
     site = make_site({"BYPASS_WINDOW_S": 0.05}, OPTIONS=options[server.key])
     _open_all(site)
-    assert sessions(server) == MAX_SIZE
+    assert site.pool.snapshot()["created"] == MAX_SIZE
     until(lambda: sessions(server) == 0, "the server's idle timeout")
     for _ in range(2 * MAX_SIZE):
         site.request()
@@ -164,10 +166,9 @@ def test_full_server_refuses_a_new_pool_in_its_own_words_at_once(server: Server,
     try:
         server.restart(*SMALL[server.key])
         with _others(server, leave=0):
-            began = time.monotonic()
             with pytest.raises(OperationalError, match=r"(?i)too many|already"):
                 site.request()
-            assert time.monotonic() - began < 5
+            assert site.pool.statistics.timeouts == 0, "nobody has waited in line for it"
         until(lambda: _answers(site), "room on the server")
     finally:
         server.restart()
@@ -181,10 +182,11 @@ def _answers(site: Site) -> bool:
 
 
 def _is_given_up(site: Site) -> bool:
-    began = time.monotonic()
-    with contextlib.suppress(OperationalError):
+    try:
         site.request()
-    return time.monotonic() - began < 0.4
+    except OperationalError as error:
+        return isinstance(error, PoolUnavailable)
+    return False
 
 
 def _slowly(connection: Any) -> None:
