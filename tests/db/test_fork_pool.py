@@ -37,7 +37,7 @@ def in_child(work: Callable[[], Any]) -> None:
             traceback.print_exc()
         finally:
             os._exit(status)
-    deadline_s = time.monotonic() + 20
+    deadline_s = time.monotonic() + 60
     while True:
         done, status = os.waitpid(child, os.WNOHANG)
         if done:

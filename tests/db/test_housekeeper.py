@@ -276,6 +276,7 @@ def test_the_thread_begins_with_the_first_connection_and_ends_with_the_pool(driv
     def running() -> list[threading.Thread]:
         return [thread for thread in threading.enumerate() if thread.name == "wsgiperf-pool-test"]
 
+    eventually(lambda: not running(), "the threads of earlier tests have ended")
     pool = make_pool(driver, background=True)
     assert not running()
     lease = pool.acquire()
@@ -362,7 +363,7 @@ atexit.register(lambda: print("open at exit:", driver.open))
 )
 def test_the_interpreter_ends_with_a_pool_open(body: str, printed: str, pytestconfig: pytest.Config) -> None:
     program = _EXIT.format(path=str(pytestconfig.rootpath), body=body)
-    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=30)
+    done = subprocess.run([sys.executable, "-W", "error", "-c", program], capture_output=True, text=True, timeout=100)
     assert done.stdout == f"open at exit: {printed}\n"
     assert done.returncode == 0
     assert "Traceback" not in done.stderr

@@ -219,7 +219,7 @@ class RecoveryContract:
             [sys.executable, "-X", "dev", "-W", "error", "-c", textwrap.dedent(program)],
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=100,
             check=True,
         )
         assert (ended.stdout, ended.stderr) == ("ready\n", "")
