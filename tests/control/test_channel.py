@@ -24,6 +24,11 @@ def own(reply: dict[str, Any] | None, error: str = "") -> list[Answer]:
     return [Answer(instance(), os.getpid(), reply, error)]
 
 
+def ask(topic: str, message: dict[str, Any] | None = None, **options: Any) -> list[Answer]:
+    """Without hurry: in a second, a thread of a busy machine may not have had its turn."""
+    return control.ask(topic, message, timeout_s=DEADLINE_S, **options)
+
+
 def knock(data: bytes) -> bytes:
     """What the socket of this process says to raw bytes."""
     with socket.socket(socket.AF_UNIX) as client:
@@ -50,14 +55,14 @@ def over_the_socket(topic: str) -> dict[str, Any]:
 def test_process_that_takes_part_answers_itself(base: Path) -> None:
     control.handle("echo", lambda message: {"heard": message})
     assert control.start()
-    assert control.ask("echo", {"n": 1}) == own({"heard": {"n": 1}})
-    assert control.ask("echo") == own({"heard": {}})
+    assert ask("echo", {"n": 1}) == own({"heard": {"n": 1}})
+    assert ask("echo") == own({"heard": {}})
     assert over_the_socket("echo") == {"instance": instance(), "pid": os.getpid(), "reply": {"heard": {}}, "error": ""}
 
 
 def test_process_that_takes_no_part_only_asks(base: Path) -> None:
     control.handle("echo", lambda message: {"heard": message})
-    assert control.ask("echo") == []
+    assert ask("echo") == []
 
 
 def test_taking_part_twice_is_once_and_ends_with_stop(private: Path) -> None:
@@ -93,20 +98,20 @@ def test_many_threads_that_start_at_once_start_one(private: Path) -> None:
 def test_one_process_can_be_asked_by_its_name(base: Path) -> None:
     control.handle("echo", lambda message: {})
     control.start()
-    assert control.ask("echo", instance=instance()) == own({})
-    assert control.ask("echo", instance="elsewhere:1:00000000") == []
+    assert ask("echo", instance=instance()) == own({})
+    assert ask("echo", instance="elsewhere:1:00000000") == []
 
 
 def test_own_answer_is_what_others_would_get(base: Path) -> None:
     control.handle("tuple", lambda message: {"pair": (1, 2), 3: None})  # type: ignore[dict-item]
     control.start()
-    assert control.ask("tuple") == own({"pair": [1, 2], "3": None}), "as JSON has it"
+    assert ask("tuple") == own({"pair": [1, 2], "3": None}), "as JSON has it"
 
 
 class TestHandlers:
     def test_unknown_topic_is_said(self, base: Path) -> None:
         control.start()
-        assert control.ask("weather") == own(None, "no handler for 'weather'")
+        assert ask("weather") == own(None, "no handler for 'weather'")
 
     def test_failure_is_told_by_class_and_logged_here(self, base: Path, caplog: pytest.LogCaptureFixture) -> None:
         def fail(message: dict[str, Any]) -> dict[str, Any]:
@@ -114,14 +119,14 @@ class TestHandlers:
 
         control.handle("fail", fail)
         control.start()
-        assert control.ask("fail") == own(None, "ValueError")
+        assert ask("fail") == own(None, "ValueError")
         assert "password" not in str(over_the_socket("fail"))
         assert [record.message for record in caplog.records] == ["The handler of 'fail' failed"] * 2
 
     def test_answer_that_is_no_json_is_an_error(self, base: Path) -> None:
         control.handle("odd", lambda message: {"o": object()})
         control.start()
-        [answer] = control.ask("odd")
+        [answer] = ask("odd")
         assert answer.reply is None
         assert answer.error.startswith("the answer cannot be sent: not a JSON object")
 
@@ -129,7 +134,7 @@ class TestHandlers:
         monkeypatch.setattr(handlers, "REPLY_MAX", 1000)
         control.handle("big", lambda message: {"x": "y" * 2000})
         control.start()
-        [answer] = control.ask("big")
+        [answer] = ask("big")
         assert answer.reply is None
         assert answer.error.startswith("the answer cannot be sent: ")
         assert answer.error.endswith("are more than the 1000 that a message may have")
@@ -146,7 +151,7 @@ class TestHandlers:
         control.start()
         for _ in range(handlers.TOPIC_MAX + handlers.WAITING_MAX):
             assert control.ask("hang", timeout_s=0.01) == own(None, "no answer in time")
-        assert control.ask("hang") == own(None, "too many questions about 'hang' are unanswered")
+        assert ask("hang") == own(None, "too many questions about 'hang' are unanswered")
         assert control.ask("echo", timeout_s=DEADLINE_S) == own({"well": True})
         assert over_the_socket("echo")["reply"] == {"well": True}
         gate.set()
@@ -177,7 +182,8 @@ class TestHandlers:
         replies = [answer.reply for [answer] in answers]
         assert sorted(reply["n"] for reply in replies if reply) == list(range(len(threads)))
         assert max(most) <= handlers.TOPIC_MAX
-        assert handlers._running == {}
+        # A handler's thread counts for a moment after its last answer.
+        eventually(lambda: not handlers._running, "all are over")
         assert handlers._waiting == {}
 
     def test_who_has_waited_for_too_long_is_not_answered_any_more(
@@ -208,7 +214,7 @@ class TestHandlers:
         control.start()
         for n in range(handlers.RUNNING_MAX):
             control.ask("abcd"[n // handlers.TOPIC_MAX], timeout_s=0.001)
-        assert control.ask("d")[0].error == "too many questions about 'd' are unanswered"
+        assert ask("d")[0].error == "too many questions about 'd' are unanswered"
         gate.set()
         eventually(lambda: control.ask("d", timeout_s=DEADLINE_S) == own({"opened": True}), "there is room again")
 
@@ -221,7 +227,7 @@ class TestHandlers:
 
         control.handle("spoil", spoil)
         control.start()
-        assert control.ask("spoil", message) == own({"list": []})
+        assert ask("spoil", message) == own({"list": []})
         assert message == {"list": [1]}
 
 
@@ -252,9 +258,9 @@ class TestBadQuestions:
 
     def test_question_that_is_too_large_is_not_sent(self, base: Path) -> None:
         with pytest.raises(wire.WireError, match="more than the 65536"):
-            control.ask("echo", {"x": "y" * 70_000})
+            ask("echo", {"x": "y" * 70_000})
         with pytest.raises(wire.WireError, match="not a JSON object"):
-            control.ask("echo", {"x": object()})
+            ask("echo", {"x": object()})
 
     def test_those_who_connect_and_say_nothing_are_few_and_leave(
         self, base: Path, monkeypatch: pytest.MonkeyPatch
@@ -314,12 +320,12 @@ def test_asking_takes_no_longer_than_its_time(base: Path) -> None:
             sock.listen(1)
         control.handle("echo", lambda message: {})
         began = time.monotonic()
-        answers = control.ask("echo", timeout_s=0.5)
+        answers = control.ask("echo", timeout_s=2.0)
         took_s = time.monotonic() - began
         assert [answer.error for answer in answers] == [""] + ["no answer in time"] * 5
         assert {answer.instance.rpartition(":")[2][:7] for answer in answers[1:]} == {boot[:7]}
         # Five of them one after the other would have taken five times as long; a busy machine adds something.
-        assert took_s < 0.5 * 5
+        assert took_s < 2.0 * 5
     finally:
         for sock in deaf:
             sock.close()
