@@ -104,8 +104,8 @@ class Measured:
         await communicator.send_input({"type": "http.request", "body": b""})
         messages: list[dict[str, Any]] = []
         while not messages or messages[-1]["type"] != "http.response.body" or messages[-1].get("more_body"):
-            messages.append(await communicator.receive_output(timeout=20))
-        await communicator.wait(timeout=20)
+            messages.append(await communicator.receive_output(timeout=60))
+        await communicator.wait(timeout=60)
         return messages
 
 
