@@ -26,10 +26,12 @@ from .making import NOON, Clock, record, requests_in, worker
 DATABASES = ("sqlite", "postgres", "mysql")
 
 
-def closed_port() -> int:
-    """Nobody listens there."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        return int(listener.getsockname()[1])
+@contextlib.contextmanager
+def closed_port() -> Iterator[int]:
+    """Nobody listens there, and nobody else is given it meanwhile."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield int(bound.getsockname()[1])
 
 
 @pytest.fixture(params=DATABASES)
@@ -45,12 +47,13 @@ def kept(request: pytest.FixtureRequest, tmp_path: Path, django_db_blocker: Any)
 def away(kind: str) -> Iterator[None]:
     """Connections cannot be made meanwhile."""
     there = dict(connections.settings[ALIAS])
-    gone = {"NAME": "/nowhere/at/all"} if kind == "sqlite" else {"HOST": "127.0.0.1", "PORT": str(closed_port())}
-    connections.settings[ALIAS] = {**there, **gone}
-    try:
-        yield
-    finally:
-        connections.settings[ALIAS] = there
+    with closed_port() as port:
+        gone = {"NAME": "/nowhere/at/all"} if kind == "sqlite" else {"HOST": "127.0.0.1", "PORT": str(port)}
+        connections.settings[ALIAS] = {**there, **gone}
+        try:
+            yield
+        finally:
+            connections.settings[ALIAS] = there
 
 
 def worker_of(clock: Clock) -> Worker:

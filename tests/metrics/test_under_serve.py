@@ -86,16 +86,11 @@ def test_workers_are_seen_before_their_first_request(project: Path, serve: Calla
 def test_running_request_is_seen_and_interrupted_from_another_process(
     project: Path, serve: Callable[..., Serve]
 ) -> None:
-    # Interruption comes between two lines of Python.
-    amend(
-        project / "site_urls.py",
-        'time.sleep(float(request.GET.get("sleep", 0)))',
-        '[time.sleep(0.01) for _ in range(int(100 * float(request.GET.get("sleep", 0))))]',
-    )
     server = serve("--threads", "2")
     port = server.wait_until_it_serves()
     statuses: list[int] = []
-    client = threading.Thread(target=lambda: statuses.append(get(port, "/?sleep=50")[0]))
+    (project / "busy").touch()
+    client = threading.Thread(target=lambda: statuses.append(get(port, "/?while=busy")[0]))
     client.start()
     found: list[Any] = []
 
