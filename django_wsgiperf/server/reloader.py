@@ -44,6 +44,9 @@ _KILL_S = 7.0
 """More than the child gives its workers."""
 _OLD_MAX = 3
 """So many old servers may have requests to finish; of more, the oldest is ended at once."""
+_HASTE_S = 1.0
+"""A change so soon after a start is one of many, most likely."""
+_QUIET_S, _QUIET_MAX_S = 0.2, 2.0
 _SETTLED_S = 2.0
 _RESTARTS_IN_A_ROW = 10
 """So often a file may change right when the server has started, before the server is taken for who changes it."""
@@ -97,8 +100,8 @@ class Supervisor:
         self._old: list[subprocess.Popen[bytes]] = []
         """Told to go, the oldest first."""
         self._has_served = False
-        self._restarts = 0
-        self._blamed = ""
+        self._restarts: dict[str, int] = {}
+        """How often in a row each file has changed before the server had settled."""
         self._project: dict[str, Stamp | None] = {}
 
     def run(self) -> int:
@@ -123,6 +126,8 @@ class Supervisor:
             if not changed:
                 return self._end(child.process)
             self._let_go(child.process)
+            if time.time() < self._started_at + _HASTE_S:
+                self._await_quiet()
 
     def _stop_soon(self, number: int, frame: object) -> None:
         self._stop_signal = number
@@ -280,14 +285,30 @@ class Supervisor:
 
     def _is_the_servers_own(self, path: str) -> bool:
         """Whether the file changes because the server starts, which would go on for ever."""
-        if path != self._blamed or time.time() > self._ready_at + _SETTLED_S:
-            self._blamed, self._restarts = path, 0
-        self._restarts += 1
-        if self._restarts <= _RESTARTS_IN_A_ROW:
+        is_settled = time.time() > self._ready_at + _SETTLED_S
+        count = self._restarts[path] = 1 if is_settled else self._restarts.get(path, 0) + 1
+        if count <= _RESTARTS_IN_A_ROW:
             return False
-        self._say(f"{_shown(path)} changes whenever the server starts; it is not watched any longer")
-        self._watch.ignore(path)
+        if count == _RESTARTS_IN_A_ROW + 1:
+            self._say(
+                f"{_shown(path)} changes whenever the server starts; it is not watched any longer "
+                f"until {_SETTLED_S:.0f} s after a start"
+            )
+        self._watch.accept(path)
         return True
+
+    def _await_quiet(self) -> None:
+        """While many files change, or one again and again, each start would be in vain."""
+        began = now = time.monotonic()
+        until = now + _QUIET_S
+        self._watch.refresh()
+        while not self._stop_signal and now < until:
+            self._sleep(until - now)
+            self._bury()
+            now = time.monotonic()
+            if self._watch.changed():
+                self._watch.refresh()
+                until = min(now + _QUIET_S, began + _QUIET_MAX_S)
 
     def _read(self, reports: Reports) -> None:
         for report in reports.read():

@@ -51,7 +51,6 @@ class Watch:
         self._own: dict[str, Stamp | None] = {}
         self._libraries: dict[str, Stamp | None] = {}
         self._globs: dict[tuple[str, str], dict[str, Stamp | None]] = {}
-        self._ignored: set[str] = set()
         self._gone: dict[str, float] = {}
         """Files that are missing, and since when."""
         self._young: list[str] = []
@@ -64,7 +63,7 @@ class Watch:
         A file that was saved after the server had started, and before the server told that it had loaded it, may have
         been loaded before or after the save."""
         files = self._libraries if path.startswith(self._library_folders) else self._own
-        if path in files or path in self._ignored:
+        if path in files:
             return
         files[path] = found = stamp(path)
         if newer_than is not None and found is not None and found[0] > newer_than * 1e9:
@@ -75,9 +74,14 @@ class Watch:
         if (folder, pattern) not in self._globs:
             self._globs[folder, pattern] = _matches(folder, pattern)
 
-    def ignore(self, path: str) -> None:
-        self._ignored.add(path)
-        self._own.pop(path, None)
+    def accept(self, path: str) -> None:
+        """The file is as it should be now."""
+        for files in (self._own, self._libraries):
+            if path in files:
+                files[path] = stamp(path)
+        for (folder, pattern), files in self._globs.items():
+            files.pop(path, None)
+            files.update({name: found for name, found in _matches(folder, pattern).items() if name == path})
 
     def refresh(self) -> None:
         """Everything is as it should be now: the server is about to be started with it."""
@@ -107,7 +111,7 @@ class Watch:
             now_all = _matches(folder, pattern)
             if now_all != before_all:
                 differing = {path for path, _ in now_all.items() ^ before_all.items()}
-                return min(differing - self._ignored, default="")
+                return min(differing)
         return ""
 
 
