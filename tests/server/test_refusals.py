@@ -112,3 +112,9 @@ class TestAddresses:
         with pytest.raises(ListeningError, match=r"that is a folder. .* for example unix:.*/site\.sock\.$"):
             open_listeners([f"unix:{tmp_path}"], 1)
         assert tmp_path.is_dir()
+
+
+def test_ctrl_c_during_the_checks_is_quiet(project: Path) -> None:
+    (project / "site_urls.py").write_text("raise KeyboardInterrupt\n")
+    result = run(project, "serve", "127.0.0.1:0")
+    assert (result.returncode, result.stderr) == (130, "")

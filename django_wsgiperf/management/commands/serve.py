@@ -50,6 +50,13 @@ class Command(BaseCommand):
         )
 
     def execute(self, *args: Any, **options: Any) -> Any:
+        try:
+            return self._execute(*args, **options)
+        except KeyboardInterrupt:
+            # Before gunicorn or the supervisor have taken over the signals: nothing runs yet.
+            sys.exit(128 + signal.SIGINT)
+
+    def _execute(self, *args: Any, **options: Any) -> Any:
         from django_wsgiperf.server import preflight
 
         preflight.refuse_windows()
@@ -88,18 +95,14 @@ class Command(BaseCommand):
             # Blocked, and ignored, by the supervisor; gunicorn will handle it.
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             settings = self._as_child(settings)
-        try:
-            preflight.refuse_unusable_files(settings, self.resolved.origins)
-            if not reloader.is_child():
-                for warning in preflight.warnings(settings):
-                    self.stderr.write(warning, self.style.WARNING)
-            if self._supervises():
-                self._supervise(settings)
-            else:
-                self._serve(settings)
-        except KeyboardInterrupt:
-            # Before gunicorn or the supervisor have taken over the signals: nothing runs yet.
-            sys.exit(128 + signal.SIGINT)
+        preflight.refuse_unusable_files(settings, self.resolved.origins)
+        if not reloader.is_child():
+            for warning in preflight.warnings(settings):
+                self.stderr.write(warning, self.style.WARNING)
+        if self._supervises():
+            self._supervise(settings)
+        else:
+            self._serve(settings)
 
     def _sections_beside(self) -> Iterator[Resolved[Any]]:
         """The sections that are not the server's, and the pool of each database that has keys of its own."""
