@@ -25,7 +25,7 @@ def test_client_that_leaves_before_the_parent_has_let_go_of_it_ends_no_worker() 
 
             def dealt() -> tuple[socket.socket, socket.socket]:
                 """A client, and the parent's copy of its connection, which the worker has been sent."""
-                client = socket.create_connection(listener.getsockname(), timeout=20)
+                client = socket.create_connection(listener.getsockname(), timeout=60)
                 copy = listener.accept()[0]
                 socket.send_fds(ours, [b"c"], [copy.fileno()])
                 return client, copy
@@ -39,5 +39,5 @@ def test_client_that_leaves_before_the_parent_has_let_go_of_it_ends_no_worker() 
                     for _ in range(3):
                         client.sendall(b"GET / HTTP/1.1\r\n\r\n")
                         assert client.recv(4096).endswith(b"body")
-        worker.join(20)
+        worker.join(60)
         assert not worker.is_alive(), "it ends with its parent"
