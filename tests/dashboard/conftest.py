@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -13,7 +14,7 @@ from django.test import Client, override_settings
 from django.utils import translation
 
 from django_wsgiperf import conf
-from django_wsgiperf.metrics import pipeline
+from django_wsgiperf.metrics import pipeline, query
 from django_wsgiperf.metrics.stores.base import Store
 from django_wsgiperf.metrics.stores.memory import MemoryStore
 from tests.dashboard.project import SETTINGS
@@ -47,8 +48,10 @@ def project(monkeypatch: pytest.MonkeyPatch, admin_tables: None) -> Iterator[Mem
 
 @pytest.fixture
 def busy(project: Store, filled_store: Store, monkeypatch: pytest.MonkeyPatch) -> Store:
-    """The project with traffic in its store."""
+    """The project with traffic in its store. What is asked twice is of the same minutes both times."""
     monkeypatch.setattr(pipeline, "open_store", lambda *_, **__: filled_store)
+    now_s = time.time()
+    monkeypatch.setattr(query, "time", SimpleNamespace(time=lambda: now_s))
     return filled_store
 
 

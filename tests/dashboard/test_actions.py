@@ -208,7 +208,7 @@ def test_running_request_is_interrupted_for_real(manager: Client, monkeypatch: p
 
     def view(request: HttpRequest) -> HttpResponse:
         began.set()
-        assert asked.wait(20)
+        assert asked.wait(60)
         return HttpResponse("stopped")
 
     def run() -> None:
@@ -226,14 +226,14 @@ def test_running_request_is_interrupted_for_real(manager: Client, monkeypatch: p
     monkeypatch.setitem(providers._providers, providers.SLOTS, lambda: {thread.ident: (1, True)})
     thread.start()
     try:
-        assert began.wait(20)
+        assert began.wait(60)
         (record,) = [each for each in pipeline.running.values() if each.thread_id == thread.ident]
         text = manager.get(f"{PREFIX}live/").text
         key = f"{thread.ident:x}-{record.began_ns:x}"
         assert f'name="key" value="{key}"' in text
         form = {"process": pipeline.instance(), "key": key, "confirmed": "1"}
         assert "was interrupted" in said(manager.post(INTERRUPT, form, follow=True))
-        assert ended.wait(20)
+        assert ended.wait(60)
     finally:
         asked.set()
-        thread.join(20)
+        thread.join(60)
