@@ -17,8 +17,8 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 MANAGE = ROOT / "example_project" / "manage.py"
-START_S = 30.0
-STOP_S = 15.0
+START_S = 100.0
+STOP_S = 60.0
 
 
 def environment(data: Path, **more: str) -> dict[str, str]:
