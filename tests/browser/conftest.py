@@ -6,13 +6,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from tests.example_project.served import make_shop, serve
 
 from .browsing import Complaints, launch
 
 BOOKS = 200
+LIMIT_MS = 60_000
+"""What a browser of a busy machine may take for one thing; only a failure takes long."""
+
+expect.set_options(timeout=LIMIT_MS)
 
 
 @pytest.fixture(scope="session")
@@ -35,7 +39,7 @@ def browser(chromium_path: str) -> Iterator[Browser]:
 def page(browser: Browser, shop: str) -> Iterator[Page]:
     """A page of a fresh browser, 1280 pixels wide. The test fails when the page has complained or asked elsewhere."""
     context = browser.new_context(viewport={"width": 1280, "height": 800}, base_url=shop, locale="en-GB")
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(LIMIT_MS)
     page = context.new_page()
     complaints = Complaints(page, shop)
     yield page

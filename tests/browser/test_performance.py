@@ -17,6 +17,7 @@ import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
 
 from tests.browser.browsing import Complaints
+from tests.browser.conftest import LIMIT_MS
 from tests.browser.performance import BASE, fill, sign_in
 from tests.browser.test_shop import CONTRAST
 from tests.example_project.served import make_shop, serve
@@ -56,7 +57,7 @@ def open_page(browser: Browser, site: str, signed_in: State) -> Iterator[Open]:
         size = {"width": width, "height": 900}
         options.setdefault("locale", "en-GB")
         context = browser.new_context(base_url=site, storage_state=signed_in, viewport=size, **options)  # type: ignore[arg-type]
-        context.set_default_timeout(20_000)
+        context.set_default_timeout(LIMIT_MS)
         contexts.append(context)
         page = context.new_page()
         if not may_complain:

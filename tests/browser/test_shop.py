@@ -6,7 +6,7 @@ import re
 from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from .browsing import Complaints
 
@@ -101,10 +101,17 @@ def test_order_appears_on_the_live_page_of_somebody_else(page: Page, browser: Br
 
 def test_supplier_answers_in_place(page: Page) -> None:
     open_a_book(page)
-    page.get_by_role("link", name="Ask the supplier").click()
     answer = page.locator("[data-supplier-answer]")
-    expect(answer).to_have_text("Asking…")
+    meanwhile: list[str] = []
+
+    def look(route: Route) -> None:
+        meanwhile.append(answer.inner_text())
+        route.continue_()
+
+    page.route(re.compile("/supplier/$"), look)
+    page.get_by_role("link", name="Ask the supplier").click()
     expect(answer).to_have_text(re.compile("copies|None at the moment"))
+    assert meanwhile == ["Asking…"]
 
 
 def test_shop_works_without_scripts(browser: Browser, shop: str) -> None:
