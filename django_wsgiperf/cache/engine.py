@@ -21,7 +21,7 @@ from .counting import Counters
 from .effects import Landing
 from .flight import Flights
 from .held import Held
-from .hit_for_miss import HitForMiss, KnownShared
+from .hit_for_miss import Marks
 from .key import SPECIAL
 from .lease import Leases
 from .memory import MemoryCache
@@ -94,8 +94,8 @@ class Engine:
         )
         self.heads = Heads(site.rules, is_worthwhile)
         self.hit_for_miss_s = values.hit_for_miss_s
-        self.hit_for_miss = HitForMiss(clock=monotonic)
-        self.known_shared = KnownShared()
+        self.hit_for_miss = Marks(clock=monotonic)
+        self.known_shared = Marks(clock=monotonic)
         self.flights: Flights[Landing] = Flights(
             max_waiters=values.max_waiters or _ELSEWHERE_WAITERS,
             wait_s=values.wait_s,

@@ -1,95 +1,68 @@
 """For which keys it is worth while to wait for another's answer, as far as the last answers told.
 
-HitForMiss, which is Varnish's: the last answer could not be shared, so for a while nobody waits. Without it every
-request for a private page would wait in line for an answer that is no use to it. KnownShared: the last answer was kept
-and everybody's, so that who has a session may wait for the next one too; others' pages are mostly of no use to them. In
-this process alone. Who makes a page sets and asks, mostly by flight.py's tickets.
+Engine.hit_for_miss, which is Varnish's: the last answer could not be shared, so for a while nobody waits. Without it
+every request for a private page would wait in line for an answer that is no use to it. Engine.known_shared: the last
+answer was kept and everybody's, so that who has a session may wait for the next one too; others' pages are mostly of no
+use to them. In this process alone. Who makes a page sets and asks, mostly by flight.py's tickets.
 """
 
 from __future__ import annotations
 
-import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable
-
-from . import forking
+from typing import Final
 
 Key = str | bytes
+ALWAYS: Final = float("inf")
 
 
-class HitForMiss:
-    """At most `max_keys` marks; the oldest goes when there are more. `_lock` guards writing; is_marked() takes none."""
+class Marks:
+    """At most `max_keys` marks, each for a time; the oldest goes when there are more.
+
+    There is no lock: each step is one of the dict's own. Two threads at once may have one mark more or less, which is
+    a wait more or less, until one of them has ended."""
 
     def __init__(self, max_keys: int = 10_000, *, clock: Callable[[], float] = time.monotonic) -> None:
         self._max_keys = max_keys
         self._clock = clock
-        self._lock = threading.Lock()
-        self._until_s: dict[Key, float] = {}
+        # A plain dict looks for its oldest key past the places of all that went before.
+        self._until_s: OrderedDict[Key, float] = OrderedDict()
         self.until_s: Callable[[Key], float | None] = self._until_s.get
         """Until when it is marked, by the clock; None where it is not."""
-        forking.watch(self)
 
     def __len__(self) -> int:
         return len(self._until_s)
 
     def mark(self, key: Key, ttl_s: float) -> None:
         """For `ttl_s` seconds from now."""
-        until_s = self._clock() + ttl_s
-        with self._lock:
-            # Anew at the end of the line.
-            self._until_s.pop(key, None)
-            while len(self._until_s) >= self._max_keys:
-                del self._until_s[next(iter(self._until_s))]
-            self._until_s[key] = until_s
+        marks = self._until_s
+        # Anew at the end of the line.
+        marks.pop(key, None)
+        marks[key] = self._clock() + ttl_s
+        if len(marks) > self._max_keys:
+            marks.popitem(last=False)
 
     def renew(self, key: Key, ttl_s: float) -> None:
-        """The next answer could not be shared either. Cheap where it is marked for some time yet."""
+        """It is so with the next answer too. Cheap where it is marked for some time yet."""
         until_s = self._until_s.get(key)
         if ttl_s > 0 and (until_s is None or until_s - self._clock() < ttl_s / 2):
             self.mark(key, ttl_s)
 
     def unmark(self, key: Key) -> None:
-        """Its answers can be shared after all."""
+        """It is not so any more."""
         if key in self._until_s:
-            with self._lock:
-                self._until_s.pop(key, None)
+            self._until_s.pop(key, None)
 
     def is_marked(self, key: Key) -> bool:
-        """Whether requests for it are not to wait for each other."""
-        until_s = self._until_s.get(key)
+        """Whether the last answer said so, and its time is not over."""
+        marks = self._until_s
+        until_s = marks.get(key)
         if until_s is None:
             return False
         if self._clock() < until_s:
             return True
-        with self._lock:
-            # It may have been marked anew.
-            if self._until_s.get(key) == until_s:
-                del self._until_s[key]
+        # It may have been marked anew. No call in between.
+        if key in marks and marks[key] == until_s:
+            del marks[key]
         return False
-
-    def after_fork_in_child(self) -> None:
-        self._lock = threading.Lock()
-
-
-class KnownShared:
-    """At most `max_keys` keys; the oldest goes when there are more. `_lock` guards writing; looking takes none."""
-
-    def __init__(self, max_keys: int = 10_000) -> None:
-        self._max_keys = max_keys
-        self._lock = threading.Lock()
-        self._keys: dict[Key, None] = {}
-        forking.watch(self)
-
-    def __contains__(self, key: Key) -> bool:
-        return key in self._keys
-
-    def add(self, key: Key) -> None:
-        """An answer of this key has been kept, for everybody."""
-        if key not in self._keys:
-            with self._lock:
-                while len(self._keys) >= self._max_keys:
-                    del self._keys[next(iter(self._keys))]
-                self._keys[key] = None
-
-    def after_fork_in_child(self) -> None:
-        self._lock = threading.Lock()

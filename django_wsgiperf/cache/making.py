@@ -13,6 +13,7 @@ from typing import Any, Final
 from .coded import varying_by_coding
 from .effects import Call, Landing, Made, Pass, Render, Reply
 from .held import Held
+from .hit_for_miss import ALWAYS
 from .lease import Lease
 from .looking import REASONS, Looking
 from .messages import Request
@@ -155,7 +156,7 @@ class Making(Looking):
         engine = self.engine
         verdict, _ = judge(held.entry, engine.now())
         if verdict is Verdict.FRESH:
-            engine.known_shared.add(held.key)
+            engine.known_shared.renew(held.key, ALWAYS)
             if ticket.is_leading:
                 ticket.land(Landing(held))
             else:

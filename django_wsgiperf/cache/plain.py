@@ -6,11 +6,12 @@ mostly its head says that nothing is to be kept. All else is done by the parts o
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from .coded import VARY_BY_CODING, varying_by_coding
 from .effects import Landing, Made, Pass
 from .held import NEVER
+from .hit_for_miss import ALWAYS
 from .messages import NO_ANNOTATION, NO_SIGNALS, Annotation, Signals
 from .policy import ERROR_STATUSES, Forward, Reason
 from .policy.heads import Known
@@ -19,11 +20,15 @@ from .policy.reading import read
 from .policy.refusing import refused_at_a_glance, refused_by_head
 from .sending import HeaderList
 from .storage import Answered, keep, keep_known
-from .ticket import Ticket, Why
+from .ticket import FOLLOW, LEAD, Ticket, Why
 from .visit import OF_SOMEBODY, Visit
 
 if TYPE_CHECKING:
     from .engine import Door, Engine
+
+# See ticket.py.
+URI_MISS: Final = Forward.URI_MISS
+VARY_MISS: Final = Forward.VARY_MISS
 
 
 class Plain:
@@ -138,7 +143,8 @@ class Plain:
             if ticket is not None:
                 ticket.release(engine.hit_for_miss_s)
         else:
-            engine.known_shared.add(held.key)
+            if engine.known_shared.until_s(held.key) is None:
+                engine.known_shared.mark(held.key, ALWAYS)
             if ticket is not None:
                 ticket.land(Landing(held))
             elif self._unshared is not None:
@@ -174,7 +180,7 @@ class Plain:
         """It is over. Who waits for an answer that did not come learns it now."""
         self._engine.making.pop(id(self), None)
         ticket = self._ticket
-        if ticket is not None and ticket.is_leading:
+        if ticket is not None and not ticket.is_over:
             ticket.fail()
 
 
@@ -185,14 +191,14 @@ def begin(engine: Engine, environ: dict[str, Any], primary: bytes) -> Plain | No
         return None
     cookies = environ.get("HTTP_COOKIE")
     private = cookies is not None and has_cookie(cookies, site.rules.private_cookies)
-    key, forward = primary, Forward.URI_MISS
+    key, forward = primary, URI_MISS
     if shelf.memory.has(primary):
         if shelf.find(primary, environ) is not None:
             return None
-        key, forward = shelf.vary_key_in(primary, environ), Forward.VARY_MISS
+        key, forward = shelf.vary_key_in(primary, environ), VARY_MISS
     waits = True
     if private:
-        waits = key in engine.known_shared
+        waits = engine.known_shared.is_marked(key)
         key += OF_SOMEBODY
     until_s = engine.hit_for_miss.until_s(key)
     if until_s is not None and engine.monotonic() < until_s:
@@ -205,15 +211,21 @@ def begin(engine: Engine, environ: dict[str, Any], primary: bytes) -> Plain | No
         engine.flights.unboarded += 1
         return Plain(engine, environ, primary, private, forward)
     ticket = engine.flights.board(key)
-    if ticket.is_following:
-        return None
-    if not ticket.is_leading:
-        return Plain(engine, environ, primary, private, forward, unshared=key if ticket.why is Why.UNSHARED else None)
-    if shelf.memory.has(primary):
-        # The one before may have landed between the look and board().
-        held = shelf.find(primary, environ)
-        if held is not None:
-            ticket.land(Landing(held))
+    try:
+        if ticket.role is FOLLOW:
             return None
-        forward = Forward.VARY_MISS
-    return Plain(engine, environ, primary, private, forward, ticket)
+        if ticket.role is not LEAD:
+            unshared = key if ticket.why is Why.UNSHARED else None
+            return Plain(engine, environ, primary, private, forward, unshared=unshared)
+        if shelf.memory.has(primary):
+            # The one before may have landed between the look and board().
+            held = shelf.find(primary, environ)
+            if held is not None:
+                ticket.land(Landing(held))
+                return None
+            forward = VARY_MISS
+        return Plain(engine, environ, primary, private, forward, ticket)
+    except BaseException:
+        # Interrupted: nobody else has the ticket.
+        ticket.close()
+        raise

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from enum import Enum
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
 if TYPE_CHECKING:
     from .flight import Flights
@@ -32,6 +32,13 @@ class Role(Enum):
     """There is a result."""
     ALONE = "alone"
     """Make the page, for this request alone."""
+
+
+# Python 3.11 takes as long to find an enum's member by its name as to call a function twice.
+LEAD: Final = Role.LEAD
+FOLLOW: Final = Role.FOLLOW
+SERVED: Final = Role.SERVED
+ALONE: Final = Role.ALONE
 
 
 class Why(Enum):
@@ -60,27 +67,27 @@ class Over(Generic[T]):
 
 
 class Flight(Generic[T]):
-    """A page in the making, and who waits for it, longest first. Of several who try it the first to land ends it."""
+    """A page that several want, and who makes it and who waits for it, longest first. Of several who try it the first
+    to land ends it. There is none for a page that one request wants alone; see firsts.py."""
 
-    __slots__ = ("began_s", "failures", "leaders", "line", "over", "patience", "threads")
+    __slots__ = ("began_s", "failures", "leaders", "line", "over", "patience")
 
-    def __init__(self) -> None:
-        self.began_s = float("-inf")
+    def __init__(self, first: Ticket[T] | None = None) -> None:
+        self.began_s = float("-inf") if first is None else first.began_s
         """When the last attempt began."""
-        self.patience = 0
+        self.patience = 0 if first is None else 1
         """How many times as long as usual those who wait do so before the next."""
-        self.leaders = 0
-        self.threads: set[int | None] = set()
+        self.leaders: list[Ticket[T]] = [] if first is None else [first]
         self.line: deque[Ticket[T]] = deque()
         self.failures = 0
         self.over: Over[T] | None = None
 
     def begin(self, ticket: Ticket[T], now_s: float) -> None:
         """One more attempt. Flights' lock is held."""
-        ticket.role = Role.LEAD
+        ticket.role = LEAD
         # After a failure it has all the time of the one before.
         self.patience = 2 * self.patience if self.leaders else max(1, self.patience)
-        self.leaders += 1
+        self.leaders.append(ticket)
         self.began_s = now_s
 
 
@@ -93,6 +100,7 @@ class Ticket(Generic[T]):
         "_callback",
         "_flights",
         "_turn",
+        "began_s",
         "deadline_s",
         "flight",
         "is_aside",
@@ -106,17 +114,22 @@ class Ticket(Generic[T]):
         "why",
     )
 
-    def __init__(self, flights: Flights[T], key: str | bytes) -> None:
+    def __init__(
+        self, flights: Flights[T], key: str | bytes, role: Role, thread: int | None = None, began_s: float = 0.0
+    ) -> None:
         self.key = key
-        self.role = Role.FOLLOW
+        self.role = role
         self.result: T | None = None
         self.why: Why | None = None
         self.is_over = False
         """A leader has come to an end."""
         self._flights = flights
         self.flight: Flight[T] | None = None
-        self.thread: int | None = None
-        """That leads."""
+        """None while nobody else wants the page."""
+        self.thread = thread
+        """Where it would wait for itself if it leads; None if it leads in no thread of its own."""
+        self.began_s = began_s
+        """When its attempt began, as long as it has no flight."""
         self.deadline_s = 0.0
         self.is_brief = False
         """It waits although there is no room for it."""
@@ -130,7 +143,7 @@ class Ticket(Generic[T]):
     @property
     def is_following(self) -> bool:
         """Whether it has yet to get its role."""
-        return self.role is Role.FOLLOW
+        return self.role is FOLLOW
 
     @property
     def waits_s(self) -> float:
@@ -140,7 +153,7 @@ class Ticket(Generic[T]):
     @property
     def is_leading(self) -> bool:
         """Whether others count on it."""
-        return self.role is Role.LEAD and not self.is_over
+        return self.role is LEAD and not self.is_over
 
     # -- a follower's part
 
@@ -148,14 +161,15 @@ class Ticket(Generic[T]):
         """Wait for what becomes of the leader, in this thread. The new role, never FOLLOW."""
         if not self.is_following:
             return self.role
-        self.is_aside = self.is_parked = self.is_aside or self._flights.leaves_the_pool()
+        self.is_aside = self.is_parked = self.is_aside or self._flights.room.leaves_the_pool()
+        self.thread = threading.get_ident()
         alarm = self._alarm = threading.Lock()
         alarm.acquire()
         try:
             if self._flights.enter(self):
                 # Not for longer than that at a time: a thread that waits hears of its interruption only when it runs.
                 while not alarm.acquire(timeout=min(self.waits_s, self._flights.wait_s)) and not self.is_late():
-                    if not self.is_aside and self._flights.leaves_the_pool(late=True):
+                    if not self.is_aside and self._flights.room.leaves_the_pool(late=True):
                         self._flights.moved_aside(self)
         except BaseException:
             # Interrupted. Whoever was made leader in that moment passes it on.
@@ -163,15 +177,15 @@ class Ticket(Generic[T]):
             if self.is_leading:
                 self.fail()
             raise
-        self._lead_here()
-        if self.is_aside and self.role is Role.ALONE and self.why is not Why.LATE:
-            self._turn = self._flights.turn()
+        if self.is_aside and self.role is ALONE and self.why is not Why.LATE:
+            self._turn = self._flights.room.turn(self._flights.wait_s)
         return self.role
 
     def call_when_over(self, callback: Callable[[Ticket[T]], None]) -> bool:
         """Have the follower called back, once, with its new role, in the thread of whoever brings it. False when it
         has its new role already; then nothing is called. Nobody looks at the clock: is_late() does that."""
         self.is_parked = True
+        self.thread = None
         self._callback = callback
         return self._flights.enter(self)
 
@@ -191,25 +205,25 @@ class Ticket(Generic[T]):
 
     def land(self, result: T) -> None:
         """Here it is, for all who wait."""
-        self._flights.hit_for_miss.unmark(self.key)
-        self._flights.end(self, Over(result, None))
+        flights = self._flights
+        if flights.hit_for_miss.until_s(self.key) is not None:
+            flights.hit_for_miss.unmark(self.key)
+        if not flights.firsts.ends(self):
+            flights.end(self, Over(result, None))
 
     def release(self, ttl_s: float) -> None:
         """It cannot be shared: all make their own, and for `ttl_s` seconds nobody waits for such a page."""
         if ttl_s > 0:
             self._flights.hit_for_miss.mark(self.key, ttl_s)
-        self._flights.end(self, Over(None, Why.UNSHARED))
+        if not self._flights.firsts.ends(self):
+            self._flights.end(self, Over(None, Why.UNSHARED))
 
     def fail(self) -> None:
         """It could not be made."""
         self._flights.end(self, Over(None, Why.FAILING))
 
-    def __enter__(self) -> Ticket[T]:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def close(self) -> None:
+        """The request is over. Who leads and has not landed has failed."""
         if self.is_leading:
             self.fail()
         elif self.is_following:
@@ -217,18 +231,15 @@ class Ticket(Generic[T]):
         if self._turn is not None:
             self._turn.release()
 
+    def __enter__(self) -> Ticket[T]:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
     # -- in Flights' hands
-
-    def _lead_here(self) -> None:
-        """Who was made leader leads in this thread."""
-        if self.role is Role.LEAD:
-            self.leads_in(threading.get_ident())
-
-    def leads_in(self, thread: int | None) -> None:
-        """It would wait for itself there. None where it leads in no thread of its own."""
-        if self.flight is not None and thread is not None:
-            self.thread = thread
-            self.flight.threads.add(thread)
 
     def wake(self) -> None:
         """It has its new role. No lock held."""

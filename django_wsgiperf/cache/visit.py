@@ -45,7 +45,8 @@ class Visit(Making):
                 return reply
             if self.ask.wishes.only_if_cached:
                 return self._gateway_timeout()
-            with self._ticket(alone=not left) as ticket:
+            ticket = self._ticket(alone=not left)
+            try:
                 if ticket.is_following:
                     if self.replaces is not None:
                         raise Elsewhere
@@ -59,6 +60,9 @@ class Visit(Making):
                             return collapsed
                         continue
                 return (yield from self._make(ticket))
+            finally:
+                # No `with`, which an interruption could come before.
+                ticket.close()
 
     def _ticket(self, *, alone: bool) -> Ticket[Landing]:
         """This request's part in making the page; alone where its answer is likely nobody else's."""
@@ -82,7 +86,7 @@ class Visit(Making):
             # As the last answers of this path: searches, filters, whatever has a query that never comes again.
             return engine.flights.alone(Why.UNSHARED)
         key = engine.shelf.vary_key(self.primary, request)
-        if self.private and self.candidate is None and key not in engine.known_shared:
+        if self.private and self.candidate is None and not engine.known_shared.is_marked(key):
             # It is likely the page of a single user, as most are that users with a session ask for.
             engine.flights.unboarded += 1
             return engine.flights.alone()

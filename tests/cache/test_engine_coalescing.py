@@ -118,7 +118,7 @@ def test_crowd_beyond_the_bound_makes_pages_of_its_own_when_one_takes_long(door:
 @pytest.mark.parametrize("door", ["wsgi", "middleware"])
 def test_crowd_beyond_the_bound_waits_for_a_page_that_comes_at_once(door: str) -> None:
     with doors.site(door, {"MAX_WAITERS": 3, "WAIT_S": 60.0}) as site:
-        site.engine.flights._brief_s = 60.0
+        site.engine.flights.room.brief_s = 60.0
 
         def view(request: HttpRequest) -> HttpResponse:
             eventually(lambda: waiting(site) == 9)
@@ -188,7 +188,7 @@ def test_those_who_are_logged_in_do_not_keep_others_from_sharing(door: str) -> N
             assert site.get("/", Cookie="sessionid=alice").text == "alice"
         primary = site.engine.shelf.primary_of(site.engine.site.request(doors.environ("/")))
         assert not site.engine.hit_for_miss.is_marked(primary)
-        assert primary not in site.engine.known_shared
+        assert not site.engine.known_shared.is_marked(primary)
 
 
 def test_those_who_have_a_session_wait_for_nobody_where_no_page_is_known_to_be_everybodys(door: str) -> None:
@@ -301,4 +301,4 @@ def test_as_many_may_wait_as_the_server_can_spare(told: int | None, bound: int) 
         site.engine._waiters = lambda environ: told
         site.view("/", lambda request: page())
         site.get("/")
-        assert site.engine.flights._most[False] == bound
+        assert site.engine.flights.room.most[False] == bound

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from django_wsgiperf.cache.flight import Flights, Role, Ticket, Why
-from django_wsgiperf.cache.hit_for_miss import HitForMiss
+from django_wsgiperf.cache.hit_for_miss import Marks
 
 from .fakes import FakeClock, Worker, eventually, hasty_interpreter
 
@@ -120,8 +120,7 @@ def test_who_boarded_before_a_failure_and_waits_after_it_leads(flights: Flights[
 def elsewhere(flights: Flights[str]) -> Ticket[str]:
     """A request of another thread, which is not at an end for all this test knows."""
     ticket = Worker(lambda: flights.board("page")).result()
-    assert ticket.flight is not None
-    ticket.flight.threads.discard(ticket.thread)
+    ticket.thread = None
     return ticket
 
 
@@ -209,7 +208,7 @@ def test_who_has_waited_long_in_the_pool_waits_on_beside_it() -> None:
     leader = flights.board("page")
     workers = [follow(flights) for _ in range(4)]
     spare.set()
-    eventually(lambda: flights._waiting[False] == 0)
+    eventually(lambda: flights.room._waiting[False] == set())
     leader.land("<p>")
     served = [ticket for ticket in (worker.result() for worker in workers) if ticket.role is Role.SERVED]
     assert served
@@ -272,20 +271,20 @@ def test_who_waited_beside_the_pool_makes_the_page_when_its_turn_comes() -> None
     leader.release(0)
     # The one of the pool, and one of the three beside it.
     eventually(lambda: len(inside) == 2)
-    assert not flights._turns.acquire(blocking=False)
+    assert not flights.room.turns.acquire(blocking=False)
     go.set()
     assert [worker.result().why for worker in workers] == [Why.UNSHARED] * 4
     assert (len(peaks), max(peaks)) == (4, 2)
-    assert flights._turns.acquire(blocking=False), "all have given their turn back"
+    assert flights.room.turns.acquire(blocking=False), "all have given their turn back"
 
 
 def test_a_turn_that_never_comes_is_not_waited_for_without_end() -> None:
     flights: Flights[str] = Flights(max_waiters=1, wait_s=0.05)
-    first = flights.turn()
+    first = flights.room.turn(0.05)
     assert first is not None
-    assert flights.turn() is None
+    assert flights.room.turn(0.05) is None
     first.release()
-    assert flights.turn() is first
+    assert flights.room.turn(0.05) is first
 
 
 def test_pages_that_cannot_be_shared_make_nobody_wait(clock: FakeClock) -> None:
@@ -426,7 +425,7 @@ def test_leaders_lost_without_a_word_are_forgotten(clock: FakeClock) -> None:
         flights.board(str(number))
     clock.advance(5)
     flights.board("page")
-    assert len(flights._flights) == 1
+    assert len(flights.firsts) == 1
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system has no fork")
@@ -473,7 +472,7 @@ def test_in_haste_one_leads_at_a_time_and_nobody_is_forgotten(fail_share: float)
         boarded = sum(worker.result(60) for worker in workers)
     numbers = flights.numbers()
     assert numbers.waiting == 0
-    assert not flights._flights
+    assert not flights.firsts
     assert len(made) == numbers.led + numbers.promoted
     assert boarded == numbers.led + numbers.promoted + numbers.served + numbers.alone
 
@@ -504,9 +503,8 @@ class FlightMachine(RuleBasedStateMachine):
     def board(self, key: str) -> None:
         ticket = self.flights.board(key)
         if ticket.role is Role.LEAD:
-            assert ticket.flight is not None
             # All this is one thread's doing, which would not follow itself.
-            ticket.flight.threads.clear()
+            ticket.thread = None
             self.leaders.append(ticket)
             return
         if ticket.role is Role.FOLLOW:
@@ -551,7 +549,7 @@ TestFlightMachine = FlightMachine.TestCase
 
 
 def test_marks_are_bounded_and_the_oldest_goes(clock: FakeClock) -> None:
-    marks = HitForMiss(3, clock=clock)
+    marks = Marks(3, clock=clock)
     for key in "abc":
         marks.mark(key, 10)
     marks.mark("a", 10)
