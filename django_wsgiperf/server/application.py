@@ -26,6 +26,7 @@ from django_wsgiperf.conf import ServerSettings
 
 from . import process
 from .gateway import WSGIApplication
+from .listening import ListeningError, tls_context
 from .scoreboard import Scoreboard
 from .worker import PooledWorker
 
@@ -115,8 +116,14 @@ class Master(Arbiter):  # type: ignore[misc]
         logger.error("A worker ended before it served; the next is started in %.1f s", delay_s)
 
     def reload(self) -> None:
-        """HUP: a successor for every worker. The application stays the one that was loaded before the forks."""
+        """HUP: a successor for every worker, with the certificate as it is now. The application stays the one that was
+        loaded before the forks."""
         self.log.reopen_files()
+        try:
+            self.app.load_certificate()
+        except ListeningError as error:
+            logger.error("HUP: %s The workers go on with the certificate that they have.", error)
+            return
         self.num_workers = self.cfg.workers
         self._outgoing |= self.WORKERS.keys()
         logger.info("HUP: %d workers are replaced", len(self._outgoing))
@@ -219,6 +226,14 @@ class ServeApplication(BaseApplication):  # type: ignore[misc]
             cfg.set(name, value)
         # Workers read the settings from here, and not from the environment again.
         cfg.wsgiperf_settings = settings
+        self.load_certificate()
+
+    def load_certificate(self) -> None:
+        """In the master: a worker that is started later has no use for files that have become bad meanwhile.
+
+        Raises ListeningError, and leaves the certificate as it was."""
+        settings = self.settings
+        self.cfg.wsgiperf_tls = tls_context(settings.certfile, settings.keyfile) if settings.certfile else None
 
     def load(self) -> WSGIApplication:
         return self._application

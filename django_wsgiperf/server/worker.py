@@ -30,7 +30,6 @@ from .deadlines import DeadlineSupervisor
 from .draining import Draining
 from .handover import Channel
 from .ledger import Ledger
-from .listening import ListeningError, tls_context
 from .pulse import Pulse
 from .reactor import Reactor
 from .readiness import Readiness
@@ -105,13 +104,14 @@ class PooledWorker(Worker):  # type: ignore[misc]
         signal.pthread_sigmask(signal.SIG_UNBLOCK, Arbiter.SIGNALS)
 
     def run(self) -> None:
-        # An error before the worker serves is to end the master, too: another worker would have the same.
-        self.booted = False
+        # An error before the worker serves is to end the master, too: another worker would have the same. But not where
+        # others serve, that were started before the disk was full, say.
+        self.booted = self.under_serve and self.board.others_serve(self.place)
         try:
             # Only now: under plain gunicorn it is the application that has configured Django.
             self.settings = gunicorn_options.settings_from(self.cfg)
             self._build()
-        except (ConfigurationError, ListeningError) as error:
+        except ConfigurationError as error:
             self.log.error("%s", error)
             sys.exit(Arbiter.WORKER_BOOT_ERROR)
         self.booted = True
@@ -143,7 +143,7 @@ class PooledWorker(Worker):  # type: ignore[misc]
         if settings.gc_freeze:
             gc.freeze()
         if self.under_serve:
-            context = tls_context(settings.certfile, settings.keyfile) if settings.certfile else None
+            context = self.cfg.wsgiperf_tls
             application = self.wsgi
         else:
             context = gunicorn_options.tls_context(self.cfg)
