@@ -6,8 +6,11 @@ Numbers are since the process began; a forked child begins anew.
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from typing import Final
 
 from . import forking
+
+_MAX_ADDRESSES: Final = 4_096
 
 
 @dataclass(slots=True, weakref_slot=True)
@@ -43,6 +46,9 @@ class Counters:
     """Of bodies that were answered from here, but for those of HEAD and 304."""
     refusals: dict[str, int] = field(default_factory=dict)
     """Answers that were not stored, by reason."""
+    last_refusals: dict[bytes, str] = field(default_factory=dict)
+    """Key of an address -> why its last answer that was not stored was not. Begun anew when there are too many, which
+    costs less at each refusal than to find the oldest."""
 
     def __post_init__(self) -> None:
         forking.watch(self)
@@ -50,10 +56,14 @@ class Counters:
     def __hash__(self) -> int:
         return id(self)
 
-    def refuse(self, reason: str) -> None:
+    def refuse(self, reason: str, address: bytes) -> None:
         """An answer was not stored."""
         self.refusals[reason] = self.refusals.get(reason, 0) + 1
+        last = self.last_refusals
+        if len(last) >= _MAX_ADDRESSES:
+            last.clear()
+        last[address] = reason
 
     def after_fork_in_child(self) -> None:
         for each in fields(self):
-            setattr(self, each.name, {} if each.name == "refusals" else 0)
+            setattr(self, each.name, {} if each.name in ("refusals", "last_refusals") else 0)

@@ -28,7 +28,7 @@ def numbers(engine: Engine) -> dict[str, Any]:
     """Counters since the process began, and what there is at this moment."""
     counters = engine.counters
     found: dict[str, Any] = {
-        each.name: getattr(counters, each.name) for each in fields(Counters) if each.name != "refusals"
+        each.name: getattr(counters, each.name) for each in fields(Counters) if "refusals" not in each.name
     }
     found["refusals"] = dict(counters.refusals)
     found["memory"] = asdict(engine.memory.numbers())
@@ -105,6 +105,7 @@ def explain(engine: Engine, url: str, headers: Mapping[str, str] | None = None) 
         answer["variants"] = [described(each, now) for each in known if isinstance(each, Held)]
     mark = engine.hit_for_miss.is_marked(engine.shelf.vary_key(primary, request))
     answer["last_answer_could_not_be_shared"] = mark
+    answer["last_refusal"] = engine.counters.last_refusals.get(primary)
     if held is None:
         return answer
     verdict, reason = judge(held.entry, now, ask)

@@ -135,7 +135,7 @@ class Making(Looking):
             if engine.shelf.store is not None:
                 yield Call(lambda: engine.shelf.store_entry(held, self.request, lease=lease))
         else:
-            engine.counters.refuse(freshened.decision.reason)
+            engine.counters.refuse(freshened.decision.reason, self.primary)
             held = Held(
                 replace(candidate.entry, headers=freshened.headers, stored_at=now, initial_age_s=0.0),
                 candidate.key,

@@ -117,7 +117,7 @@ class Plain:
         elif self._unshared is not None:
             engine.hit_for_miss.renew(self._unshared, engine.hit_for_miss_s)
         counters = engine.counters
-        counters.refuse(reason)
+        counters.refuse(reason, self._primary)
         counters.misses += 1
         return [*headers, *engine.sending.status_of_miss(reason, self._forward)]
 

@@ -54,7 +54,7 @@ def keep(engine: Engine, visit: Looking, made: Made, render_s: float, reading: R
     request, response, rules, now = visit.request, made.response, engine.site.rules, engine.now()
     if reading is None:
         if engine.site.is_excluded(request.path, request.script):
-            return _refused(engine, Reason.EXCLUDED)
+            return _refused(engine, visit, Reason.EXCLUDED)
         kept = _by_its_head(engine, visit, made, render_s)
         if kept is not None:
             return kept
@@ -71,20 +71,20 @@ def keep(engine: Engine, visit: Looking, made: Made, render_s: float, reading: R
     else:
         reason = refused_by_form(response.status, response.headers, response.body_bytes, reading, rules)
         if reason is not None:
-            return _refused(engine, reason)
+            return _refused(engine, visit, reason)
         decision = plan(
             request, response, reading, now, rules=rules, annotation=made.annotation, requested_at=visit.began_at
         )
     if not decision.store:
-        return _refused(engine, decision.reason)
+        return _refused(engine, visit, decision.reason)
     assert made.body is not None
     if len(decision.tags) > rules.max_tags:
-        return _refused(engine, Reason.TOO_MANY_TAGS)
+        return _refused(engine, visit, Reason.TOO_MANY_TAGS)
     vary = engine.site.keys.values_of(decision.vary, request)
     encoding = made.fields.get("content-encoding")
     if encoding and not reads(dict(vary).get("accept-encoding"), encoding):
         # Encoded for who cannot read it: Django's GZipMiddleware takes `gzip;q=0` for a yes.
-        return _refused(engine, Reason.UNKNOWN_CODING)
+        return _refused(engine, visit, Reason.UNKNOWN_CODING)
     search = search_in(made)
     etag = None
     if engine.makes_etags and made.status == 200 and "etag" not in made.fields:
@@ -122,7 +122,7 @@ def _by_its_head(engine: Engine, visit: Looking, made: Made, render_s: float) ->
     if known is None:
         return None
     if known.judgement.reason is not None:
-        return _refused(engine, known.judgement.reason)
+        return _refused(engine, visit, known.judgement.reason)
     if made.body is None or not known.fits(len(made.body), engine.site.rules):
         return None
     keys, tags = engine.site.keys, made.annotation.tags
@@ -219,8 +219,8 @@ def etag_of(body: bytes) -> str:
     return f'"{len(body) << 32 | crc32(body):x}"'
 
 
-def _refused(engine: Engine, reason: Reason) -> Kept:
-    engine.counters.refuse(reason)
+def _refused(engine: Engine, visit: Looking, reason: Reason) -> Kept:
+    engine.counters.refuse(reason, visit.primary)
     return Kept(reason)
 
 

@@ -87,6 +87,29 @@ def test_purged_page_and_page_that_could_not_be_shared(site: Site) -> None:
     assert explain(site, "/private")["last_answer_could_not_be_shared"] is True
 
 
+def test_last_reason_against_an_address_is_told(site: Site) -> None:
+    site.view("/", lambda request: page())
+    site.view("/private", lambda request: page(cache_control="private"))
+    site.view("/cookie", lambda request: page(**{"Set-Cookie": "seen=1"}))
+    for path in ("/", "/private", "/cookie"):
+        site.get(path)
+    told = {path: explain(site, path)["last_refusal"] for path in ("/", "/private", "/cookie", "/other")}
+    assert told == {"/": None, "/private": "private", "/cookie": "set-cookie", "/other": None}
+    assert "last_refusals" not in site.engine.numbers()
+    site.view("/private", lambda request: page(cache_control="no-store"))
+    site.get("/private")
+    assert json.loads(json.dumps(explain(site, "/private")))["last_refusal"] == "no-store"
+
+
+def test_reasons_of_addresses_are_bounded(site: Site) -> None:
+    site.view("/private", lambda request: page(cache_control="private"))
+    for number in range(5_000):
+        site.engine.counters.refuse("private", str(number).encode())
+    site.get("/private")
+    assert explain(site, "/private")["last_refusal"] == "private"
+    assert len(site.engine.counters.last_refusals) < 4_200
+
+
 def test_cookies_of_a_variant_are_not_told(site: Site) -> None:
     site.view("/", lambda request: page(Vary="Cookie"))
     site.get("/", Cookie="token=secret")
