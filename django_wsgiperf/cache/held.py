@@ -42,6 +42,7 @@ class Representation:
 
 
 _NONE: Final[Mapping[str, Representation]] = {}
+_NOTHING: Final[frozenset[str]] = frozenset()
 
 
 class Held:
@@ -86,18 +87,19 @@ class Held:
         self.calm_until = NEVER if entry.flags & MUST_VALIDATE else expires_at - early_s
         """Until then it is fresh, and it is too early to make it anew."""
         self.offered = self._codings_offered(sending, is_compressible)
-        self.refused_codings: frozenset[str] = frozenset()
+        self.refused_codings: frozenset[str] = _NOTHING
         """Codings in which the body does not get smaller."""
-        self._busy: frozenset[str] = frozenset()
+        self._busy: frozenset[str] = _NOTHING
         self._sending = sending
         self._grown = grown
         """To be told when there is one more coding of it."""
         # Most pages are never asked for again: what is sent is made when it is.
         self._identity: Representation | None = None
         self._encodings = _NONE
-        for coding, body in entry.codings.items():
-            if coding in self.offered:
-                self._add(coding, body)
+        if entry.codings:
+            for coding, body in entry.codings.items():
+                if coding in self.offered:
+                    self._add(coding, body)
 
     def _codings_offered(self, sending: Sending, is_compressible: bool | None) -> tuple[str, ...]:
         """Whether its head allows any may be known already."""

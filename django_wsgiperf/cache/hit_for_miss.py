@@ -37,8 +37,9 @@ class Marks:
     def mark(self, key: Key, ttl_s: float) -> None:
         """For `ttl_s` seconds from now."""
         marks = self._until_s
-        # Anew at the end of the line.
-        marks.pop(key, None)
+        if key in marks:
+            # Anew at the end of the line.
+            marks.pop(key, None)
         marks[key] = self._clock() + ttl_s
         if len(marks) > self._max_keys:
             marks.popitem(last=False)

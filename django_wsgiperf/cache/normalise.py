@@ -151,11 +151,11 @@ def query_normaliser(ignored: tuple[str, ...], *, is_sorted: bool) -> Callable[[
     """Takes the parameters of these names out of a query; sorts the others by name where their order is nothing."""
     pattern = patterns(ignored, stop="=&")
     is_ignored = re.compile(rf"(?:{pattern})(?:=.*)?", re.DOTALL).fullmatch if pattern else None
-    # Most queries have none of the names, which is seen at once.
-    has_ignored = re.compile(rf"(?:^|&)(?:{pattern})(?:[=&]|\Z)").search if pattern else None
+    # Most queries have none of the names, which is seen at once: names are looked for behind each & alone.
+    has_ignored = re.compile(rf"&(?:{pattern})(?:[=&]|\Z)").search if pattern else None
 
     def normalise(query: str) -> str:
-        if not is_sorted and (has_ignored is None or has_ignored(query) is None):
+        if not is_sorted and (has_ignored is None or has_ignored(f"&{query}") is None):
             return query
         parts = query.split("&")
         if is_ignored is not None:
