@@ -1,8 +1,8 @@
 """`serve --reload`: a supervisor that runs the real server as a child and starts another when a source file changes.
 
 The supervisor keeps the listening sockets, so that connections wait during a restart instead of being refused. The old
-child takes no more of them and ends what it has begun while the new one starts already, from a spare process (spare.py)
-that has imported Django before. A broken file is outlived: the error is shown, and the next save tries again. The
+child takes no more of them and ends what it has begun while the new one starts already, from a spare process that has
+imported Django before (spares.py). A broken file is outlived: the error is shown, and the next save tries again. The
 child's workers report what they have loaded (reports.py); watching.py looks at it. No request passes through here.
 """
 
@@ -17,7 +17,6 @@ import subprocess
 import time
 from collections.abc import Callable, Mapping, Sequence
 from itertools import chain
-from typing import NamedTuple
 
 from django.utils import autoreload
 
@@ -25,7 +24,7 @@ from .connection import NEVER
 from .handover import CHANNELS_VARIABLE, Channel, as_variable
 from .preload import REPORT_VARIABLE
 from .reports import Reports
-from .spare import Spare
+from .spares import Child, Spares
 from .watching import Stamp, Watch, project_files
 
 CHILD_VARIABLE = "WSGIPERF__RELOAD_CHILD"
@@ -37,7 +36,6 @@ _LOOK_SHARE = 40
 """A look at all files that takes 5 ms is followed by 200 ms of rest."""
 _SPARE_AFTER_S = 0.5
 """So long the new server has the machine for its first requests, before a spare process is made."""
-_SPARES_IN_VAIN = 5
 _PATIENCE_S = 2.0
 """At the end: how long a developer waits for requests that still run."""
 _KILL_S = 7.0
@@ -67,11 +65,6 @@ def inherited_addresses() -> tuple[str, ...]:
     return tuple(f"fd://{fd}" for fd in os.environ.get(SOCKETS_VARIABLE, "").split(",") if fd)
 
 
-class Child(NamedTuple):
-    process: subprocess.Popen[bytes]
-    reports: Reports
-
-
 class Supervisor:
     """Runs `command` until INT or TERM, and anew after each change. `say` gets one line at a time."""
 
@@ -88,15 +81,7 @@ class Supervisor:
         self._ready_at = NEVER
         self._started_at = 0.0
         self._child: Child | None = None
-        self._spare: Spare | None = None
-        self._spare_reports: Reports
-        self._modules: dict[str, str] = {}
-        """Those that a spare process is to import: name and file."""
-        self._unfit: set[str] = set()
-        """Those of them that it cannot."""
-        self._knows_unfit = False
-        """A spare process has tried all. Before that it would be of no use, most likely."""
-        self._spares_in_vain = 0
+        self._spares = Spares(command, self._launch)
         self._old: list[subprocess.Popen[bytes]] = []
         """Told to go, the oldest first."""
         self._has_served = False
@@ -139,24 +124,14 @@ class Supervisor:
     def _start(self, changed: str) -> Child:
         self._ready_at = NEVER
         self._started_at = time.time()
-        spare, self._spare = self._spare, None
-        fits = spare is not None and self._knows_unfit and spare.is_fresh()
+        child, why_not = self._spares.take()
         if changed:
-            self._say(f"{_shown(changed)} changed, starting again{'' if fits else self._from_scratch(spare)}")
-        if spare is not None:
-            if fits:
-                spare.go()
-                return Child(spare.process, self._spare_reports)
-            self._discard(spare)
-        reports = Reports()
-        return Child(self._launch(self._command, reports), reports)
-
-    def _from_scratch(self, spare: Spare | None) -> str:
-        """Why it takes longer this time; nothing where it does each time, which has been told."""
-        if self._spares_in_vain >= _SPARES_IN_VAIN:
-            return ""
-        stale = spare is not None and self._knows_unfit
-        return ", from scratch: " + ("installed packages changed" if stale else "no spare process is ready yet")
+            from_scratch = f", from scratch: {why_not}" if why_not else ""
+            self._say(f"{_shown(changed)} changed, starting again{from_scratch}")
+        if child is None:
+            reports = Reports()
+            child = Child(self._launch(self._command, reports), reports)
+        return child
 
     def _launch(
         self, command: Sequence[str], reports: Reports, more: Mapping[str, str] | None = None, *fds: int
@@ -185,33 +160,6 @@ class Supervisor:
             signal.signal(signal.SIGINT, before)
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
 
-    def _consider_spare(self, *, ended: bool) -> None:
-        """Have one ready for the next save. A server that starts has the machine for itself, unless it has `ended`."""
-        if self._spare is not None:
-            told = self._spare_reports.read()
-            self._knows_unfit |= ["imported"] in told
-            unfit = {report[1] for report in told if report[0] == "unfit"}
-            if unfit or self._spare.process.poll() is not None:
-                # What it has imported cannot be taken back.
-                self._unfit |= unfit
-                self._spares_in_vain += 1
-                spare, self._spare = self._spare, None
-                self._discard(spare)
-        elif (
-            (ended or time.time() > self._ready_at + _SPARE_AFTER_S)
-            and self._spares_in_vain < _SPARES_IN_VAIN
-            and "django.conf" in self._modules
-        ):
-            modules = {name: file for name, file in self._modules.items() if name not in self._unfit}
-            self._spare_reports = reports = Reports()
-            self._spare = Spare(
-                self._command, modules, lambda command, more, fd: self._launch(command, reports, more, fd)
-            )
-
-    def _discard(self, spare: Spare) -> None:
-        spare.discard()
-        self._spare_reports.close()
-
     def _attend(self, child: Child) -> str:
         """Until something changes: the file's name. Empty when the end has come."""
         told, look_s = False, 0.0
@@ -234,7 +182,9 @@ class Supervisor:
                 changed = next((path for path in now if self._project.get(path) != now[path]), "")
             if changed and not self._is_the_servers_own(changed):
                 return changed
-            self._consider_spare(ended=status is not None)
+            # A server that starts, or has just begun to serve, has the machine for itself.
+            is_settled = time.time() > self._ready_at + _SPARE_AFTER_S
+            self._spares.consider(now=is_settled or status is not None)
         return ""
 
     def _sleep(self, seconds: float, reports: Reports | None = None) -> None:
@@ -262,8 +212,7 @@ class Supervisor:
         """End every child; on INT and QUIT at once, else what they have begun may finish, but not for long.
 
         The exit status: that of a child that has ended by itself."""
-        if self._spare is not None:
-            self._discard(self._spare)
+        self._spares.discard()
         status = child.poll() or 0
         steps = [(signal.SIGTERM, _PATIENCE_S), (signal.SIGQUIT, _KILL_S), (signal.SIGKILL, _KILL_S)]
         # A child that does not serve yet knows no signals, and would leave a core file of this one.
@@ -318,11 +267,11 @@ class Supervisor:
                 case ["glob", folder, pattern]:
                     self._watch.add_glob(folder, pattern)
                 case ["module", name, file]:
-                    self._modules[name] = file
+                    self._spares.add_module(name, file)
                 case ["unfit", name]:
-                    self._unfit.add(name)  # By a spare that was needed before that was known, and has begun anew.
+                    self._spares.leave_out(name)  # The server was a spare process, and has begun anew.
                 case ["replaced", name]:
-                    self._spares_in_vain = _SPARES_IN_VAIN
+                    self._spares.give_up()
                     self._say(f"the project replaces {name}, so that each start has to import everything anew")
                 case ["ready"]:
                     self._ready_at = time.time()
