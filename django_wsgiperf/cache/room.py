@@ -1,7 +1,7 @@
 """Who waits for pages at this moment, and how many may: in the threads of the pool, and beside it.
 
-For all pages together. Which page, and for how long, is flight.py's to say. A thread of the pool that waits is taken by
-it; a request without a thread, or in one that the server has spared for it, is not.
+For all pages together, and whether for another thread or for another process. Which page, and for how long, is
+flight.py's to say. A thread of the pool is taken by waiting; one that the server has spared for it is not.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ INTERRUPTIBLE_S: Final = 0.5
 class Room:
     """At most `max_waiters` threads of the pool; `max_parked` requests without one, or with one beside the pool.
 
-    What is here is changed under Flights' lock, but for the turns."""
+    Whether there is a place is asked under Flights' lock, by followers, who need one. Leaders wait for another process
+    whether there is or not, and take no lock to be counted."""
 
     def __init__(self, max_waiters: int, max_parked: int, brief_s: float, step_aside: Callable[[], bool]) -> None:
         self.most = {False: max_waiters, True: max_parked}
@@ -32,9 +33,11 @@ class Room:
         self._step_aside = step_aside
         # Sets, in which one that was counted out already is not counted out again.
         self._waiting: dict[bool, set[Ticket[Any]]] = {False: set(), True: set()}
+        self._leaders: set[Ticket[Any]] = set()
+        """In the pool, for another process. No follower loses its place to them: each is one of those who make it."""
 
     def __len__(self) -> int:
-        return sum(map(len, self._waiting.values()))
+        return len(self._leaders) + sum(map(len, self._waiting.values()))
 
     def bound(self, max_waiters: int) -> None:
         """How many threads may wait, from now on; with none, not briefly either."""
@@ -47,19 +50,26 @@ class Room:
         """Whether it may wait as long as others do."""
         return len(self._waiting[ticket.is_parked]) < self.most[ticket.is_parked]
 
+    def has(self, ticket: Ticket[Any]) -> bool:
+        """Whether it waits."""
+        return ticket in self._leaders or any(ticket in waiting for waiting in self._waiting.values())
+
     def enter(self, ticket: Ticket[Any]) -> None:
         """It waits."""
-        self._waiting[ticket.is_parked].add(ticket)
+        waiting = self._leaders if ticket.is_leading and not ticket.is_parked else self._waiting[ticket.is_parked]
+        waiting.add(ticket)
 
     def leave(self, ticket: Ticket[Any]) -> None:
         """It does no longer."""
+        self._leaders.discard(ticket)
         for waiting in self._waiting.values():
             waiting.discard(ticket)
 
     def leaves_the_pool(self, *, late: bool = False) -> bool:
         """Whether a thread that is about to wait does so beside the pool from now on, since too many wait in it, or it
         has waited for too long."""
-        if (len(self._waiting[False]) < self.most[False] and not late) or len(self._waiting[True]) >= _MAX_ASIDE:
+        has_place = len(self._waiting[False]) + len(self._leaders) < self.most[False]
+        if (has_place and not late) or len(self._waiting[True]) >= _MAX_ASIDE:
             return False
         return self._step_aside()
 
@@ -76,3 +86,4 @@ class Room:
         """They are threads of another process."""
         self.turns = threading.Semaphore(max(1, self.most[False]))
         self._waiting = {False: set(), True: set()}
+        self._leaders = set()

@@ -177,8 +177,8 @@ class Ticket(Generic[T]):
             if self.is_leading:
                 self.fail()
             raise
-        if self.is_aside and self.role is ALONE and self.why is not Why.LATE:
-            self._turn = self._flights.room.turn(self._flights.wait_s)
+        if self.role is ALONE and self.why is not Why.LATE:
+            self.takes_its_turn()
         return self.role
 
     def call_when_over(self, callback: Callable[[Ticket[T]], None]) -> bool:
@@ -202,6 +202,24 @@ class Ticket(Generic[T]):
     def goes_on(self) -> None:
         """It is about to begin, and not late yet."""
         self._flights.goes_on(self)
+
+    def waits_elsewhere(self) -> None:
+        """It waits for another process: it is one of those who wait here, and does so beside the pool where too many
+        do."""
+        room = self._flights.room
+        if not room.has(self):
+            self.is_aside = self.is_aside or room.leaves_the_pool()
+            self.is_parked = self.is_aside or self.thread is None
+            room.enter(self)
+
+    def waits_no_longer(self) -> None:
+        """Not for another process."""
+        self._flights.room.leave(self)
+
+    def takes_its_turn(self) -> None:
+        """It is to make the page after all: where it has waited beside the pool, one by one."""
+        if self.is_aside and self._turn is None:
+            self._turn = self._flights.room.turn(self._flights.wait_s)
 
     def land(self, result: T) -> None:
         """Here it is, for all who wait."""

@@ -146,14 +146,24 @@ class Visit(Making):
         key = engine.shelf.vary_key(self.primary, self.request).hex()
         # What makes a page anew in the background does not wait for another process that does the same.
         limit_s = leases.patience_s if self.replaces is None else 0.0
+        waits = False
 
         def find(wish: Wish) -> Reply | None:
+            nonlocal waits
             # What it is not making yet, nobody else here need try.
             ticket.goes_on()
+            if waits:
+                ticket.waits_elsewhere()
+            waits = True
             held = engine.shelf.fetch(self.request, wish)
             return None if held is None or held is self.candidate else self._from(held)
 
-        found: Lease | Reply | None = yield Call(lambda: leases.take_or_find(key, find, limit_s=limit_s))
+        try:
+            found: Lease | Reply | None = yield Call(lambda: leases.take_or_find(key, find, limit_s=limit_s))
+        finally:
+            ticket.waits_no_longer()
+        if not isinstance(found, Reply):
+            ticket.takes_its_turn()
         if found is None and self.replaces is not None:
             raise Elsewhere
         return found

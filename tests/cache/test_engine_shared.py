@@ -160,6 +160,65 @@ def test_missing_page_is_made_by_one_of_the_processes(pair: tuple[Site, Site]) -
     assert one.renders("/") == 1
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_who_waits_for_another_process_leaves_the_pool_when_too_many_wait(pair: tuple[Site, Site], fails: bool) -> None:
+    one, other = pair
+    asked: list[int] = []
+    one.view("/warm", lambda request: page())
+    other.get("/warm")
+    room = other.engine.flights.room
+    room.bound(1)
+    room.most[False] = 0
+    room._step_aside = lambda: not asked.append(threading.get_ident())  # type: ignore[func-returns-value]
+    begun = threading.Event()
+
+    def view(request: HttpRequest) -> HttpResponse:
+        made = one.renders("/")
+        if made == 1:
+            begun.set()
+            eventually(lambda: other.engine.flights.numbers().waiting == 1)
+            if fails:
+                return page("failed", "private", status=500)
+        else:
+            assert not room.turns.acquire(blocking=False), "it has its turn"
+        return page(str(made))
+
+    one.view("/", view)
+    first = Worker(lambda: one.get("/").text)
+    assert begun.wait(20)
+    second = Worker(lambda: (other.get("/").text, threading.get_ident()))
+    text, thread = second.result()
+    assert (text, first.result()) == (("2", "failed") if fails else ("1", "1"))
+    assert asked == [thread], "it was asked once, and in the thread that waits"
+    assert other.engine.flights.numbers().waiting == 0
+    assert room.turns.acquire(blocking=False), "it has given its turn back"
+
+
+def test_who_waits_for_another_process_takes_no_place_from_those_who_wait_for_him(pair: tuple[Site, Site]) -> None:
+    one, other = pair
+    one.view("/warm", lambda request: page())
+    other.get("/warm")
+    other.engine.flights.bound(2)
+    other.engine.flights.room.brief_s = 0.0
+    begun = threading.Event()
+
+    def view(request: HttpRequest) -> HttpResponse:
+        made = one.renders("/")
+        begun.set()
+        # As where three of three threads want it, and the server has none to spare.
+        eventually(lambda: other.engine.flights.numbers().waiting + other.engine.flights.numbers().alone == 3)
+        return page(made)
+
+    one.view("/", view)
+    first = Worker(lambda: one.get("/").text)
+    assert begun.wait(20)
+    crowd = [Worker(lambda: other.get("/").text)]
+    eventually(lambda: other.engine.flights.numbers().waiting == 1)
+    crowd += [Worker(lambda: other.get("/").text) for _ in range(2)]
+    assert [worker.result() for worker in [first, *crowd]] == ["1"] * 4
+    assert other.engine.flights.numbers().alone == 0
+
+
 def test_page_that_takes_longer_than_a_lease_is_tried_by_one_process_more_and_not_by_all(
     pair: tuple[Site, Site],
 ) -> None:
