@@ -3,23 +3,21 @@
 No sockets and no threads. llhttp (through httptools) checks the grammar of a head; this module reads it, and adds the
 policy that a server in front of an application needs and llhttp leaves open (RFC 9112 and 9110; PEP 3333).
 Where two readers could understand a request differently it is refused, and its connection has to be closed, for
-nobody knows where the next one begins. Bodies are in bodies.py, responses in gateway.py, proxies in proxy.py.
+nobody knows where the next one begins. What single fields mean is in fields.py, bodies are in bodies.py, responses in
+gateway.py, proxies in proxy.py.
 """
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from ipaddress import AddressValueError, IPv6Address
-from typing import Any, NoReturn
-from urllib.parse import unquote_to_bytes
+from typing import NoReturn
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpRequestParser
 
-Environ = dict[str, Any]
+from .fields import CHUNKED, Environ, HTTPError, body_length, combine, expects_continue, split_host, unquote
 
-CHUNKED = -1
-"""`Request.content_length` of a body whose length is told by its chunks."""
+__all__ = ["CHUNKED", "HEAD_END", "METHODS", "Environ", "HTTPError", "HeadParser", "Limits", "Request", "split_host"]
 
 HEAD_END = b"\r\n\r\n"
 
@@ -33,13 +31,7 @@ METHODS = frozenset(_METHOD_NAMES.split())
 _METHOD_BYTES_MAX = 256
 
 _VERSION = re.compile(r"HTTP/[0-9]\.[0-9]\Z")
-# RFC 3986 section 3.2.2: a registered name or an IPv4 address, or a bracketed IPv6 address; and a port.
-_HOST = re.compile(r"(?:\[([0-9A-Fa-f:.]+)\]|(?:[A-Za-z0-9._~!$&'()*+;=-]|%[0-9A-Fa-f]{2})++)(?::([0-9]{0,5}))?\Z")
 _ABSOLUTE_FORM = re.compile(r"https?://([^/?]*)(.*)\Z", re.IGNORECASE)
-# Not decodable, or decoded to NUL, which no file or database name may hold.
-_BAD_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})|%00")
-_CODINGS = re.compile(r"[!#$%&'*+.^_`|~0-9a-z-]++(?:[ \t]*+,[ \t]*+[!#$%&'*+.^_`|~0-9a-z-]++)*+[ \t]*+\Z")
-_NO_INNER_CODING = re.compile(r"\b(?:chunked|identity)\b")
 
 # For check_start: what may not be in a method or a target, and every way in which a version can begin.
 _NOT_TOKEN = re.compile(rb"[^!#$%&'*+.^_`|~0-9A-Za-z-]")
@@ -50,20 +42,6 @@ _SPOKEN = (b"HTTP/1.1", b"HTTP/1.0")
 _CACHED_NAMES_MAX = 1024
 _CACHED_NAME_BYTES_MAX = 64
 _CACHED_HOSTS_MAX = 256
-
-# Fields of which a second one would be ambiguous. (Transfer-Encoding is joined, and then refused.)
-_SINGLETONS = frozenset({"HTTP_HOST", "CONTENT_LENGTH", "CONTENT_TYPE", "HTTP_AUTHORIZATION"})
-
-
-class HTTPError(Exception):
-    """A request that is answered by the server itself, with `status` and a plain text `detail`.
-
-    The rest of the connection's bytes cannot be trusted: answer, then close."""
-
-    def __init__(self, status: int, detail: str) -> None:
-        super().__init__(status, detail)
-        self.status = status
-        self.detail = detail
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,7 +184,7 @@ class HeadParser:
                 if key is None:
                     continue
                 value = value.strip(" \t")
-                environ[key] = _combine(key, environ[key], value) if key in environ else value
+                environ[key] = combine(key, environ[key], value) if key in environ else value
 
             host = environ.get("HTTP_HOST")
             if host not in self._hosts:
@@ -218,7 +196,7 @@ class HeadParser:
             environ["REQUEST_METHOD"] = method
             environ["SERVER_PROTOCOL"] = version
             environ["RAW_URI"] = environ["REQUEST_URI"] = uri
-            environ["PATH_INFO"] = _unquote(path) if "%" in path else path
+            environ["PATH_INFO"] = unquote(path) if "%" in path else path
             environ["QUERY_STRING"] = query
 
             keep_alive = not http10
@@ -229,7 +207,7 @@ class HeadParser:
                     keep_alive = "close" not in options and (keep_alive or "keep-alive" in options)
             length = 0
             if "CONTENT_LENGTH" in environ or "HTTP_TRANSFER_ENCODING" in environ:
-                length = _body_length(environ, http10)
+                length = body_length(environ, http10)
             request = Request()
             request.environ = environ
             request.method = method
@@ -238,7 +216,7 @@ class HeadParser:
             request.http10 = http10
             request.content_length = length
             request.expect_continue = (
-                "HTTP_EXPECT" in environ and _expects_continue(environ["HTTP_EXPECT"]) and length != 0 and not http10
+                "HTTP_EXPECT" in environ and expects_continue(environ["HTTP_EXPECT"]) and length != 0 and not http10
             )
         except HTTPError:
             # A head that came in pieces was refused at its first wrong byte; one that came at once is no different.
@@ -286,61 +264,7 @@ class HeadParser:
         return rest if rest.startswith("/") else f"/{rest}"
 
 
-def split_host(host: str) -> tuple[str, str]:
-    """Name and port of a Host that RFC 9110 section 7.2 allows; without a port that is empty. Raises HTTPError 400."""
-    match = _HOST.match(host)
-    if match is None or int(match[2] or 0) > 65535:
-        raise HTTPError(400, "malformed host")
-    if match[1]:
-        try:
-            IPv6Address(match[1])
-        except AddressValueError:
-            raise HTTPError(400, "malformed host") from None
-    return (host, "") if match[2] is None else (host[: match.start(2) - 1], match[2])
-
-
 def _refuse_version(version: str) -> NoReturn:
     if _VERSION.match(version):
         raise HTTPError(505, "only HTTP/1.0 and HTTP/1.1 are spoken here")
     raise HTTPError(400, "malformed request line")
-
-
-def _combine(key: str, first: str, second: str) -> str:
-    """One value of a repeated field (RFC 9110 section 5.2); cookies by RFC 6265 section 4.2.1."""
-    if key in _SINGLETONS:
-        raise HTTPError(400, f"more than one {key.removeprefix('HTTP_').replace('_', '-').title()} field")
-    return f"{first}; {second}" if key == "HTTP_COOKIE" else f"{first},{second}"
-
-
-def _unquote(path: str) -> str:
-    """PATH_INFO as PEP 3333 has it: the bytes of the decoded path, each as one character."""
-    if _BAD_PERCENT.search(path):
-        raise HTTPError(400, "malformed percent-encoding in the request path")
-    return unquote_to_bytes(path).decode("latin-1")
-
-
-def _expects_continue(expect: str) -> bool:
-    """Whether an Expect field asks for `100 Continue` (RFC 9110 section 10.1.1), the only expectation there is."""
-    members = [member.strip(" \t") for member in expect.lower().split(",")]
-    if any(member not in ("100-continue", "") for member in members):
-        raise HTTPError(417, "only 100-continue may be expected")
-    return "100-continue" in members
-
-
-def _body_length(environ: Environ, http10: bool) -> int:
-    """How the body is framed, refusing whatever two readers could read differently (RFC 9112 section 6)."""
-    if "HTTP_TRANSFER_ENCODING" in environ:
-        if http10 or "CONTENT_LENGTH" in environ:
-            raise HTTPError(400, "ambiguous body length: Transfer-Encoding with HTTP/1.0 or Content-Length")
-        coding: str = environ.pop("HTTP_TRANSFER_ENCODING").lower()
-        if coding == "chunked":
-            return CHUNKED
-        # A body that does not end in chunks has no end at all. One that does has another coding inside.
-        inner, _, last = coding.rpartition(",")
-        if last.strip(" \t") == "chunked" and _CODINGS.match(inner) and not _NO_INNER_CODING.search(inner):
-            raise HTTPError(501, "the only transfer coding understood is chunked")
-        raise HTTPError(400, "malformed Transfer-Encoding")
-    length: str = environ["CONTENT_LENGTH"]
-    if not (length.isascii() and length.isdigit()) or len(length) > 18:
-        raise HTTPError(400, "malformed Content-Length")
-    return int(length)
