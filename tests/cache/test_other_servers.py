@@ -62,7 +62,7 @@ def project(tmp_path: Path) -> Path:
 from django_wsgiperf.cache import runtime
 def flights(request):
     made = runtime.engine().flights
-    return HttpResponse(f"{made._most[False]} {made.numbers().waiting}")
+    return HttpResponse(f"{made.room.most[False]} {made.numbers().waiting}")
 urlpatterns.append(path("flights", flights))
 """
         )
