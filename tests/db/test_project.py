@@ -18,6 +18,8 @@ from tests import services
 from tests._run import processes, servers
 from tests.db.databases import Database, run, value
 
+#: The processes of one test take turns on a busy machine; each wait has a limit of its own.
+pytestmark = pytest.mark.timeout(600)
 ROOT = Path(__file__).parents[2]
 LIMIT_S = 100.0
 Manage = Callable[..., str]

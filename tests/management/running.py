@@ -45,7 +45,7 @@ def shell(*arguments: str, stdin: str = "", **environ: str) -> Outcome:
         input=stdin,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         check=False,
     )
     return Outcome(done.returncode, done.stdout, done.stderr)

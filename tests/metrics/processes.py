@@ -57,7 +57,7 @@ def script(settings: dict[str, Any], code: str, **options: Any) -> subprocess.Po
 def run(settings: dict[str, Any], code: str) -> str:
     """What it prints; it must end well, and say nothing on stderr."""
     process = script(settings, code)
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=100)
     assert process.returncode == 0, errors
     assert errors == ""
     return output

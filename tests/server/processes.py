@@ -128,7 +128,7 @@ def run(project: Path, *arguments: str, **environ: str) -> subprocess.CompletedP
         env=environment(environ),
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=100,
         check=False,
     )
 

@@ -23,6 +23,8 @@ from tests.metrics.exports.test_statistics import checked
 
 from .processes import Serve, amend, eventually, get, is_running, stats, workers
 
+#: The processes of one test take turns on a busy machine; each wait has a limit of its own.
+pytestmark = pytest.mark.timeout(600)
 Begin = Callable[..., Serve]
 ROUTE = "/"
 

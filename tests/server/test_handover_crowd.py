@@ -8,9 +8,13 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from .conftest import Client
 from .processes import Serve, eventually, is_running, workers
 
+#: The processes of one test take turns on a busy machine; each wait has a limit of its own.
+pytestmark = pytest.mark.timeout(600)
 Start = Callable[..., Serve]
 
 CROWD = min(3000, resource.getrlimit(resource.RLIMIT_NOFILE)[0] - 300)

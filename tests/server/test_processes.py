@@ -18,6 +18,8 @@ import pytest
 from .conftest import Client
 from .processes import Load, Serve, accepts, amend, eventually, get, is_running, serving, stats, workers
 
+#: The processes of one test take turns on a busy machine; each wait has a limit of its own.
+pytestmark = pytest.mark.timeout(600)
 Start = Callable[..., Serve]
 
 

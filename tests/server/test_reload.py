@@ -27,6 +27,8 @@ from django_wsgiperf.server.watching import Watch, project_files
 from .conftest import Client
 from .processes import Load, Serve, amend, environment, eventually, get, is_running, serving, stats
 
+#: The processes of one test take turns on a busy machine; each wait has a limit of its own.
+pytestmark = pytest.mark.timeout(600)
 Start = Callable[..., Serve]
 
 SHOP = {

@@ -20,6 +20,8 @@ from django_wsgiperf.server.watching import library_folders
 from .processes import Serve, amend, environment, eventually, get
 from .test_reload import comes
 
+#: The processes of one test take turns on a busy machine; each wait has a limit of its own.
+pytestmark = pytest.mark.timeout(600)
 Start = Callable[..., Serve]
 
 PAGE = """
