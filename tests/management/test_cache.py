@@ -143,7 +143,16 @@ class TestAddress:
     def test_an_answer_that_could_not_be_shared_is_remembered(self, running: Shop) -> None:
         running.get("/basket/")
         outcome = running.wsgiperf("cache", f"{running.origin}/basket/")
+        assert "the last answer was not kept: set-cookie: the response sets a cookie" in outcome.out
         assert "the last answer could not be kept; for a while nobody waits for such a page; --make" in outcome.out
+
+    def test_why_the_last_answer_was_not_kept_is_told_until_one_is(self, running: Shop) -> None:
+        running.get("/books/23/", Cookie="theme=a")
+        running.get("/plain/?once")
+        told = running.wsgiperf("cache", f"{running.origin}/plain/?once").out
+        assert "the last answer was not kept: no-freshness: nothing says how long it may be kept" in told
+        assert "nobody has asked" not in told
+        assert "was not kept" not in running.wsgiperf("cache", f"{running.origin}/books/23/").out
 
 
 class TestMaking:

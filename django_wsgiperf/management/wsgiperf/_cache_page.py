@@ -103,6 +103,10 @@ def _why_not(found: Explained, processes: Mapping[str, Explained], made: Made | 
     if found["request"]["reason"] != "ok":
         known = True
         yield _sentence(found["request"]["reason"])
+    # A process of an older version does not tell it.
+    for reason in sorted({reason for each in processes.values() if (reason := each.get("last_refusal"))}):
+        known = True
+        yield f"the last answer was not kept: {_sentence(reason)}"
     if any(each["last_answer_could_not_be_shared"] for each in processes.values()):
         known = True
         yield "the last answer could not be kept; for a while nobody waits for such a page" + ("" if made else TRY)
