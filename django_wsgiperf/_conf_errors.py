@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from os.path import commonprefix
 from enum import StrEnum
 
 from django.core.exceptions import ImproperlyConfigured
@@ -102,5 +103,9 @@ class Conflict:
 
 def nearest(name: str, names: Sequence[str]) -> str | None:
     """The valid name that `name` was most likely meant to be, or None when nothing is close."""
-    found = get_close_matches(name.upper(), names, n=1, cutoff=0.6)
-    return found[0] if found else None
+    written = name.upper()
+    found = get_close_matches(written, names, n=1, cutoff=0.6)
+    # What all have in common, as environment variables their prefix, brings none nearer.
+    common = len(commonprefix([written, *names])) if len(names) > 1 else 0
+    is_near = bool(found) and get_close_matches(written[common:], [found[0][common:]], cutoff=0.5)
+    return found[0] if is_near else None

@@ -114,7 +114,7 @@ def _read(option: Option, found: Raw) -> Any:
 def _from_settings(sections: Sections, section: str, setting: object) -> Iterator[Raw | Problem]:
     if not isinstance(setting, Mapping):
         origin = Origin(Source.SETTINGS, "WSGIPERF")
-        message = f"it is a {type(setting).__name__}, not a dictionary"
+        message = f"it is of type {type(setting).__name__}, not a dictionary"
         yield Problem(ProblemKind.TYPE, "WSGIPERF", "", origin, message, "write WSGIPERF = {'SERVER': {'THREADS': 12}}")
         return
     for key in setting:
@@ -129,7 +129,7 @@ def _from_dictionary(options: Mapping[str, Option], name: str, inner: object) ->
     keys = {option.key: option.name for option in options.values()}
     if not isinstance(inner, Mapping):
         section = next(iter(options.values())).section
-        message = f"it is a {type(inner).__name__}, not a dictionary"
+        message = f"it is of type {type(inner).__name__}, not a dictionary"
         remedy = f"write {{'{next(iter(keys))}': ...}}"
         yield Problem(ProblemKind.TYPE, section, "", Origin(Source.SETTINGS, name), message, remedy)
         return

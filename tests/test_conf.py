@@ -157,6 +157,10 @@ class TestUnknownNames:
         found = problem(environ={"WSGIPERF_SERVER_THREADS": "12"})
         assert (found.key, found.nearest) == ("WSGIPERF_SERVER_THREADS", "WSGIPERF_THREADS")
 
+    def test_prefix_of_environment_variables_brings_none_nearer(self) -> None:
+        assert problem(environ={"WSGIPERF_FOO": "1"}).nearest is None
+        assert problem(environ={"WSGIPERF_TREADS": "1"}).nearest == "WSGIPERF_THREADS"
+
     def test_unknown_command_line_name_is_refused(self) -> None:
         assert problem(cli={"thraeds": 12}).nearest == "THREADS"
 
