@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from os.path import commonprefix
 from enum import StrEnum
 
 from django.core.exceptions import ImproperlyConfigured
@@ -101,11 +100,12 @@ class Conflict:
     remedy: str
 
 
-def nearest(name: str, names: Sequence[str]) -> str | None:
+def nearest(name: str, names: Sequence[str], prefix: str = "") -> str | None:
     """The valid name that `name` was most likely meant to be, or None when nothing is close."""
     written = name.upper()
     found = get_close_matches(written, names, n=1, cutoff=0.6)
-    # What all have in common, as environment variables their prefix, brings none nearer.
-    common = len(commonprefix([written, *names])) if len(names) > 1 else 0
-    is_near = bool(found) and get_close_matches(written[common:], [found[0][common:]], cutoff=0.5)
+    # The prefix that all have in common, as environment variables do, brings none nearer.
+    is_near = bool(found) and get_close_matches(
+        written.removeprefix(prefix), [found[0].removeprefix(prefix)], cutoff=0.5
+    )
     return found[0] if is_near else None

@@ -186,7 +186,7 @@ def _unknown(key: object, origin: Origin, names: list[str], message: str) -> Pro
     if not isinstance(key, str):
         remedy = "write the key as a text in capital letters"
         return Problem(ProblemKind.UNKNOWN, repr(key), "", origin, message, remedy)
-    meant = nearest(key, names)
+    meant = nearest(key, names, PREFIX)
     remedy = f"write {meant}" if meant else "remove it; docs/settings.md lists what there is"
     return Problem(ProblemKind.UNKNOWN, key, "", origin, message, remedy, meant)
 
