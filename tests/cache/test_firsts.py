@@ -31,6 +31,8 @@ def in_each_step(
         def enter(frame: FrameType, event: str, argument: Any) -> Any:
             if frame.f_code is not function.__code__:  # type: ignore[attr-defined]
                 return None
+            # Python 3.13 reports opcodes of a frame only if it has a function of its own when they are asked for.
+            frame.f_trace = step
             frame.f_trace_opcodes = True
             return step
 

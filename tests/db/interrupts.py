@@ -54,6 +54,8 @@ class Interruption:
     def _enter(self, frame: FrameType, event: str, argument: Any) -> Any:
         if not frame.f_code.co_filename.startswith(CODE) or self.where:
             return None
+        # Python 3.13 reports opcodes of a frame only if it has a function of its own when they are asked for.
+        frame.f_trace = self._step
         frame.f_trace_opcodes = True
         frame.f_trace_lines = False
         return self._step
