@@ -25,20 +25,35 @@ OWN_STEPS = ("browser", "docs", "example_project")
 
 #: About the tests themselves; they know no Django.
 TOOLS = ("benchmarks", "django_suite", "run_tests")
-#: Modules that take long, and how many times as long as a usual one: they start servers, and wait for them.
+#: Modules that take long, and how many seconds, where a usual one takes one or two: they start servers, and wait for
+#: them. The log of a whole run names the slowest tests.
 LONG = {
-    "server/test_reload.py": 80,
-    "server/test_processes.py": 80,
-    "db/test_project.py": 35,
+    "server/test_processes.py": 88,
+    "server/test_reload.py": 70,
+    "metrics/test_rollup.py": 36,
+    "cache/test_faults.py": 30,
+    "metrics/test_processes.py": 30,
+    "server/test_serve_command.py": 24,
+    "management/test_cache.py": 23,
+    "server/test_deadlines.py": 23,
+    "server/test_reload_many_saves.py": 23,
+    "db/test_project.py": 20,
     "server/test_exports_served.py": 20,
-    "server/test_gunicorn.py": 20,
+    "cache/test_stores.py": 17,
+    "db/test_faults.py": 17,
+    "server/test_sharing.py": 17,
+    "management/test_purge.py": 16,
+    "cache/test_other_servers.py": 15,
+    "cache/test_plain.py": 15,
     "server/test_behind_proxy.py": 15,
-    "server/test_exports_elsewhere.py": 15,
-    "cache/test_served.py": 15,
-    "db/test_recovery.py": 10,
-    "db/test_faults_processes.py": 8,
-    "cache/test_faults.py": 7,
-    "server/test_deadlines.py": 7,
+    "cache/test_served.py": 14,
+    "server/test_gunicorn.py": 14,
+    "cache/test_engine_faults.py": 13,
+    "server/test_handover_crowd.py": 12,
+    "cache/test_flight.py": 11,
+    "db/test_serving.py": 11,
+    "control/test_processes.py": 10,
+    "server/test_reload_spare.py": 10,
 }
 #: The databases whose engine runs Django's own tests -> the service that each needs.
 DJANGO_SUITE = {"postgresql": "postgres", "postgis": "postgis", "mysql": "mysql", "sqlite3": ""}
