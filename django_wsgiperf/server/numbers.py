@@ -23,6 +23,9 @@ STATISTICS: Final = "statistics"
 FRESH_S: Final = 1.0
 PATIENCE_S: Final = 3.0
 """So long a request waits for numbers; then it gets older ones, or none."""
+OLDEST_S: Final = 5.0
+"""What is older may be less than what another worker has told meanwhile, and Prometheus takes a counter that fell for
+one that began anew, and counts all of it again. A gap is better."""
 _GATHER_S: Final = 1.0
 _KINDS_MAX: Final = 16
 """Formats that are remembered: there are fewer."""
@@ -59,13 +62,14 @@ class Numbers:
 
     def answer(self, kind: str, asked_at: float) -> Answer | None:
         """The numbers as `kind` wants them; None where asking again soon will tell more. `asked_at`: since when
-        (time.monotonic()) the request waits. Raises TimeoutError when there are none and it has waited long."""
+        (time.monotonic()) the request waits. Raises TimeoutError when it has waited long, and there are none or very old
+        ones only."""
         now = time.monotonic()
         found = self._answers.get(kind)
         if found is not None and found.at >= min(asked_at, now - FRESH_S):
             return found
         if now - asked_at >= PATIENCE_S or self._is_stopping:
-            if found is None:
+            if found is None or found.at < now - OLDEST_S:
                 raise TimeoutError
             return found
         if kind not in self._wanted:

@@ -94,12 +94,24 @@ def test_who_waits_long_gets_older_ones_or_is_told_that_there_are_none(made: Mad
     assert b"wsgiperf_server_requests" in made.numbers.servers_own(TEXT).body
     made.gate.set()
     made.wait()
-    clock.now += 60
     made.gate.clear()
+    clock.now += numbers_module.FRESH_S + 0.5
     asked_at = clock.now
     assert made.numbers.answer(TEXT, asked_at) is None
     clock.now += numbers_module.PATIENCE_S
-    assert isinstance(made.numbers.answer(TEXT, asked_at), Answer), "of a minute ago"
+    assert isinstance(made.numbers.answer(TEXT, asked_at), Answer), "of a few seconds ago"
+
+
+def test_nobody_gets_numbers_that_another_worker_may_have_told_more_than(made: Made, clock: Clock) -> None:
+    assert made.numbers.answer(TEXT, clock.now) is None
+    made.wait()
+    made.gate.clear()
+    clock.now += 60
+    asked_at = clock.now
+    assert made.numbers.answer(TEXT, asked_at) is None
+    clock.now += numbers_module.PATIENCE_S
+    with pytest.raises(TimeoutError):
+        made.numbers.answer(TEXT, asked_at)
 
 
 def test_many_that_ask_at_once_have_it_done_once(made: Made, clock: Clock) -> None:
