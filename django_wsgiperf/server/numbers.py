@@ -62,8 +62,8 @@ class Numbers:
 
     def answer(self, kind: str, asked_at: float) -> Answer | None:
         """The numbers as `kind` wants them; None where asking again soon will tell more. `asked_at`: since when
-        (time.monotonic()) the request waits. Raises TimeoutError when it has waited long, and there are none or very old
-        ones only."""
+        (time.monotonic()) the request waits. Raises TimeoutError when it has waited long and there are none, or very
+        old ones only."""
         now = time.monotonic()
         found = self._answers.get(kind)
         if found is not None and found.at >= min(asked_at, now - FRESH_S):
