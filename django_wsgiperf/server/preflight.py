@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+import ssl
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
@@ -23,6 +24,7 @@ from django_wsgiperf.wsgi import wrap
 from . import certificates
 from .gateway import WSGIApplication
 from .listening import ListeningError, tls_context
+from .scoreboard import is_alive
 
 _ELSEWHERE = (Source.SETTINGS, Source.ENVIRONMENT)
 _PID = re.compile(rb"[0-9]{1,9}")
@@ -37,17 +39,19 @@ def refuse_windows() -> None:
         )
 
 
-def refuse_unusable_files(settings: ServerSettings, origins: Mapping[str, Origin]) -> None:
-    """Certificates, the pid file and the access log. Raises CommandError."""
+def refuse_unusable_files(settings: ServerSettings, origins: Mapping[str, Origin]) -> ssl.SSLContext | None:
+    """Certificates, the pid file and the access log. Gives what the certificate makes. Raises CommandError."""
+    context = None
     if settings.certfile:
         try:
-            tls_context(settings.certfile, settings.keyfile)
+            context = tls_context(settings.certfile, settings.keyfile)
         except ListeningError as error:
             raise CommandError(f"{error}{set_by(origins, 'certfile', 'keyfile')}") from error
     if settings.pid_file:
         _refuse_pid_file(settings.pid_file, set_by(origins, "pid_file"))
     if settings.access_log != "off" and settings.access_log_file != "-":
         _refuse_unwritable("ACCESS_LOG_FILE", settings.access_log_file, set_by(origins, "access_log_file"))
+    return context
 
 
 def set_by(origins: Mapping[str, Origin], *names: str) -> str:
@@ -56,12 +60,11 @@ def set_by(origins: Mapping[str, Origin], *names: str) -> str:
     return f" Set by {' and '.join(places)}." if places else ""
 
 
-def warnings(settings: ServerSettings) -> Iterator[str]:
+def warnings(settings: ServerSettings, context: ssl.SSLContext | None) -> Iterator[str]:
     """What does not keep the server from its work, but its clients."""
-    if settings.certfile:
-        state = certificates.out_of_date(settings.certfile, tls_context(settings.certfile, settings.keyfile))
-        if state:
-            yield f"CERTFILE {settings.certfile} {state}; clients will refuse it."
+    state = certificates.out_of_date(settings.certfile, context) if context is not None else ""
+    if state:
+        yield f"CERTFILE {settings.certfile} {state}; clients will refuse it."
 
 
 def _refuse_pid_file(path: str, place: str) -> None:
@@ -84,22 +87,12 @@ def _refuse_pid_file(path: str, place: str) -> None:
             f"Write another path, or remove the file if nobody needs it.{place}"
         )
     pid = int(text or b"0")
-    if not _runs(pid) or pid == os.getpid() or "GUNICORN_PID" in os.environ:
+    if not is_alive(pid) or pid == os.getpid() or "GUNICORN_PID" in os.environ:
         return
     raise CommandError(
         f"PID_FILE {path} says that process {pid} serves already. Stop that one first, or remove the file "
         f"if it is another program's number by now.{place}"
     )
-
-
-def _runs(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except PermissionError:
-        return True  # Another user's.
-    except OSError:
-        return False
-    return pid > 0
 
 
 def _refuse_unwritable(key: str, path: str, place: str) -> None:

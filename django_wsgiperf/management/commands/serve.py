@@ -95,9 +95,9 @@ class Command(BaseCommand):
             # Blocked, and ignored, by the supervisor; gunicorn will handle it.
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
             settings = self._as_child(settings)
-        preflight.refuse_unusable_files(settings, self.resolved.origins)
+        context = preflight.refuse_unusable_files(settings, self.resolved.origins)
         if not reloader.is_child():
-            for warning in preflight.warnings(settings):
+            for warning in preflight.warnings(settings, context):
                 self.stderr.write(warning, self.style.WARNING)
         if self._supervises():
             self._supervise(settings)
