@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from django_wsgiperf.db.pool import Pool, PoolConfig
+from django_wsgiperf.db.pool import Lease, Pool, PoolConfig
 
 WAIT_S = 60.0
 
@@ -186,6 +186,22 @@ class Worker(threading.Thread):
         if error is not None:
             raise error
         return result
+
+
+class Holder(Worker):
+    """A thread that takes a connection, and gives it back when it `may_go`; its lease is the result.
+
+    If it ended with the connection it would have lost it, and anybody could have what it had."""
+
+    def __init__(self, pool: Pool[FakeConnection]) -> None:
+        self.may_go = threading.Event()
+        super().__init__(lambda: self._hold(pool))
+
+    def _hold(self, pool: Pool[FakeConnection]) -> Lease[FakeConnection]:
+        lease = pool.acquire(timeout_s=WAIT_S)
+        assert self.may_go.wait(WAIT_S)
+        pool.release(lease)
+        return lease
 
 
 def consistent(pool: Pool[FakeConnection], driver: FakeDriver) -> None:

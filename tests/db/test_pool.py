@@ -11,7 +11,7 @@ import pytest
 from django_wsgiperf.db import PoolClosed, PoolConfig, PoolOverloaded, PoolTimeout
 from django_wsgiperf.db.pool import BROKEN
 
-from .fakes import ConnectionRefused, FakeClock, FakeDriver, Worker, consistent, eventually, make_pool
+from .fakes import ConnectionRefused, FakeClock, FakeDriver, Holder, Worker, consistent, eventually, make_pool
 
 
 @pytest.fixture
@@ -245,23 +245,14 @@ def test_those_who_wait_are_served_in_order(driver: FakeDriver) -> None:
 def test_nobody_overtakes_the_line(driver: FakeDriver) -> None:
     pool = make_pool(driver, max_size=1)
     lease = pool.acquire()
-    go_home = threading.Event()
-
-    def wait() -> object:
-        mine = pool.acquire(timeout_s=60)
-        # Who ends with a connection is a lost holder: anybody may have what it had.
-        assert go_home.wait(60)
-        pool.release(mine)
-        return mine.raw
-
-    waiting = Worker(wait)
+    waiting = Holder(pool)
     eventually(lambda: pool._places.waiters)
     pool.release(lease)
     # The waiter may still sleep, but the connection is its own already.
     with pytest.raises(PoolTimeout):
         pool.acquire(timeout_s=0)
-    go_home.set()
-    assert waiting.result() is lease.raw
+    waiting.may_go.set()
+    assert waiting.result().raw is lease.raw
 
 
 def test_a_waiter_gets_the_room_of_a_connection_that_was_closed(driver: FakeDriver) -> None:

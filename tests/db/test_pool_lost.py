@@ -17,7 +17,7 @@ import pytest
 from django_wsgiperf.db import PoolError, PoolTimeout
 from django_wsgiperf.db.pool import Lease, Pool
 
-from .fakes import FakeConnection, FakeDriver, Worker, consistent, eventually, make_pool
+from .fakes import FakeConnection, FakeDriver, Holder, Worker, consistent, eventually, make_pool
 
 
 @pytest.fixture
@@ -78,23 +78,14 @@ def test_what_was_taken_back_goes_to_the_oldest_waiter(driver: FakeDriver) -> No
 
     holder = Worker(die_holding)
     assert held.wait(20)
-    go_home = threading.Event()
-
-    def wait() -> bool:
-        lease = pool.acquire(timeout_s=60)
-        # Who ends with a connection is a lost holder, too.
-        assert go_home.wait(60)
-        pool.release(lease)
-        return lease.is_new
-
-    oldest = Worker(wait)
+    oldest = Holder(pool)
     eventually(lambda: pool._places.waiters)
     go_on.set()
     holder.result()
     with pytest.raises(PoolTimeout):
         pool.acquire(timeout_s=0)
-    go_home.set()
-    assert oldest.result()
+    oldest.may_go.set()
+    assert oldest.result().is_new
 
 
 def test_a_connection_that_threads_share_outlives_the_one_that_opened_it(driver: FakeDriver) -> None:
