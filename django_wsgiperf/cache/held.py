@@ -32,13 +32,15 @@ _HEAD_BYTES: Final = 400
 class Representation:
     """An entry in one content coding: its head but for Age and Cache-Status, and its body."""
 
-    __slots__ = ("body", "headers", "ready")
+    __slots__ = ("body", "headers", "ready", "written")
 
     def __init__(self, headers: tuple[tuple[str, str], ...], body: bytes) -> None:
         self.headers = headers
         self.body = body
         self.ready: tuple[int, HeaderList] = (-1, [])
-        """The second that the list is of, and the whole head of a fresh hit in it."""
+        """The second that the list is of, and the whole head of a fresh hit in it. Nobody changes the list."""
+        self.written: tuple[HeaderList, bytes] | None = None
+        """Such a list, and it as the bytes that a server sends: theirs to keep here."""
 
 
 _NONE: Final[Mapping[str, Representation]] = {}
@@ -136,6 +138,16 @@ class Held:
         coding = choose_coding(accepted, self.offered)
         return self._encodings.get(coding) or self._in(coding)
 
+    def at_hand(self, accepted: str | None) -> Representation | None:
+        """As representation(), where nothing has to be made for it that takes long; else None."""
+        if not self.offered or not accepted:
+            return self._identity or self.identity
+        coding = choose_coding(accepted, self.offered)
+        made = self._encodings.get(coding)
+        if made is None and (coding == "identity" or coding in self.refused_codings):
+            made = self._identity or self.identity
+        return made
+
     def known_to(self, tags: str) -> Representation | None:
         """The one that an If-None-Match names, so that a client that has one of them keeps it, though it would get
         another today: what was made for it was not compressed yet. None where it has none of them."""
@@ -197,6 +209,10 @@ class Held:
 
     def ready(self, representation: Representation, now: float) -> HeaderList:
         """The whole head of a fresh hit: a new list, which the server may change (PEP 3333)."""
+        return self.head(representation, now).copy()
+
+    def head(self, representation: Representation, now: float) -> HeaderList:
+        """As ready(), but the one list of this second, which nobody may change."""
         second, headers = representation.ready
         if second != int(now):
             headers = [
@@ -205,4 +221,4 @@ class Held:
                 *self._sending.status_of(self, now),
             ]
             representation.ready = (int(now), headers)
-        return headers.copy()
+        return headers
