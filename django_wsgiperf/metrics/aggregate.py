@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
+from .alike import Alike
 from .minute import MINUTE_S, Hit, Minute
 from .record import Record
 from .tally import (
@@ -266,6 +267,32 @@ class Aggregator:
                 tally.releases[self._release] = tally.releases.get(self._release, 0) + 1
             minute.changed += 1
             self.records += 1
+
+    def add_alike(self, alike: Alike, now_s: float) -> None:
+        """Count what there is of hits that are alike."""
+        summed = alike.take()
+        if summed is None:
+            return
+        minute, name = self.minute(now_s), alike.route
+        if name not in self.routes:
+            name = self.route(name)
+        tally, count = minute.tally, summed.hits
+        cell = tally.routes.get(name)
+        if cell is None:
+            cell = tally.routes[name] = Cell()
+        sums = cell.sums
+        sums[_REQUESTS] += count
+        sums[_PYTHON] += summed.duration_ns
+        sums[_BYTES] += summed.body_bytes
+        cell.queue.record_many(0, count)
+        for duration_ns, times in summed.durations:
+            cell.response.record_many(duration_ns, times)
+        new_outcome(cell, "GET", alike.status, count)
+        count_bounded(cell.page_cache, "hit", count)
+        if self._release:
+            tally.releases[self._release] = tally.releases.get(self._release, 0) + count
+        minute.changed += 1
+        self.records += count
 
     # -- slow requests
 

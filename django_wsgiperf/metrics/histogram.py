@@ -66,6 +66,17 @@ class Histogram:
             self.min_ns = duration_ns
         self.count += 1
 
+    def record_many(self, duration_ns: int, count: int) -> None:
+        """Count one duration `count` times."""
+        self.record(duration_ns)
+        count -= 1
+        self.count += count
+        if duration_ns <= 0:
+            self.zeros += count
+        else:
+            self.buckets[index_of(duration_ns / 1e9)] += count
+            self.sum_ns += duration_ns * count
+
     def merge(self, other: Histogram) -> None:
         """Add what `other` has counted."""
         if not other.count:

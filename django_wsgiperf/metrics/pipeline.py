@@ -38,6 +38,7 @@ __all__ = [
     "forget",
     "instance",
     "page_cache_hit",
+    "page_cache_hit_at_once",
     "running",
     "shutdown",
     "start",
@@ -89,6 +90,14 @@ def page_cache_hit(
         (_worker or worker()).put_hit(
             Hit(time.time(), route, method, status, body_bytes, duration_ns, outcome, queue_ns)
         )
+    except Exception:
+        _say_once()
+
+
+def page_cache_hit_at_once(route: str, status: int, body_bytes: int, duration_ns: int) -> None:
+    """As page_cache_hit(), for the thread that all others wait for; see Worker.count_hit()."""
+    try:
+        (_worker or worker()).count_hit(route, status, body_bytes, duration_ns)
     except Exception:
         _say_once()
 

@@ -196,17 +196,17 @@ def merged_marks(one: Iterable[Mark], two: Iterable[Mark]) -> list[Mark]:
     return sorted([*first, *rest][:MAX_MARKS])
 
 
-def new_outcome(cell: Cell, method: str, status: int) -> None:
+def new_outcome(cell: Cell, method: str, status: int, times: int = 1) -> None:
     """Count a method and a status, together for the first time or past a bound."""
     if method not in METHODS:
         method = OTHER_METHOD
     if (method, status) not in cell.outcomes and len(cell.outcomes) >= MAX_STATUSES:
         status = 0
-    cell.outcomes[method, status] = cell.outcomes.get((method, status), 0) + 1
+    cell.outcomes[method, status] = cell.outcomes.get((method, status), 0) + times
 
 
-def count_bounded(counts: dict[str, int], key: str) -> None:
+def count_bounded(counts: dict[str, int], key: str, times: int = 1) -> None:
     """Count by name, past the bound as (other)."""
     if key not in counts and len(counts) >= MAX_EXCEPTIONS:
         key = OTHER
-    counts[key] = counts.get(key, 0) + 1
+    counts[key] = counts.get(key, 0) + times

@@ -18,6 +18,7 @@ from django_wsgiperf.conf import MetricsSettings
 
 from . import providers
 from .aggregate import Aggregator
+from .alike import Alike
 from .keeping import Keeper
 from .minute import Hit
 from .modes import Mode
@@ -69,6 +70,8 @@ class Worker:
         self._on_start = on_start
         self._records: deque[Record] = deque()
         self._hits: deque[Hit] = deque()
+        self._alike: dict[str | tuple[str, int], Alike] = {}
+        """Hits that a server's leader tells of, by route, or by route and status where that is not 200."""
         self._max_records = settings.max_pending if mode != "off" else 0
         self._max_hits = self._max_records * _HITS_FACTOR
         self._wake_at = max(1, settings.max_pending // 4)
@@ -127,6 +130,23 @@ class Worker:
             return
         self._hits.append(hit)
         self._look_after(waiting)
+
+    def count_hit(self, route: str, status: int, body_bytes: int, duration_ns: int) -> None:
+        """A hit of the page cache for a GET that waited for nobody. Only where `mode` is "thread" or "off": it never
+        does the work itself. It is counted in the minute in which it is summed, a second later at most."""
+        key = route if status == 200 else (route, status)
+        alike = self._alike.get(key)
+        if alike is None:
+            alike = self._alike.setdefault(key, Alike(route, status))
+            self._look_after(0)
+        waiting = len(alike.tooks)
+        if waiting >= self._max_hits:
+            self._dropped += self.mode != "off"
+            return
+        alike.tooks.append(duration_ns)
+        alike.sizes.append(body_bytes)
+        if waiting == self._wake_at:
+            self._wake.set()
 
     def _look_after(self, waiting: int) -> None:
         """See that somebody will come for what waits."""
@@ -221,7 +241,7 @@ class Worker:
             thread.join(timeout_s)
             if thread.is_alive():
                 logger.warning("The metrics of the last minute could not be written within %g s", timeout_s)
-        elif (self._marked or self._records or self._hits) and self._turn.acquire(timeout=timeout_s):
+        elif (self._marked or self._records or self._hits or self._alike) and self._turn.acquire(timeout=timeout_s):
             try:
                 self._tick(last=True)
             finally:
@@ -272,6 +292,8 @@ class Worker:
         # What is there now and no more: with requests coming in, this would not end.
         self._empty(self._records, self._aggregator.add, now_s, len(self._records))
         self._empty(self._hits, self._aggregator.add_hits, now_s, len(self._hits))
+        for alike in list(self._alike.values()):
+            self._aggregator.add_alike(alike, now_s)
         dropped = self._dropped
         if dropped != self._dropped_told:
             minute = self._aggregator.minute(now_s)
@@ -377,7 +399,9 @@ class Worker:
         """How the metrics fare in this process: what waits, what was lost, the last writing, and what it all costs."""
         return {
             "mode": self.mode,
-            "pending": len(self._records) + len(self._hits),
+            "pending": len(self._records)
+            + len(self._hits)
+            + sum(len(alike.tooks) for alike in list(self._alike.values())),
             "dropped": self._dropped,
             "given_up": self._writer.given_up,
             "damaged": self._keeper.unread.damaged,
