@@ -37,6 +37,7 @@ class Meter:
 
     def __init__(self) -> None:
         self._report: Report | None = None
+        self._report_at_once: Callable[[str, int, int, int], None] | None = None
         self._excluded: tuple[str, ...] = ()
         """Beginnings of paths that are not measured."""
         self._names: Any = None
@@ -45,6 +46,13 @@ class Meter:
     def name(self, environ: Mapping[str, Any], headers: HeaderList, record: Any = None) -> str | None:
         """Put the request's X-Request-ID into the head, where answers have one, and say which: the one that its record
         has, or its own, or a new one."""
+        name = self.name_of(environ, record)
+        if name is not None:
+            headers.append(("X-Request-ID", name))
+        return name
+
+    def name_of(self, environ: Mapping[str, Any], record: Any = None) -> str | None:
+        """As name(), for who puts it into the head himself. None where answers have none."""
         if self._report is None:
             self._find()
         names = self._names
@@ -56,8 +64,18 @@ class Meter:
         else:
             given = environ.get("HTTP_X_REQUEST_ID")
             name = names.next_request_id() if given is None else names.request_id_of(given)
-        headers.append(("X-Request-ID", name))
         return name
+
+    @property
+    def never_waits(self) -> bool:
+        """Whether to tell of a hit takes no time, once one was told: nobody but a thread of its own sums and writes."""
+        if self._report is None:
+            return False
+        if self._report is _nothing:
+            return True
+        from django_wsgiperf.metrics import pipeline
+
+        return pipeline.worker().mode in ("thread", "off")
 
     def hit(self, entry: Entry, environ: Mapping[str, Any], body_bytes: int, began_ns: int) -> None:
         """A fresh page was sent for a GET."""
@@ -65,6 +83,12 @@ class Meter:
         if report is not _nothing and not (self._excluded and environ["PATH_INFO"].startswith(self._excluded)):
             took_ns = perf_counter_ns() - began_ns
             report(entry.route, "GET", entry.status, body_bytes, took_ns, "hit", environ.get("wsgiperf.queue_ns", -1))
+
+    def hit_at_once(self, entry: Entry, environ: Mapping[str, Any], body_bytes: int, began_ns: int) -> None:
+        """As hit(), of a request that no thread was given, by the thread that all others wait for."""
+        report = self._report_at_once
+        if report is not None and not (self._excluded and environ["PATH_INFO"].startswith(self._excluded)):
+            report(entry.route, entry.status, body_bytes, perf_counter_ns() - began_ns)
 
     def reply(self, reply: Reply, environ: Mapping[str, Any], body_bytes: int, began_ns: int) -> None:
         """Something stored was sent."""
@@ -98,6 +122,7 @@ class Meter:
                 self._names = headers
 
             report = getattr(pipeline, "page_cache_hit", _nothing)
+            self._report_at_once = pipeline.page_cache_hit_at_once
         self._report = report
         return report
 

@@ -17,7 +17,7 @@ from .annotations import annotation_of
 from .capture import Capture, HeaderList, StartResponse
 from .effects import Made, Pass, Render, Reply, drive
 from .engine import Engine
-from .held import Held
+from .held import Held, Representation
 from .marking import DOOR, OUTCOME, REPORT, mark_requests_of, request_in
 from .messages import Annotation, Request, Signals
 from .metering import Meter, reporting
@@ -28,6 +28,9 @@ from .tells import route_of, signals_of
 from .visit import Elsewhere, Visit
 
 WSGIApplication = Callable[[dict[str, Any], StartResponse], Iterable[bytes]]
+_PRIMARY: Final = "wsgiperf.cache.primary"
+"""The environ key for what recall() has found out: the key of the address."""
+_UNKNOWN: Final = object()
 _KEYS: Final = {"if-none-match": "HTTP_IF_NONE_MATCH", "if-modified-since": "HTTP_IF_MODIFIED_SINCE"}
 
 
@@ -38,12 +41,16 @@ class CachedApplication:
         self.application = application
         self.engine = engine
         self.meter = Meter()
+        self._recalls = False
+        """A hit was answered by a thread that may wait: what is made or imported by the first of them is there."""
         mark_requests_of(application)
 
     def __call__(self, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         engine = self.engine
         began_ns = perf_counter_ns()
-        primary = engine.plain(environ)
+        primary = environ.pop(_PRIMARY, _UNKNOWN)
+        if primary is _UNKNOWN:
+            primary = engine.plain(environ)
         held = None if primary is None else engine.fresh(primary, environ)
         if held is None or DOOR in environ:
             return self._make(primary, environ, start_response, began_ns)
@@ -58,7 +65,37 @@ class CachedApplication:
         counters.hit_bytes += len(body)
         environ[REPORT] = held.report if name is None else reporting(held, "hit", name, environ)
         self.meter.hit(held.entry, environ, len(body), began_ns)
+        if not self._recalls:
+            self._recalls = self.meter.never_waits
         return [body]
+
+    def recall(
+        self, environ: dict[str, Any], max_bytes: int
+    ) -> tuple[Representation, str, HeaderList, str | None] | None:
+        """The hit that a request gets, for a server that has not given it to a thread yet: of server/at_once.py.
+
+        Takes no lock, asks no store and compresses nothing. The environ is that of a call that may follow."""
+        engine = self.engine
+        if not self._recalls or not engine.is_started:
+            return None
+        began_ns = perf_counter_ns()
+        environ[_PRIMARY] = primary = engine.plain(environ)
+        held = None if primary is None else engine.fresh(primary, environ)
+        representation = None if held is None else held.at_hand(environ.get("HTTP_ACCEPT_ENCODING"))
+        if held is None or representation is None:
+            return None
+        size = len(representation.body)
+        if size > max_bytes:
+            return None
+        headers = held.head(representation, engine.now())
+        name = self.meter.name_of(environ)
+        held.hits += 1
+        counters = engine.counters
+        counters.hits += 1
+        counters.hit_bytes += size
+        environ[REPORT] = held.report if name is None else reporting(held, "hit", name, environ)
+        self.meter.hit_at_once(held.entry, environ, size, began_ns)
+        return representation, held.status, headers, name
 
     def _make(
         self, primary: bytes | None, environ: dict[str, Any], start_response: StartResponse, began_ns: int

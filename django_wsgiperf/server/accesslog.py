@@ -35,8 +35,10 @@ class AccessLog:
         self._line = json_line if style == "json" else combined_line
         self._has_failed = False
         self._fd = self._open()
+        kind = os.fstat(self._fd).st_mode
         # A pipe takes only so much as one piece.
-        self._longest = select.PIPE_BUF if stat.S_ISFIFO(os.fstat(self._fd).st_mode) else 0
+        self._longest = select.PIPE_BUF if stat.S_ISFIFO(kind) else 0
+        self._is_file = stat.S_ISREG(kind)
 
     def _open(self) -> int:
         if self._path == "-":
@@ -56,6 +58,10 @@ class AccessLog:
             if not self._has_failed:
                 self._has_failed = True
                 logger.error("The access log cannot be written: %s", error)
+
+    def would_wait(self) -> bool:
+        """Whether nobody reads what is written: a pipe that is full, a terminal that is stopped."""
+        return not self._is_file and not select.select((), (self._fd,), (), 0)[1]
 
     def reopen(self) -> None:
         """After the file was moved away: write to a new one. In one step, for other threads write meanwhile."""

@@ -12,6 +12,7 @@ import time
 from io import BytesIO
 from typing import TYPE_CHECKING
 
+from . import at_once as ready
 from .bodies import Body
 from .connection import NEVER, Connection
 from .gateway import Exchange
@@ -46,6 +47,7 @@ class Intake:
         self._settings = settings
         self._statistics = reactor.statistics
         self._admit = reactor.overload.admit
+        self._at_once = ready.of(reactor, reactor.application)
         self._tls = tls
         self._parser = HeadParser(Limits(settings.head_bytes, settings.head_fields, settings.target_bytes))
         self._poller = poller
@@ -173,18 +175,22 @@ class Intake:
         return deadline
 
     def _complete(self, connection: Connection, now_ns: int) -> None:
-        """A request is whole: answer it here if it asks for one of the server's own pages, else queue it."""
+        """A request is whole: answer it here if it asks for one of the server's own pages, or for one that the
+        application has ready; else queue it."""
         request = connection.request
         assert request is not None
         environ = request.environ
         body = connection.body
+        connection.served += 1
+        responder = self._reactor.reserved.get(request.path)
+        at_once = self._at_once
+        if at_once is not None and responder is None and body is None and at_once.answers(connection, request, now_ns):
+            return
         environ["wsgi.input"] = BytesIO() if body is None else body.open()
         if body is not None and request.content_length == CHUNKED:
             environ["CONTENT_LENGTH"] = str(body.received)
         connection.busy = True
         connection.deadline = NEVER
-        connection.served += 1
-        responder = self._reactor.reserved.get(request.path)
         if responder is not None:
             self._reactor.answer_from(responder, connection, request)
             return

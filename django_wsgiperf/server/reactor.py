@@ -17,6 +17,7 @@ from itertools import chain
 
 from django_wsgiperf.conf import ServerSettings
 
+from . import at_once
 from .accepting import Acceptor, Listener
 from .connection import Connection
 from .counters import ReactorStatistics
@@ -82,6 +83,8 @@ class Reactor:
         self.on_request: Callable[[], None] | None = None
         self.access_log: AccessLogHook | None = None
         self.pool: ThreadPool
+        self.own = at_once.new_slot()
+        """Counts the requests that the leader answers itself from what the application has ready."""
         self.proxies = ProxyTrust.from_settings(settings)
         self.keepalive_s = settings.keepalive_s
         self._poller = poller or new_poller()
@@ -211,6 +214,10 @@ class Reactor:
         self.finished(connection, request.keep_alive and not self.draining)
 
     # -- the end of an exchange
+
+    def counters(self) -> list[Slot]:
+        """All that count requests; their sums never fall."""
+        return [*self.pool.counters(), self.own]
 
     def record(self, exchange: Exchange, slot: Slot, queued_ns: int, ended_ns: int, cpu_ns: int = -1) -> None:
         """Count a request that was run; `cpu_ns` is the processor time it took, -1 unknown. In its own thread."""

@@ -150,7 +150,7 @@ class Scoreboard:
     def publish(self, row: int, reactor: Reactor, *, lost_threads: int, rss_bytes: int) -> None:
         """Write the worker's present numbers."""
         pool, statistics = reactor.pool, reactor.statistics
-        slots = pool.counters()
+        slots = reactor.counters()
         now = int(time.time())
         if not self.get(row, "started_s"):
             self.set(row, "started_s", now)

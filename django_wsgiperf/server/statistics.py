@@ -23,7 +23,7 @@ SCHEMA = 1
 def statistics(reactor: Reactor, board: Scoreboard, place: int, *, stacks: bool) -> dict[str, Any]:
     """Everything, ready for JSON. `stacks` adds to each running request where its thread is now."""
     pool, counters = reactor.pool, reactor.statistics
-    slots = pool.counters()
+    slots = reactor.counters()
     return {
         "schema": SCHEMA,
         "pid": os.getpid(),
