@@ -28,6 +28,7 @@ from .policy import Rules
 _MAX_REMEMBERED: Final = 2048
 _MAX_REMEMBERED_CHARS: Final = 512
 """What is longer is worked out each time, so that no client can fill the memory with it."""
+_MAX_SEEN: Final = 4096
 _LOCALE: Final = "django.middleware.locale.LocaleMiddleware"
 
 
@@ -63,7 +64,9 @@ class Site:
         self.is_direct = not (self._forwarded_host or self._secure_header or self._script is not None)
         """Whether Host, the server's scheme and the path as they come are the address."""
         self._recall_allowed = lru_cache(_MAX_REMEMBERED)(self._allows)
-        self._recall_known = lru_cache(_MAX_REMEMBERED)(self._known)
+        self._remembered: dict[tuple[str, str, str, str, str], bytes] = {}
+        # Most addresses never come again: those that come a second time are remembered.
+        self._seen: dict[int, None] = {}
 
     def allows(self, host: str) -> bool:
         """Whether Django would take a request for this host."""
@@ -71,16 +74,29 @@ class Site:
 
     def known(self, scheme: str, host: str, path: str, query: str, language: str = "") -> bytes | None:
         """The key of an address; None for a host that is not allowed."""
-        if len(host) + len(path) + len(query) > _MAX_REMEMBERED_CHARS:
-            return self._known(scheme, host, path, query, language)
-        return self._recall_known(scheme, host, path, query, language)
+        address = (scheme, host, path, query, language)
+        return self._remembered.get(address) or self._known(address)
 
     def _allows(self, host: str) -> bool:
         domain, _ = split_domain_port(host)
         return bool(domain) and validate_host(domain, self._allowed_hosts)
 
-    def _known(self, scheme: str, host: str, path: str, query: str, language: str = "") -> bytes | None:
-        return self.keys.make_primary(scheme, host, path, query, language) if self.allows(host) else None
+    def _known(self, address: tuple[str, str, str, str, str]) -> bytes | None:
+        scheme, host, path, query, language = address
+        if not self.allows(host):
+            return None
+        primary = self.keys.make_primary(scheme, host, path, query, language)
+        number, seen = hash(address), self._seen
+        if number not in seen:
+            # To begin anew costs less each time than to find the oldest.
+            if len(seen) >= _MAX_SEEN:
+                seen.clear()
+            seen[number] = None
+        elif len(host) + len(path) + len(query) <= _MAX_REMEMBERED_CHARS:
+            if len(self._remembered) >= _MAX_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[address] = primary
+        return primary
 
     def script(self, environ: Mapping[str, Any]) -> str:
         """Where the application is mounted, as Django has it."""
