@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote, unquote_to_bytes, urlsplit
 
 from .headers import NoVarySearch, parse_no_vary_search
-from .key import Keys
+from .key import KEY_BYTES, Keys, unplaced_in
 from .messages import Request
 from .policy.invalidation import Target
 from .tags import ADDRESS_MARK, ADDRESS_VERSION
@@ -33,12 +33,17 @@ def tags_of(keys: Keys, request: Request, search: str | None) -> tuple[str, str]
 
 def tags_in(site: Site, environ: Mapping[str, Any], primary: bytes) -> tuple[str, str]:
     """As tags_of(), for the request in an environ, whose primary key this is, and no No-Vary-Search."""
-    path_tag = _PATH + site.keys.unplaced_in(primary).hex()
+    whole, path_tag = tags_by(primary)
     if site.language is None:
-        return _WHOLE + primary.hex(), path_tag
+        return whole, path_tag
     scheme = site.scheme(environ)
     path = site.script(environ) + (environ.get("PATH_INFO", "") or "/")
     return _whole(site.keys, scheme, site.host(environ, scheme), path, environ.get("QUERY_STRING", "")), path_tag
+
+
+def tags_by(primary: bytes) -> tuple[str, str]:
+    """As tags_of(), by the primary key of an address, on a site whose keys have no language."""
+    return _WHOLE + primary.hex(), _PATH + unplaced_in(primary).hex()
 
 
 def tags_for(keys: Keys, target: Target, searches: Iterable[NoVarySearch] = ()) -> tuple[str, ...]:
@@ -61,6 +66,10 @@ def _whole(keys: Keys, scheme: str, host: str, path: str, query: str) -> str:
 def _path(keys: Keys, path: str, query: str) -> str:
     # A digest, since a query may have a token, and a store is read.
     return _PATH + keys.unplaced(path, query).hex()
+
+
+TAGS_CHARS: Final = len("".join(tags_by(bytes(2 * KEY_BYTES))))
+"""Of the two that an entry has."""
 
 
 def target_of(url: str) -> Target:

@@ -91,22 +91,11 @@ class Entry:
     def size_with(self, head_chars: int) -> int:
         """As size, for who knows how many characters its head has."""
         tags = self.tags
-        size = (
-            _ENTRY_BYTES
-            + len(self.body)
-            + len(self.reason)
-            + len(self.route)
-            + len("".join(tags))
-            + head_chars
-            + _STRING_BYTES * (2 + len(tags))
-            + (_PAIR_BYTES + 2 * _STRING_BYTES) * len(self.headers)
-        )
+        chars = len(self.reason) + len(self.route) + len("".join(tags)) + head_chars
+        size = size_of(len(self.body), chars, len(tags), len(self.headers), self.vary)
         if self.codings:
             size += sum(map(len, self.codings)) + sum(map(len, self.codings.values()))
             size += (_PAIR_BYTES + 2 * _STRING_BYTES) * len(self.codings)
-        for name, value in self.vary:
-            size += _PAIR_BYTES + _STRING_BYTES + len(name)
-            size += 0 if value is None else _STRING_BYTES + len(value)
         return size
 
     def to_bytes(self) -> bytes:
@@ -213,6 +202,16 @@ class Entry:
             else NO_CODINGS,
             strings[1],
         )
+
+
+def size_of(body_bytes: int, chars: int, tags: int, lines: int, vary: tuple[tuple[str, str | None], ...] = ()) -> int:
+    """About the bytes of memory of an entry in no other coding, with so many tags and lines in its head, of so many
+    characters in all, with the reason and the route."""
+    size = _ENTRY_BYTES + body_bytes + chars + _STRING_BYTES * (2 + tags) + (_PAIR_BYTES + 2 * _STRING_BYTES) * lines
+    for name, value in vary:
+        size += _PAIR_BYTES + _STRING_BYTES + len(name)
+        size += 0 if value is None else _STRING_BYTES + len(value)
+    return size
 
 
 # To freeze an entry field by field takes three times as long as to make it first.

@@ -9,12 +9,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Final
+from typing import Any, Final
 
 from . import compression
 from .coded import encoded_etag, encoded_headers, is_worthwhile, varying_by_coding
 from .entry import MUST_VALIDATE, NO_TRANSFORM, Entry
 from .headers import ANY_TAG, parse_etag, parse_etags, weak_match
+from .messages import Headers
 from .normalise import choose_coding
 from .policy import current_age
 from .sending import HeaderList, Sending
@@ -43,8 +44,8 @@ class Representation:
         """Such a list, and it as the bytes that a server sends: theirs to keep here."""
 
 
-_NONE: Final[Mapping[str, Representation]] = {}
-_NOTHING: Final[frozenset[str]] = frozenset()
+NO_REPRESENTATIONS: Final[Mapping[str, Representation]] = {}
+NOTHING: Final[frozenset[str]] = frozenset()
 
 
 class Held:
@@ -55,6 +56,7 @@ class Held:
         "_encodings",
         "_grown",
         "_identity",
+        "_raw",
         "_sending",
         "calm_until",
         "checked",
@@ -76,46 +78,49 @@ class Held:
         grown: Callable[[Held], None] | None = None,
         is_compressible: bool | None = None,
     ) -> None:
-        self.entry = entry
         self.key = key
         self.primary = primary
         """Of its address: the key of the list of variants where it is one."""
-        self.status = f"{entry.status} {entry.reason}"
         self.hits = 0
         self.checked: float = entry.sequence
         """No purge up to this number concerns it."""
-        expires_at = entry.stored_at + entry.lifetime_s - entry.initial_age_s
-        early_s = _EARLY * entry.render_s * sending.early_refresh
-        self.calm_until = NEVER if entry.flags & MUST_VALIDATE else expires_at - early_s
-        """Until then it is fresh, and it is too early to make it anew."""
-        self.offered = self._codings_offered(sending, is_compressible)
-        self.refused_codings: frozenset[str] = _NOTHING
-        """Codings in which the body does not get smaller."""
-        self._busy: frozenset[str] = _NOTHING
+        self._raw: Any = None
+        """All there is of it, of one that nobody has seen yet: see unseen.py."""
         self._sending = sending
+        self._adopt(entry)
+        self.offered = codings_offered(
+            sending, entry.status, len(entry.body), entry.flags, is_compressible, entry.headers
+        )
+        self.refused_codings: frozenset[str] = NOTHING
+        """Codings in which the body does not get smaller."""
+        self._busy: frozenset[str] = NOTHING
         self._grown = grown
         """To be told when there is one more coding of it."""
         # Most pages are never asked for again: what is sent is made when it is.
         self._identity: Representation | None = None
-        self._encodings = _NONE
+        self._encodings = NO_REPRESENTATIONS
         if entry.codings:
             for coding, body in entry.codings.items():
                 if coding in self.offered:
                     self._add(coding, body)
 
-    def _codings_offered(self, sending: Sending, is_compressible: bool | None) -> tuple[str, ...]:
-        """Whether its head allows any may be known already."""
-        entry = self.entry
-        if is_compressible is False or len(entry.body) < sending.min_bytes or entry.flags & NO_TRANSFORM:
-            return ()
-        if not sending.codings or entry.status in _WITHOUT_BODY:
-            return ()
-        return sending.codings if is_compressible or is_worthwhile(entry.headers) else ()
+    def _adopt(self, entry: Entry) -> None:
+        self.entry = entry
+        self.status = f"{entry.status} {entry.reason}"
+        expires_at = entry.stored_at + entry.lifetime_s - entry.initial_age_s
+        early_s = _EARLY * entry.render_s * self._sending.early_refresh
+        self.calm_until = NEVER if entry.flags & MUST_VALIDATE else expires_at - early_s
+        """Until then it is fresh, and it is too early to make it anew."""
 
     @property
     def expires_at(self) -> float:
         """When it stops to be fresh, in unix seconds."""
         return self.entry.stored_at + self.entry.lifetime_s - self.entry.initial_age_s
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether it was everybody's when it was kept, without being asked about."""
+        return self.calm_until != NEVER and self.entry.lifetime_s > self.entry.initial_age_s
 
     @property
     def codings(self) -> dict[str, int]:
@@ -197,8 +202,7 @@ class Held:
         return self._size_beside(self.entry.size_with(head_chars))
 
     def _size_beside(self, size: int) -> int:
-        heads = (_PAIR_BYTES * len(self.entry.headers) + _HEAD_BYTES) * (1 + len(self._encodings))
-        size += _HELD_BYTES + heads
+        size += size_beside(len(self.entry.headers), 1 + len(self._encodings))
         if self._encodings:
             size += sum(self.codings.values()) - sum(map(len, self.entry.codings.values()))
         return size
@@ -222,3 +226,19 @@ class Held:
             ]
             representation.ready = (int(now), headers)
         return headers
+
+
+def size_beside(lines: int, representations: int = 1) -> int:
+    """About the bytes that are taken beside an entry with so many lines in its head."""
+    return _HELD_BYTES + (_PAIR_BYTES * lines + _HEAD_BYTES) * representations
+
+
+def codings_offered(
+    sending: Sending, status: int, body_bytes: int, flags: int, is_compressible: bool | None, headers: Headers = ()
+) -> tuple[str, ...]:
+    """Whether the head allows any may be known already."""
+    if is_compressible is False or body_bytes < sending.min_bytes or flags & NO_TRANSFORM:
+        return ()
+    if not sending.codings or status in _WITHOUT_BODY:
+        return ()
+    return sending.codings if is_compressible or is_worthwhile(headers) else ()

@@ -3,7 +3,9 @@
 Engine.hit_for_miss, which is Varnish's: the last answer could not be shared, so for a while nobody waits. Without it
 every request for a private page would wait in line for an answer that is no use to it. Engine.known_shared: the last
 answer was kept and everybody's, so that who has a session may wait for the next one too; others' pages are mostly of no
-use to them. In this process alone. Who makes a page sets and asks, mostly by flight.py's tickets.
+use to them. While such a page is in memory it shows so itself; the mark comes when it is found to be purged, or too
+old for any use. One that was driven out before anybody asked for it again is as one never seen. In this process alone.
+Who makes a page sets and asks, mostly by flight.py's tickets.
 """
 
 from __future__ import annotations

@@ -46,11 +46,11 @@ IGNORED_COOKIES: Final = (
 )
 """Cookies of analytics scripts, which applications do not read."""
 
-_KEY_BYTES: Final = 20
-_PAGE: Final = blake2b(digest_size=_KEY_BYTES, person=b"wsgiperf page")
-_PLACE: Final = blake2b(digest_size=_KEY_BYTES, person=b"wsgiperf place")
-_VARIANT: Final = blake2b(digest_size=_KEY_BYTES, person=b"wsgiperf variant")
-_ADDRESS: Final = blake2b(digest_size=_KEY_BYTES, person=b"wsgiperf address")
+KEY_BYTES: Final = 20
+_PAGE: Final = blake2b(digest_size=KEY_BYTES, person=b"wsgiperf page")
+_PLACE: Final = blake2b(digest_size=KEY_BYTES, person=b"wsgiperf place")
+_VARIANT: Final = blake2b(digest_size=KEY_BYTES, person=b"wsgiperf variant")
+_ADDRESS: Final = blake2b(digest_size=KEY_BYTES, person=b"wsgiperf address")
 _MAX_REMEMBERED: Final = 2048
 _MAX_REMEMBERED_CHARS: Final = 512
 """Keys of longer addresses are made each time, so that no client can fill the memory with them."""
@@ -193,10 +193,6 @@ class Keys:
         digest.update(f"{len(path)}:{path}{query}".encode("utf-8", "surrogatepass"))
         return digest.digest()
 
-    def unplaced_in(self, primary: bytes) -> bytes:
-        """As unplaced(), for the address that this is the primary key of."""
-        return primary[:_KEY_BYTES]
-
     def address(self, scheme: str, host: str, path: str) -> bytes:
         """The key of an address whatever its query: what the No-Vary-Search of its responses is remembered by."""
         return _digest(self._address, scheme, _authority(scheme, host), path)
@@ -268,7 +264,7 @@ class Keys:
             plain = normalise(value)
             if not plain:
                 return plain
-            return blake2b(plain.encode("utf-8", "surrogatepass"), digest_size=_KEY_BYTES, key=secret).hexdigest()
+            return blake2b(plain.encode("utf-8", "surrogatepass"), digest_size=KEY_BYTES, key=secret).hexdigest()
 
         recall = lru_cache(_MAX_REMEMBERED)(digested)
         return lambda value: recall(value) if len(value) <= _MAX_REMEMBERED_CHARS else digested(value)
@@ -291,6 +287,11 @@ class Keys:
     def _language(self, choose: Language, path: str, cookies: str | None, accepted: str | None) -> str:
         name = self._rules.language_cookie
         return choose(path, cookie_value(cookies, name) if cookies and name else None, accepted)
+
+
+def unplaced_in(primary: bytes) -> bytes:
+    """As Keys.unplaced(), for the address that this is the primary key of."""
+    return primary[:KEY_BYTES]
 
 
 def _prefixed(kind: blake2b, prefix: str) -> blake2b:

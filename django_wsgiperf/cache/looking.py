@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 from .effects import Landing, Reply
 from .expiry import is_due_early
 from .held import Held
+from .hit_for_miss import ALWAYS
 from .messages import Request
 from .policy import PLAIN, Ask, Forward, Reason, Verdict, answer, current_age, judge
 from .sending import HeaderList
@@ -98,6 +99,9 @@ class Looking:
             return self._reply(held, now, engine.sending.status_of(held, now, Reason.STALE), "stale")
         self.reason = reason
         if verdict is Verdict.GONE:
+            if held.is_shared:
+                # As long as it lay here one could see that.
+                engine.known_shared.renew(held.key, ALWAYS)
             engine.shelf.discard(held)
             self.forward = Forward.STALE
         elif verdict is Verdict.UNFIT:

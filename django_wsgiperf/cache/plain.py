@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from .addresses import tags_in
 from .coded import VARY_BY_CODING, varying_by_coding
 from .effects import Landing, Made, Pass
-from .held import NEVER
-from .hit_for_miss import ALWAYS
+from .entry import MUST_VALIDATE
 from .messages import NO_ANNOTATION, NO_SIGNALS, Annotation, Signals
 from .policy import ERROR_STATUSES, Forward, Reason
 from .policy.heads import Known
@@ -19,7 +19,7 @@ from .policy.lookup import has_cookie
 from .policy.reading import read
 from .policy.refusing import refused_at_a_glance, refused_by_head
 from .sending import HeaderList
-from .storage import Answered, keep, keep_known
+from .storage import keep, keep_known
 from .ticket import FOLLOW, LEAD, Ticket, Why
 from .visit import OF_SOMEBODY, Visit
 
@@ -128,27 +128,32 @@ class Plain:
         engine, known, ticket = self._engine, self._known, self._ticket
         if known is None or not known.fits(len(body), engine.site.rules):
             return None
+        site, environ, primary, decision = engine.site, self._environ, self._primary, known.judgement.decision
         kept = keep_known(
             engine,
             known,
-            Answered(status, phrase, headers, body, annotation.tags, route, engine.monotonic() - self._began_s),
-            self._environ,
-            self._primary,
+            status,
+            phrase,
+            headers,
+            body,
+            annotation.tags,
+            route,
+            engine.monotonic() - self._began_s,
+            site.keys.values(decision.vary, environ) if decision.vary else (),
+            None if site.language is None else tags_in(site, environ, primary),
+            primary,
             self._sequence,
         )
         if kept is None:
             return None
         held, etag = kept
-        if held.calm_until == NEVER or held.entry.lifetime_s <= 0.0:
+        if decision.flags & MUST_VALIDATE or decision.lifetime_s <= 0.0:
             if ticket is not None:
                 ticket.release(engine.hit_for_miss_s)
-        else:
-            if engine.known_shared.until_s(held.key) is None:
-                engine.known_shared.mark(held.key, ALWAYS)
-            if ticket is not None:
-                ticket.land(Landing(held))
-            elif self._unshared is not None:
-                engine.hit_for_miss.unmark(self._unshared)
+        elif ticket is not None:
+            ticket.land(Landing(held))
+        elif self._unshared is not None:
+            engine.hit_for_miss.unmark(self._unshared)
         engine.counters.misses += 1
         sent = headers.copy() if etag is None else [*headers, ("ETag", etag)]
         if held.offered:

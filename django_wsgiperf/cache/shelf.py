@@ -25,6 +25,7 @@ from .searches import Searches
 from .sending import Sending
 from .store import GuardedStore
 from .tags import Tags, Verdict
+from .unseen import Nominated, Raw, Unseen
 from .variants import Variants
 
 
@@ -49,6 +50,8 @@ class Shelf:
         self._sending = sending
         self._max_variants = max_variants
         self._now = now
+        # One object for all of them.
+        self._grown = self.recharge
         self._lock = threading.Lock()
         self.searches = Searches(keys)
         forking.watch(self)
@@ -66,7 +69,7 @@ class Shelf:
         latest = None
         for names in found.specs:
             held = self.memory.get(self._keys.variant(primary, self._keys.values(names, environ)))
-            if type(held) is Held and (latest is None or held.entry.stored_at > latest.entry.stored_at):
+            if isinstance(held, Held) and (latest is None or held.entry.stored_at > latest.entry.stored_at):
                 latest = held
         return latest
 
@@ -185,7 +188,7 @@ class Shelf:
         if entry.stored_at > now:
             # By the clock of another host, which is ahead: it would not grow older here until ours gets there.
             entry = replace(entry, stored_at=now)
-        held = Held(entry, key, primary, self._sending, self.recharge)
+        held = Held(entry, key, primary, self._sending, self._grown)
         current = self.memory.peek(key)
         is_newer = isinstance(current, Held) and current.entry.stored_at >= entry.stored_at
         if isinstance(current, Held) and is_newer and self._tags.judge(current.entry) is Verdict.VALID:
@@ -203,17 +206,25 @@ class Shelf:
             primary = self._keys.searched(request, parse_no_vary_search(search))
         return self.place(entry, primary)
 
-    def place(
-        self, entry: Entry, primary: bytes, is_compressible: bool | None = None, head_chars: int | None = None
-    ) -> Held:
-        """Keep the entry in memory, for the address of this key. What is known of its head need not be found out."""
+    def place(self, entry: Entry, primary: bytes) -> Held:
+        """Keep the entry in memory, for the address of this key."""
         key = self._keys.variant(primary, entry.vary)
-        held = Held(entry, key, primary, self._sending, self.recharge, is_compressible)
-        size = held.size if head_chars is None else held.size_with(head_chars)
+        held = Held(entry, key, primary, self._sending, self._grown)
+        self._place(held, key, primary, entry.vary, held.size)
+        return held
+
+    def place_unseen(self, raw: Raw, primary: bytes, vary: Nominated, offered: tuple[str, ...], size: int) -> Held:
+        """As place(), for what is made an entry when it is asked for."""
+        key = self._keys.variant(primary, vary) if vary else primary
+        held = Unseen(raw, key, primary, offered, self._sending, self._grown)
+        self._place(held, key, primary, vary, size)
+        return held
+
+    def _place(self, held: Held, key: bytes, primary: bytes, vary: Nominated, size: int) -> None:
         with self._lock:
             current = self.memory.peek(primary)
-            if entry.vary:
-                names = tuple(name for name, _ in entry.vary)
+            if vary:
+                names = tuple(name for name, _ in vary)
                 variants = current if isinstance(current, Variants) else Variants()
                 variants, surplus = variants.with_variant(names, key, self._max_variants)
                 self.memory.put(primary, variants, variants.size)
@@ -223,7 +234,6 @@ class Shelf:
             for each in surplus:
                 self.memory.discard(each)
             self.memory.put(key, held, size)
-        return held
 
     def store_entry(self, held: Held, request: Request, search: str | None = None, lease: Lease | None = None) -> None:
         """Keep the entry in the shared store too, and give back the lease that it was made with, in one round trip. A

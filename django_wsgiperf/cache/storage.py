@@ -5,18 +5,20 @@ Asks policy whether; the shelf keeps it. Nothing here calls the application or w
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, Final
+from http.client import responses
+from itertools import chain
+from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
-from .addresses import tags_in, tags_of
+from .addresses import TAGS_CHARS, tags_of
 from .effects import Made
-from .entry import MAX_ROUTE_CHARS, NO_CODINGS, OWN_ETAG, Entry, entry_of
+from .entry import MAX_ROUTE_CHARS, OWN_ETAG, Entry, size_of
 from .expiry import spread
-from .headers import format_date, parse_no_vary_search
+from .headers import parse_no_vary_search
 from .headers.structured import MATTERS
-from .held import Held
+from .held import Held, codings_offered, size_beside
 from .messages import NO_SIGNALS
 from .normalise import reads
 from .policy import PLAIN, Reason, may_store
@@ -24,6 +26,7 @@ from .policy.heads import Known
 from .policy.reading import Reading
 from .policy.refusing import refused_by_form
 from .policy.storing import plan
+from .unseen import Nominated
 
 if TYPE_CHECKING:
     from .engine import Engine
@@ -126,89 +129,93 @@ def _by_its_head(engine: Engine, visit: Looking, made: Made, render_s: float) ->
     if made.body is None or not known.fits(len(made.body), engine.site.rules):
         return None
     keys, tags = engine.site.keys, made.annotation.tags
-    kept = _keep_known(
+    kept = keep_known(
         engine,
         known,
-        Answered(made.status, made.reason, made.headers, made.body, tags, made.route, render_s),
+        made.status,
+        made.reason,
+        made.headers,
+        made.body,
+        tags,
+        made.route,
+        render_s,
         keys.values_of(known.judgement.decision.vary, request),
-        tags_of(keys, request, None),
+        None if engine.site.language is None else tags_of(keys, request, None),
         keys.of_request(request),
         visit.sequence,
     )
     return None if kept is None else Kept(Reason.OK, kept[0], None, kept[1])
 
 
-@dataclass(slots=True)
-class Answered:
-    """What the application gave, and `render_s` after it was called."""
-
-    status: int
-    reason: str
-    headers: Sequence[tuple[str, str]]
-    body: bytes
-    tags: tuple[str, ...]
-    """That the view has noted."""
-    route: str
-    render_s: float
-
-
 def keep_known(
-    engine: Engine, known: Known, made: Answered, environ: Mapping[str, Any], primary: bytes, sequence: int
-) -> tuple[Held, str | None] | None:
-    """As keep(), for an answer whose head is known, not refused and of a form that fits: no rule has to be asked. None
-    where one has. `environ` is that of the request, as it came, `primary` its key. With it the ETag made here."""
-    site, nominated = engine.site, known.judgement.decision.vary
-    vary = site.keys.values(nominated, environ) if nominated else ()
-    return _keep_known(engine, known, made, vary, tags_in(site, environ, primary), primary, sequence)
-
-
-def _keep_known(
     engine: Engine,
     known: Known,
-    made: Answered,
-    vary: tuple[tuple[str, str | None], ...],
-    address_tags: tuple[str, str],
+    status: int,
+    reason: str,
+    headers: Sequence[tuple[str, str]],
+    body: bytes,
+    tags: tuple[str, ...],
+    route: str,
+    render_s: float,
+    vary: Nominated,
+    address_tags: tuple[str, str] | None,
     primary: bytes,
     sequence: int,
 ) -> tuple[Held, str | None] | None:
+    """As keep(), for an answer whose head is known, not refused and of a form that fits: no rule has to be asked. None
+    where one has. `tags` are those that the view has noted, `render_s` is what it took, `vary` are the values of the
+    nominated fields, `address_tags` are given where the primary key does not tell them. With it the ETag made here."""
     judgement, now = known.judgement, engine.now()
-    decision, body = judgement.decision, made.body
-    tags = made.tags if not decision.tags else tuple(dict.fromkeys((*made.tags, *decision.tags)))
+    decision = judgement.decision
+    if decision.tags:
+        tags = tuple(dict.fromkeys((*tags, *decision.tags)))
     if len(tags) > engine.site.rules.max_tags:
         return None
     if vary and judgement.encoding and not reads(dict(vary).get("accept-encoding"), judgement.encoding):
         return None
-    headers = known.stored(made.headers)
-    head_chars = known.chars - 4 * len(headers) + _DATE_CHARS if len(headers) == len(made.headers) else None
-    headers.append(("Date", format_date(now)))
-    flags, etag = decision.flags, None
-    if engine.makes_etags and made.status == 200 and "ETag" not in known.varying:
+    own: int | tuple[tuple[str, str], ...] | None = known.at
+    lines, chars = len(headers) + 1, known.chars - 4 * len(headers) + _DATE_CHARS
+    if own is None:
+        own = tuple(known.stored(headers))
+        if len(own) != len(headers):
+            lines, chars = len(own) + 1, len("".join(chain.from_iterable(own))) + _DATE_CHARS
+    etag = None
+    if engine.makes_etags and status == 200 and "ETag" not in known.varying:
         etag = etag_of(body)
-        headers.append(("ETag", etag))
-        head_chars = None if head_chars is None else head_chars + _ETAG_CHARS + len(etag)
-        flags |= OWN_ETAG
-    entry = entry_of(
-        made.status,
-        made.reason,
-        tuple(headers),
-        body,
-        now,
-        0.0,
-        spread(decision.lifetime_s, engine.jitter),
-        decision.swr_s,
-        decision.sie_s,
-        decision.keep_s,
-        sequence,
-        (*address_tags, *tags),
+        lines += 1
+        chars += _ETAG_CHARS + len(etag)
+    route, reason = route[:MAX_ROUTE_CHARS], _shared(status, reason)
+    chars += len(reason) + len(route) + TAGS_CHARS + (len("".join(tags)) if tags else 0)
+    held = engine.shelf.place_unseen(
+        (
+            judgement,
+            status,
+            reason,
+            own,
+            body,
+            etag,
+            now,
+            render_s,
+            sequence,
+            address_tags,
+            tags,
+            vary,
+            route,
+            engine.jitter,
+        ),
+        primary,
         vary,
-        made.render_s,
-        flags,
-        NO_CODINGS,
-        made.route[:MAX_ROUTE_CHARS],
+        codings_offered(engine.sending, status, len(body), decision.flags, judgement.is_compressible),
+        size_of(len(body), chars, 2 + len(tags), lines, vary) + size_beside(lines),
     )
-    held = engine.shelf.place(entry, primary, judgement.is_compressible, head_chars)
     engine.counters.stored += 1
     return held, etag
+
+
+def _shared(status: int, reason: str) -> str:
+    """The same text, mostly the one that there is already: what is not there a second time need not be let go of."""
+    usual = responses.get(status, "")
+    return usual if usual == reason else reason
 
 
 def etag_of(body: bytes) -> str:

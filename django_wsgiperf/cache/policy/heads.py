@@ -58,6 +58,15 @@ class Judgement:
     has_vary: bool
     chars: int
     """Of what they have in common, with four for each line."""
+    common: Pairs = ()
+    """That itself."""
+
+    def whole(self, at: int, body_bytes: int) -> list[tuple[str, str]]:
+        """The head that has besides only the length of its body, on this line; a negative one where not even that."""
+        pairs = list(self.common)
+        if at >= 0:
+            pairs.insert(at, (_LENGTH, str(body_bytes)))
+        return pairs
 
 
 @dataclass(slots=True)
@@ -66,6 +75,9 @@ class Known:
 
     judgement: Judgement
     varying: Mapping[str, str]
+    at: int | None = None
+    """Where it differs from others in no more than the length of its body, and all of it is kept: on which line that
+    is, negative where on none. Else None."""
     chars: int = 0
     """Of its head, with four for each line, once fits() was asked."""
 
@@ -111,9 +123,12 @@ class Heads:
     ) -> Known | None:
         """What is known of the answer, without signals, to a plain GET with these cookies; None where it has to be
         judged by itself. `private`: it has one of `private_cookies`."""
-        alike, varying = [], {}
+        alike: list[tuple[str, str]] = []
+        varying: dict[str, str] = {}
+        at: int | None = -1
         for pair in headers:
             if pair[0] in _VARYING:
+                at = len(alike) if pair[0] == _LENGTH and not varying else None
                 varying[pair[0]] = pair[1]
             else:
                 alike.append(pair)
@@ -139,7 +154,7 @@ class Heads:
             return None
         if judgement.unless and not judgement.unless.isdisjoint(varying):
             return None
-        return Known(judgement, varying)
+        return Known(judgement, varying, at if judgement.unstored is _UNSTORED else None)
 
     def _is_seen(self, key: Any, common: Pairs) -> bool:
         """Whether there was such a head before."""
@@ -177,6 +192,7 @@ class Heads:
             self._is_worthwhile(common),
             "vary" in reading.fields,
             sum(len(name) + len(value) + 4 for name, value in common),
+            common,
         )
 
     def _unless(self, status: int, reading: Reading, annotation: Annotation) -> frozenset[str]:
