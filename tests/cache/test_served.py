@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import http.client
+import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -45,7 +46,7 @@ application = get_wsgi_application()
 """,
     "site_urls.py": """
 import os, time
-from django.http import HttpResponse
+from django.http import HttpResponse, JsonResponse
 from django.urls import path
 from django.views.decorators.csrf import csrf_exempt
 from django_wsgiperf.cache.decorators import cache_response
@@ -63,12 +64,16 @@ def slow(request):
     while not os.path.exists("ready"):
         time.sleep(0.01)
     return HttpResponse("slow", headers={"Cache-Control": request.GET.get("cc", "public")})
+def numbers(request):
+    from django_wsgiperf.metrics import query
+    return JsonResponse({row.route: dict(row.totals.page_cache) for row in query.routes("15m")})
 def pid(request):
     return HttpResponse(str(os.getpid()))
 @csrf_exempt
 def order(request):
     return HttpResponse(str(purge(tags=["books"]).everywhere))
 urlpatterns = [path("books/", books), path("pid", pid), path("slow", slow), path("purge", order)]
+urlpatterns.append(path("numbers", numbers))
 """,
     "manage.py": """
 import os, sys
@@ -177,6 +182,35 @@ def test_a_crowd_before_a_slow_page_leaves_the_pool_to_others(
     assert {worker.result()[0] for worker in crowd} == {"slow"}
     assert len((project / "made").read_text()) == (1 if cache_control == "public" else 40)
     assert ask(port, "/pid")[0].isdecimal()
+
+
+def test_hits_are_answered_while_every_thread_is_stuck_and_are_measured(serve: list[Serve], project: Path) -> None:
+    port = start(serve, project, "--access-log", "json", "--access-log-file", "log", WSGIPERF_METRICS_INTERVAL_S="1")
+    for _ in range(2):
+        first = ask(port, "/books/")  # The first hit may take a thread.
+    assert first[1] == "wsgiperf; hit"
+    stuck = [Worker(lambda number=number: ask(port, f"/slow?{number}")) for number in range(8)]
+    eventually(lambda: (project / "made").exists() and len((project / "made").read_text()) == 4)
+    try:
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=DEADLINE_S)
+        names = set()
+        for _ in range(20):
+            connection.request("GET", "/books/")
+            response = connection.getresponse()
+            assert (response.read().decode(), response.getheader("Cache-Status")) == first
+            names.add(response.getheader("X-Request-ID"))
+        connection.close()
+        assert len(names) == 20
+        assert all(worker.is_alive() for worker in stuck)
+    finally:
+        (project / "ready").touch()
+    assert {worker.result()[0] for worker in stuck} == {"slow"}
+    lines = [json.loads(line) for line in (project / "log").read_text().splitlines()]
+    hits = [line for line in lines if line.get("page_cache") == "hit"]
+    assert len(hits) == 21
+    assert names <= {line["request_id"] for line in hits}
+    assert {line["route"] for line in hits} == {"/books/"}
+    eventually(lambda: json.loads(ask(port, "/numbers")[0]).get("/books/") == {"miss": 1, "hit": 21}, DEADLINE_S)
 
 
 def test_two_workers_without_a_store_hear_of_purges_too(serve: list[Serve], project: Path) -> None:

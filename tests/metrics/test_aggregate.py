@@ -8,6 +8,8 @@ from hypothesis import strategies as st
 
 from django_wsgiperf.metrics import samples
 from django_wsgiperf.metrics.aggregate import MAX_OVERFLOW, Aggregator
+from django_wsgiperf.metrics.alike import Alike
+from django_wsgiperf.metrics.histogram import Histogram
 from django_wsgiperf.metrics.minute import Hit
 from django_wsgiperf.metrics.record import Record
 from django_wsgiperf.metrics.tally import OTHER, PARTS, Cell
@@ -167,6 +169,41 @@ def test_hits_keep_to_the_bounds_too() -> None:
     assert sorted(tally.routes) == [OTHER, "/0/"]
     assert set(tally.routes[OTHER].outcomes) == {("_OTHER", 200)}
     assert len(tally.routes[OTHER].page_cache) <= 21
+
+
+@given(st.lists(st.tuples(st.integers(-5, 10**10), st.integers(0, 10**6)), min_size=1))
+def test_hits_that_are_alike_count_as_each_would(hits: list[tuple[int, int]]) -> None:
+    alike, sums, others = Alike("/books/", 200), aggregator(release="v1"), aggregator(release="v1")
+    for duration_ns, body_bytes in hits:
+        alike.tooks.append(duration_ns)
+        alike.sizes.append(body_bytes)
+    alike.tooks.append(7)  # Its size is yet to be told.
+    sums.add_alike(alike, NOON + 1)
+    others.add_hits(
+        [Hit(NOON + 1.0, "/books/", "GET", 200, body_bytes, took, "hit", 0) for took, body_bytes in hits], NOON + 1
+    )
+    tally, expected = sums.minutes[NOON].tally, others.minutes[NOON].tally
+    cell, wanted = tally.routes["/books/"], expected.routes["/books/"]
+    for name in ("sums", "outcomes", "page_cache"):
+        assert getattr(cell, name) == getattr(wanted, name)
+    for name in ("response", "queue"):
+        for part in Histogram.__slots__:
+            assert getattr(getattr(cell, name), part) == getattr(getattr(wanted, name), part)
+    assert tally.releases == expected.releases
+    assert (sums.records, alike.tooks, alike.sizes) == (len(hits), [7], [])
+    sums.add_alike(alike, NOON + 1)
+    assert sums.records == len(hits)
+
+
+def test_hits_that_are_alike_keep_to_the_bounds_too() -> None:
+    sums = aggregator(max_routes=1)
+    for number in range(50):
+        alike = Alike(f"/{number}/", 200 + number)
+        alike.tooks, alike.sizes = [1], [1]
+        sums.add_alike(alike, NOON)
+    tally = sums.minutes[NOON].tally
+    assert sorted(tally.routes) == [OTHER, "/0/"]
+    assert tally.routes[OTHER]["requests"] == 49
 
 
 # -- slow requests

@@ -16,9 +16,11 @@ from django_wsgiperf.metrics import providers
 from django_wsgiperf.metrics import worker as worker_module
 from django_wsgiperf.metrics.minute import Hit
 from django_wsgiperf.metrics.modes import mode
+from django_wsgiperf.metrics.reading import Reader, route_cells
 from django_wsgiperf.metrics.record import Record, current
 from django_wsgiperf.metrics.stores.base import Row, Store, StoreError
 from django_wsgiperf.metrics.stores.memory import MemoryStore
+from django_wsgiperf.metrics.tally import Cell
 from django_wsgiperf.metrics.worker import CHUNK, Worker
 
 from .making import ALWAYS, NOON, Clock, record, requests_in, worker
@@ -47,6 +49,14 @@ class Watched(MemoryStore):
             raise self.error
         super().write(rows)
         self.wrote.release()
+
+
+def written(store: Store) -> Cell:
+    """All that is in the store, together."""
+    total = Cell()
+    for cell in route_cells(detail for _, detail in Reader(store).details(ALWAYS)).values():
+        total.merge(cell)
+    return total
 
 
 @pytest.fixture
@@ -139,6 +149,88 @@ def test_records_of_many_threads_are_all_counted(threaded: Callable[..., Worker]
     assert requests_in(store) == 4000
 
 
+def test_hits_of_many_threads_are_all_counted_while_they_are_summed(threaded: Callable[..., Worker]) -> None:
+    store = MemoryStore()
+    made = threaded(store)
+    ended = threading.Event()
+
+    def work(number: int) -> None:
+        for _ in range(3000):
+            made.count_hit("/books/", 200, 10, 1000 * (number + 1))
+
+    def sum_all_the_time() -> None:
+        while not ended.is_set():
+            with made._lock:
+                made._sum()
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        summing = threading.Thread(target=sum_all_the_time)
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(4)]
+        for thread in (summing, *threads):
+            thread.start()
+        for thread in threads:
+            thread.join(WAIT_S)
+        ended.set()
+        summing.join(WAIT_S)
+    finally:
+        sys.setswitchinterval(interval)
+    assert made.flush(WAIT_S)
+    cell = written(store)
+    assert cell["requests"] == cell.response.count == cell.queue.zeros == 12_000
+    assert cell["bytes"] == 120_000
+    assert cell.response.sum_ns == 3000 * (1000 + 2000 + 3000 + 4000)
+    assert made.status()["pending"] == 0
+
+
+def test_first_hit_that_is_counted_starts_the_thread(
+    threaded: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker_module, "TICK_S", 0.01)
+    store = Watched()
+    made = threaded(store, interval_s=1.0)
+    made._next_write = 0.0
+    made.count_hit("/", 200, 1, 1)
+    made.count_hit("/", 404, 1, 1)
+    assert made.flush(WAIT_S)
+    assert written(store).outcomes == {("GET", 200): 1, ("GET", 404): 1}
+
+
+def test_counted_hits_are_bounded_and_wake_the_thread(
+    threaded: Callable[..., Worker], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = worker(MemoryStore(), max_pending=100, mode="thread")
+    made._thread = threading.current_thread()  # Nobody empties it.
+    for _ in range(500):
+        made.count_hit("/", 200, 1, 1)
+    assert made.status()["pending"] == 400
+    assert made.status()["dropped"] == 100
+    assert made.flush(WAIT_S)
+    assert made.status()["pending"] == 0
+    monkeypatch.setattr(worker_module, "TICK_S", 3600.0)
+    other = threaded(MemoryStore(), max_pending=100)
+    summed = threading.Event()
+    monkeypatch.setattr(other, "_sum", summed.set)
+    for _ in range(40):
+        other.count_hit("/", 200, 1, 1)
+    assert summed.wait(WAIT_S)
+
+
+def test_nothing_is_kept_of_hits_where_nobody_sums() -> None:
+    made = worker(MemoryStore(), mode="off")
+    made.count_hit("/", 200, 1, 1)
+    assert made.status()["pending"] == made.status()["dropped"] == 0
+
+
+def test_last_hits_are_written_at_the_end(threaded: Callable[..., Worker]) -> None:
+    store = MemoryStore()
+    made = threaded(store)
+    made.count_hit("/", 200, 1, 1)
+    made.shutdown(WAIT_S)
+    assert requests_in(store) == 1
+
+
 def test_queue_is_bounded_and_what_is_dropped_is_told() -> None:
     store = Watched()
     made = worker(store, max_pending=100, mode="thread")
@@ -152,8 +244,6 @@ def test_queue_is_bounded_and_what_is_dropped_is_told() -> None:
     assert made.status()["dropped"] == 50 + 100
     assert made.flush(WAIT_S)
     assert requests_in(store) == 500
-    from django_wsgiperf.metrics.reading import Reader
-
     assert sum(each.tally.dropped for each in Reader(store).summaries(ALWAYS)) == 150
 
 
@@ -265,8 +355,6 @@ def test_shutdown_writes_the_last_minute_and_takes_leave(threaded: Callable[...,
     assert [row.closed for row in store.read(ALWAYS, ())] == [True]
     assert store.reports(0) == []
     assert not made._thread.is_alive()  # type: ignore[union-attr]
-    from django_wsgiperf.metrics.reading import Reader
-
     marks = [mark[1:] for each in Reader(store).summaries(ALWAYS) for mark in each.tally.marks]
     assert marks == [("start", "v1", made.instance), ("stop", "v1", made.instance)]
     made.shutdown(WAIT_S)
@@ -395,8 +483,6 @@ def test_what_the_server_tells_becomes_the_busy_share(monkeypatch: pytest.Monkey
     for _ in range(3):
         now[0] += 1.0
         made.flush()
-    from django_wsgiperf.metrics.reading import Reader
-
     (summary,) = Reader(store).summaries(ALWAYS)
     assert summary.tally.thread_ns == 24 * 10**9
     assert summary.tally.queue_peak == 5
