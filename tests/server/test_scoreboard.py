@@ -46,8 +46,13 @@ def gone() -> int:
 
 
 def reactor(slot: Slot) -> Any:
-    pool = SimpleNamespace(size=2, busy=1, waiting=3, counters=lambda: [slot, Slot(-1)])
-    return SimpleNamespace(pool=pool, statistics=ReactorStatistics(), connections={1: 1}, polled_at_ns=5_000_000)
+    return SimpleNamespace(
+        pool=SimpleNamespace(size=2, busy=1, waiting=3),
+        counters=lambda: [slot, Slot(-1)],
+        statistics=ReactorStatistics(),
+        connections={1: 1},
+        polled_at_ns=5_000_000,
+    )
 
 
 def worked(requests: int) -> Slot:
