@@ -29,6 +29,7 @@ SHAREABLE: Final = 16
 NEVER_STALE: Final = 32
 """No client's `max-stale` gets it past its lifetime: `must-revalidate` and its like (RFC 9111, 4.2.4)."""
 
+WITHOUT_BODY: Final = (204, 205)
 MAX_ROUTE_CHARS: Final = 200
 
 NO_CODINGS: Final[Mapping[str, bytes]] = MappingProxyType({})

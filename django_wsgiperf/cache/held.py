@@ -13,15 +13,13 @@ from typing import Any, Final
 
 from . import compression
 from .coded import encoded_etag, encoded_headers, is_worthwhile, varying_by_coding
-from .entry import MUST_VALIDATE, NO_TRANSFORM, Entry
+from .entry import MUST_VALIDATE, NO_TRANSFORM, WITHOUT_BODY, Entry
 from .headers import ANY_TAG, parse_etag, parse_etags, weak_match
-from .messages import Headers
 from .normalise import choose_coding
 from .policy import current_age
 from .sending import HeaderList, Sending
 
 NEVER: Final = -math.inf
-_WITHOUT_BODY: Final = (204, 205)
 _EARLY: Final = 37
 """Beyond so many times what a page takes to make, XFetch rolls no dice; see expiry.py."""
 
@@ -76,7 +74,6 @@ class Held:
         primary: bytes,
         sending: Sending,
         grown: Callable[[Held], None] | None = None,
-        is_compressible: bool | None = None,
     ) -> None:
         self.key = key
         self.primary = primary
@@ -88,9 +85,7 @@ class Held:
         """All there is of it, of one that nobody has seen yet: see unseen.py."""
         self._sending = sending
         self._adopt(entry)
-        self.offered = codings_offered(
-            sending, entry.status, len(entry.body), entry.flags, is_compressible, entry.headers
-        )
+        self.offered = self._codings_offered(sending)
         self.refused_codings: frozenset[str] = NOTHING
         """Codings in which the body does not get smaller."""
         self._busy: frozenset[str] = NOTHING
@@ -103,6 +98,12 @@ class Held:
             for coding, body in entry.codings.items():
                 if coding in self.offered:
                     self._add(coding, body)
+
+    def _codings_offered(self, sending: Sending) -> tuple[str, ...]:
+        entry = self.entry
+        if len(entry.body) < sending.min_bytes or entry.flags & NO_TRANSFORM or entry.status in WITHOUT_BODY:
+            return ()
+        return sending.codings if sending.codings and is_worthwhile(entry.headers) else ()
 
     def _adopt(self, entry: Entry) -> None:
         self.entry = entry
@@ -231,14 +232,3 @@ class Held:
 def size_beside(lines: int, representations: int = 1) -> int:
     """About the bytes that are taken beside an entry with so many lines in its head."""
     return _HELD_BYTES + (_PAIR_BYTES * lines + _HEAD_BYTES) * representations
-
-
-def codings_offered(
-    sending: Sending, status: int, body_bytes: int, flags: int, is_compressible: bool | None, headers: Headers = ()
-) -> tuple[str, ...]:
-    """Whether the head allows any may be known already."""
-    if is_compressible is False or body_bytes < sending.min_bytes or flags & NO_TRANSFORM:
-        return ()
-    if not sending.codings or status in _WITHOUT_BODY:
-        return ()
-    return sending.codings if is_compressible or is_worthwhile(headers) else ()

@@ -134,10 +134,10 @@ class Keys:
         self._rules = rules = rules if rules is not None else KeyRules()
         self._cookies = cookie_normaliser(rules.ignored_cookies)
         self._page, self._place, self._address = (_prefixed(kind, rules.prefix) for kind in (_PAGE, _PLACE, _ADDRESS))
-        self._recall_place = lru_cache(512)(self._make_place)
+        self._recall_place = lru_cache(512)(self.place)
         self._nominated = lru_cache(256)(self._nominate)
         self._query = query_normaliser(rules.ignored_parameters, is_sorted=rules.sort_query)
-        self._recall_primary = lru_cache(_MAX_REMEMBERED)(self.make_primary)
+        self._recall_primary = lru_cache(_MAX_REMEMBERED)(self._make_primary)
         self._recall_variant = lru_cache(_MAX_REMEMBERED)(self._make_variant)
 
     def normalise_query(self, query: str) -> str:
@@ -147,12 +147,11 @@ class Keys:
     def primary(self, scheme: str, host: str, path: str, query: str, language: str = "") -> bytes:
         """The key of an address. `path` as PEP 3333 has it: decoded, each character a byte."""
         if len(host) + len(path) + len(query) + len(language) > _MAX_REMEMBERED_CHARS:
-            return self.make_primary(scheme, host, path, query, language)
+            return self._make_primary(scheme, host, path, query, language)
         return self._recall_primary(scheme, host, path, query, language)
 
-    def make_primary(self, scheme: str, host: str, path: str, query: str, language: str) -> bytes:
-        """As primary(), for who remembers it himself."""
-        place = self._recall_place if len(host) + len(language) <= _MAX_REMEMBERED_CHARS else self._make_place
+    def _make_primary(self, scheme: str, host: str, path: str, query: str, language: str) -> bytes:
+        place = self._recall_place if len(host) + len(language) <= _MAX_REMEMBERED_CHARS else self.place
         return self.unplaced(path, query) + place(scheme, host, language)
 
     def of_environ(self, environ: Mapping[str, Any], scheme: str | None = None, host: str | None = None) -> bytes:
@@ -197,7 +196,8 @@ class Keys:
         """The key of an address whatever its query: what the No-Vary-Search of its responses is remembered by."""
         return _digest(self._address, scheme, _authority(scheme, host), path)
 
-    def _make_place(self, scheme: str, host: str, language: str) -> bytes:
+    def place(self, scheme: str, host: str, language: str) -> bytes:
+        """What a primary key ends with: the key of the place, which follows that of the path and query."""
         return _digest(self._place, scheme, _authority(scheme, host), language)
 
     def searched(self, request: Request, search: NoVarySearch) -> bytes:

@@ -35,9 +35,7 @@ class _Node(Generic[V]):
     charge: int
     older: _Node[V]
     newer: _Node[V]
-
-    def __init__(self) -> None:
-        self.visited = False
+    visited: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +71,7 @@ class MemoryCache(Generic[V]):
         # Not an entry: its `newer` is the oldest one, its `older` the newest.
         self._ring: _Node[V] = _Node()
         self._ring.older = self._ring.newer = self._ring
+        self._ring.visited = False
         self._hand: _Node[V] = self._ring
         self._bytes = 0
         self._insertions = 0
@@ -98,25 +97,27 @@ class MemoryCache(Generic[V]):
         """Keep the value, whose size is `size` bytes, instead of what the key had. False when it is too large; then
         the key has nothing."""
         charge = size + len(key) + NODE_BYTES
+        # Without a method of its own, which would be one more call.
         node: _Node[V] = _Node()
         node.key = key
         node.value = value
         node.charge = charge
+        node.visited = False
+        nodes = self._nodes
         with self._lock:
             if size > self.max_value_bytes or charge > self.max_bytes:
-                old = self._nodes.get(key)
+                old = nodes.get(key)
                 if old is not None:
                     self._remove(old)
                 self._refusals += 1
                 return False
             while True:
                 # Asked anew each time, since it may be the one that had to go.
-                old = self._nodes.get(key)
-                present = len(self._nodes)
+                old = nodes.get(key)
                 growth = charge if old is None else charge - old.charge
-                if self._bytes + growth <= self.max_bytes and (old is not None or present < self.max_entries):
+                if self._bytes + growth <= self.max_bytes and (old is not None or len(nodes) < self.max_entries):
                     break
-                self._evict(present)
+                self._evict()
             if old is not None:
                 # In one step, so that nobody who looks meanwhile finds nothing.
                 old.value = value
@@ -129,7 +130,7 @@ class MemoryCache(Generic[V]):
                 node.newer = ring
                 newest.newer = node
                 ring.older = node
-                self._nodes[key] = node
+                nodes[key] = node
             self._bytes += growth
             self._insertions += 1
             return True
@@ -183,18 +184,20 @@ class MemoryCache(Generic[V]):
                 self._refusals,
             )
 
-    def _evict(self, present: int) -> None:
-        """Let the hand take one of the `present` entries. Lock held."""
-        node = self._hand
-        # Others may mark entries as fast as the hand wipes them; once round, and it takes what it has come to.
-        for _ in range(present + 2):
-            if node is not self._ring:
-                if not node.visited:
-                    break
-                node.visited = False
-            node = node.newer
-        if node is self._ring:
-            node = node.newer
+    def _evict(self) -> None:
+        """Let the hand take one of the entries. Lock held."""
+        ring, node = self._ring, self._hand
+        # Mostly it is at the next already.
+        if node is ring or node.visited:
+            # Others may mark entries as fast as the hand wipes them; once round, and it takes what it has come to.
+            for _ in range(len(self._nodes) + 2):
+                if node is not ring:
+                    if not node.visited:
+                        break
+                    node.visited = False
+                node = node.newer
+            if node is ring:
+                node = node.newer
         self._hand = node.newer
         self._remove(node)
         self._evictions += 1

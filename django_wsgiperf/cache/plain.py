@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 from .addresses import tags_in
 from .coded import VARY_BY_CODING, varying_by_coding
 from .effects import Landing, Made, Pass
-from .entry import MUST_VALIDATE
 from .messages import NO_ANNOTATION, NO_SIGNALS, Annotation, Signals
 from .policy import ERROR_STATUSES, Forward, Reason
 from .policy.heads import Known
@@ -128,7 +127,8 @@ class Plain:
         engine, known, ticket = self._engine, self._known, self._ticket
         if known is None or not known.fits(len(body), engine.site.rules):
             return None
-        site, environ, primary, decision = engine.site, self._environ, self._primary, known.judgement.decision
+        site, environ, primary, judgement = engine.site, self._environ, self._primary, known.judgement
+        nominated = judgement.decision.vary
         kept = keep_known(
             engine,
             known,
@@ -139,7 +139,7 @@ class Plain:
             annotation.tags,
             route,
             engine.monotonic() - self._began_s,
-            site.keys.values(decision.vary, environ) if decision.vary else (),
+            site.keys.values(nominated, environ) if nominated else (),
             None if site.language is None else tags_in(site, environ, primary),
             primary,
             self._sequence,
@@ -147,7 +147,7 @@ class Plain:
         if kept is None:
             return None
         held, etag = kept
-        if decision.flags & MUST_VALIDATE or decision.lifetime_s <= 0.0:
+        if not judgement.is_shared:
             if ticket is not None:
                 ticket.release(engine.hit_for_miss_s)
         elif ticket is not None:
@@ -157,7 +157,7 @@ class Plain:
         engine.counters.misses += 1
         sent = headers.copy() if etag is None else [*headers, ("ETag", etag)]
         if held.offered:
-            if known.judgement.has_vary:
+            if judgement.has_vary:
                 sent[:] = varying_by_coding(sent)
             else:
                 sent.append(VARY_BY_CODING)

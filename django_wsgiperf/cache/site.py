@@ -29,6 +29,7 @@ _MAX_REMEMBERED: Final = 2048
 _MAX_REMEMBERED_CHARS: Final = 512
 """What is longer is worked out each time, so that no client can fill the memory with it."""
 _MAX_SEEN: Final = 4096
+_MAX_PLACES: Final = 512
 _LOCALE: Final = "django.middleware.locale.LocaleMiddleware"
 
 
@@ -64,6 +65,7 @@ class Site:
         self.is_direct = not (self._forwarded_host or self._secure_header or self._script is not None)
         """Whether Host, the server's scheme and the path as they come are the address."""
         self._recall_allowed = lru_cache(_MAX_REMEMBERED)(self._allows)
+        self._recall_place = lru_cache(_MAX_PLACES)(self._place)
         self._remembered: dict[tuple[str, str, str, str, str], bytes] = {}
         # Most addresses never come again: those that come a second time are remembered.
         self._seen: dict[int, None] = {}
@@ -81,11 +83,16 @@ class Site:
         domain, _ = split_domain_port(host)
         return bool(domain) and validate_host(domain, self._allowed_hosts)
 
+    def _place(self, scheme: str, host: str, language: str) -> bytes | None:
+        return self.keys.place(scheme, host, language) if self.allows(host) else None
+
     def _known(self, address: tuple[str, str, str, str, str]) -> bytes | None:
         scheme, host, path, query, language = address
-        if not self.allows(host):
+        recall = self._recall_place if len(host) <= _MAX_REMEMBERED_CHARS else self._place
+        place = recall(scheme, host, language)
+        if place is None:
             return None
-        primary = self.keys.make_primary(scheme, host, path, query, language)
+        primary = self.keys.unplaced(path, query) + place
         number, seen = hash(address), self._seen
         if number not in seen:
             # To begin anew costs less each time than to find the oldest.

@@ -18,7 +18,7 @@ from .entry import MAX_ROUTE_CHARS, OWN_ETAG, Entry, size_of
 from .expiry import spread
 from .headers import parse_no_vary_search
 from .headers.structured import MATTERS
-from .held import Held, codings_offered, size_beside
+from .held import Held, size_beside
 from .messages import NO_SIGNALS
 from .normalise import reads
 from .policy import PLAIN, Reason, may_store
@@ -169,7 +169,7 @@ def keep_known(
     decision = judgement.decision
     if decision.tags:
         tags = tuple(dict.fromkeys((*tags, *decision.tags)))
-    if len(tags) > engine.site.rules.max_tags:
+    if tags and len(tags) > engine.site.rules.max_tags:
         return None
     if vary and judgement.encoding and not reads(dict(vary).get("accept-encoding"), judgement.encoding):
         return None
@@ -184,8 +184,14 @@ def keep_known(
         etag = etag_of(body)
         lines += 1
         chars += _ETAG_CHARS + len(etag)
-    route, reason = route[:MAX_ROUTE_CHARS], _shared(status, reason)
-    chars += len(reason) + len(route) + TAGS_CHARS + (len("".join(tags)) if tags else 0)
+    route = route[:MAX_ROUTE_CHARS]
+    if responses.get(status) == reason:
+        # What is there anyway need not be let go of.
+        reason = responses[status]
+    chars += len(reason) + len(route) + TAGS_CHARS
+    if tags:
+        chars += len("".join(tags))
+    size, sending = len(body), engine.sending
     held = engine.shelf.place_unseen(
         (
             judgement,
@@ -205,17 +211,11 @@ def keep_known(
         ),
         primary,
         vary,
-        codings_offered(engine.sending, status, len(body), decision.flags, judgement.is_compressible),
-        size_of(len(body), chars, 2 + len(tags), lines, vary) + size_beside(lines),
+        sending.codings if judgement.is_offered and size >= sending.min_bytes else (),
+        size_of(size, chars, 2 + len(tags), lines, vary) + size_beside(lines),
     )
     engine.counters.stored += 1
     return held, etag
-
-
-def _shared(status: int, reason: str) -> str:
-    """The same text, mostly the one that there is already: what is not there a second time need not be let go of."""
-    usual = responses.get(status, "")
-    return usual if usual == reason else reason
 
 
 def etag_of(body: bytes) -> str:

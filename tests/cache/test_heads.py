@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from django_wsgiperf.cache.coded import is_worthwhile
+from django_wsgiperf.cache.entry import MUST_VALIDATE, NO_TRANSFORM
 from django_wsgiperf.cache.messages import NO_ANNOTATION, Annotation
 from django_wsgiperf.cache.policy import Reason, Rules, may_store
 from django_wsgiperf.cache.policy.heads import Heads
@@ -76,7 +77,11 @@ def test_a_known_head_is_judged_as_the_rules_judge_it(
             expected.tags = tuple(dict.fromkeys((*annotation.tags, *expected.tags)))
             assert decision == expected
             assert (*known.stored(headers), ("Date", date())) == decision.headers
-            assert judgement.is_compressible == is_worthwhile(headers)
+            may_be_coded = status != 204 and not decision.flags & NO_TRANSFORM
+            assert judgement.is_offered == (may_be_coded and is_worthwhile(headers))
+            assert judgement.is_shared == (not decision.flags & MUST_VALIDATE and decision.lifetime_s > 0)
+            if known.at is not None:
+                assert (*judgement.whole(known.at, 10), ("Date", date())) == decision.headers
         else:
             assert not decision.store or rules.max_head_bytes < 100 or lines.count("X-Request-ID: \n")
 

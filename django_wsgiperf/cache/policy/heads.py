@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from django_wsgiperf.cache.entry import MUST_VALIDATE, NO_TRANSFORM, WITHOUT_BODY
 from django_wsgiperf.cache.messages import NO_ANNOTATION, Annotation, Headers, Request, Response
 
 from .reading import Reading, read
@@ -53,13 +54,15 @@ class Judgement:
     unstored: frozenset[str]
     """Fields, as they are spelled, that are not kept."""
     encoding: str | None
-    is_compressible: bool
-    """As far as the head has a say."""
+    is_offered: bool
+    """Whether their bodies are offered in content codings, if they are large enough."""
     has_vary: bool
     chars: int
     """Of what they have in common, with four for each line."""
     common: Pairs = ()
     """That itself."""
+    is_shared: bool = True
+    """Whether others may have them without asking the application."""
 
     def whole(self, at: int, body_bytes: int) -> list[tuple[str, str]]:
         """The head that has besides only the length of its body, on this line; a negative one where not even that."""
@@ -189,10 +192,11 @@ class Heads:
             decision,
             _UNSTORED.union(unstored) if unstored else _UNSTORED,
             reading.fields.get("content-encoding"),
-            self._is_worthwhile(common),
+            status not in WITHOUT_BODY and not decision.flags & NO_TRANSFORM and self._is_worthwhile(common),
             "vary" in reading.fields,
             sum(len(name) + len(value) + 4 for name, value in common),
             common,
+            not decision.flags & MUST_VALIDATE and decision.lifetime_s > 0.0,
         )
 
     def _unless(self, status: int, reading: Reading, annotation: Annotation) -> frozenset[str]:
