@@ -104,7 +104,7 @@ class Pass:
 Landed: TypeAlias = "Landing"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Landing:
     """What a leader hands to those who wait for it."""
 

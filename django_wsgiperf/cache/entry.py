@@ -47,7 +47,10 @@ _ABSENT: Final = 0xFFFFFFFF
 # Measured on CPython 3.11 to 3.13, 64 bits, and rounded up.
 _STRING_BYTES: Final = 56
 _PAIR_BYTES: Final = 64
-_ENTRY_BYTES: Final = 760
+TAG_BYTES: Final = _STRING_BYTES
+LINE_BYTES: Final = _PAIR_BYTES + 2 * _STRING_BYTES
+ENTRY_BYTES: Final = 760 + 2 * _STRING_BYTES
+"""And these, with the texts of the reason and the route: all but the characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,11 +96,11 @@ class Entry:
         """As size, for who knows how many characters its head has."""
         tags = self.tags
         chars = len(self.reason) + len(self.route) + len("".join(tags)) + head_chars
-        size = size_of(len(self.body), chars, len(tags), len(self.headers), self.vary)
+        size = ENTRY_BYTES + len(self.body) + chars + TAG_BYTES * len(tags) + LINE_BYTES * len(self.headers)
         if self.codings:
             size += sum(map(len, self.codings)) + sum(map(len, self.codings.values()))
-            size += (_PAIR_BYTES + 2 * _STRING_BYTES) * len(self.codings)
-        return size
+            size += LINE_BYTES * len(self.codings)
+        return size + bytes_of(self.vary) if self.vary else size
 
     def to_bytes(self) -> bytes:
         """The envelope. Raises ValueError where a number does not fit: a status above 65535, a 4 GiB header."""
@@ -205,10 +208,9 @@ class Entry:
         )
 
 
-def size_of(body_bytes: int, chars: int, tags: int, lines: int, vary: tuple[tuple[str, str | None], ...] = ()) -> int:
-    """About the bytes of memory of an entry in no other coding, with so many tags and lines in its head, of so many
-    characters in all, with the reason and the route."""
-    size = _ENTRY_BYTES + body_bytes + chars + _STRING_BYTES * (2 + tags) + (_PAIR_BYTES + 2 * _STRING_BYTES) * lines
+def bytes_of(vary: tuple[tuple[str, str | None], ...]) -> int:
+    """About the bytes of memory of nominated fields."""
+    size = 0
     for name, value in vary:
         size += _PAIR_BYTES + _STRING_BYTES + len(name)
         size += 0 if value is None else _STRING_BYTES + len(value)

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from . import compression
 from .coded import encoded_etag, encoded_headers, is_worthwhile, varying_by_coding
-from .entry import MUST_VALIDATE, NO_TRANSFORM, WITHOUT_BODY, Entry
+from .entry import ENTRY_BYTES, LINE_BYTES, MUST_VALIDATE, NO_TRANSFORM, TAG_BYTES, WITHOUT_BODY, Entry
 from .headers import ANY_TAG, parse_etag, parse_etags, weak_match
 from .normalise import choose_coding
 from .policy import current_age
@@ -26,6 +26,10 @@ _EARLY: Final = 37
 _HELD_BYTES: Final = 600
 _PAIR_BYTES: Final = 24
 _HEAD_BYTES: Final = 400
+PAGE_BYTES: Final = _HELD_BYTES + _HEAD_BYTES + ENTRY_BYTES
+"""What one without a coding takes beside its characters, its body, and as much for each tag and line of its head:"""
+PAGE_TAG_BYTES: Final = TAG_BYTES
+PAGE_LINE_BYTES: Final = _PAIR_BYTES + LINE_BYTES
 
 
 class Representation:
@@ -203,7 +207,7 @@ class Held:
         return self._size_beside(self.entry.size_with(head_chars))
 
     def _size_beside(self, size: int) -> int:
-        size += size_beside(len(self.entry.headers), 1 + len(self._encodings))
+        size += _HELD_BYTES + (_PAIR_BYTES * len(self.entry.headers) + _HEAD_BYTES) * (1 + len(self._encodings))
         if self._encodings:
             size += sum(self.codings.values()) - sum(map(len, self.entry.codings.values()))
         return size
@@ -227,8 +231,3 @@ class Held:
             ]
             representation.ready = (int(now), headers)
         return headers
-
-
-def size_beside(lines: int, representations: int = 1) -> int:
-    """About the bytes that are taken beside an entry with so many lines in its head."""
-    return _HELD_BYTES + (_PAIR_BYTES * lines + _HEAD_BYTES) * representations

@@ -111,29 +111,35 @@ class MemoryCache(Generic[V]):
                     self._remove(old)
                 self._refusals += 1
                 return False
-            while True:
-                # Asked anew each time, since it may be the one that had to go.
+            if key in nodes:
+                self._grow(key, charge)
+                # It may be the one that had to go.
                 old = nodes.get(key)
-                growth = charge if old is None else charge - old.charge
-                if self._bytes + growth <= self.max_bytes and (old is not None or len(nodes) < self.max_entries):
-                    break
+                if old is not None:
+                    # In one step, so that nobody who looks meanwhile finds nothing.
+                    old.value = value
+                    old.visited = True
+                    self._bytes += charge - old.charge
+                    old.charge = charge
+                    self._insertions += 1
+                    return True
+            while self._bytes + charge > self.max_bytes or len(nodes) >= self.max_entries:
                 self._evict()
-            if old is not None:
-                # In one step, so that nobody who looks meanwhile finds nothing.
-                old.value = value
-                old.visited = True
-                old.charge = charge
-            else:
-                ring = self._ring
-                newest = ring.older
-                node.older = newest
-                node.newer = ring
-                newest.newer = node
-                ring.older = node
-                nodes[key] = node
-            self._bytes += growth
+            ring = self._ring
+            newest = ring.older
+            node.older = newest
+            node.newer = ring
+            newest.newer = node
+            ring.older = node
+            nodes[key] = node
+            self._bytes += charge
             self._insertions += 1
             return True
+
+    def _grow(self, key: Key, charge: int) -> None:
+        """Make room for what the key has to be of this charge. Lock held."""
+        while (old := self._nodes.get(key)) is not None and self._bytes + charge - old.charge > self.max_bytes:
+            self._evict()
 
     def discard(self, key: Key, value: V | None = None) -> bool:
         """Forget the key; when `value` is given, only while it is this very object. Whether it was there."""

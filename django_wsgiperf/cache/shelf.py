@@ -210,30 +210,35 @@ class Shelf:
         """Keep the entry in memory, for the address of this key."""
         key = self._keys.variant(primary, entry.vary)
         held = Held(entry, key, primary, self._sending, self._grown)
-        self._place(held, key, primary, entry.vary, held.size)
+        with self._lock:
+            self._make_way(key, primary, entry.vary)
+            self.memory.put(key, held, held.size)
         return held
 
     def place_unseen(self, raw: Raw, primary: bytes, vary: Nominated, offered: tuple[str, ...], size: int) -> Held:
         """As place(), for what is made an entry when it is asked for."""
         key = self._keys.variant(primary, vary) if vary else primary
         held = Unseen(raw, key, primary, offered, self._sending, self._grown)
-        self._place(held, key, primary, vary, size)
+        memory = self.memory
+        with self._lock:
+            if vary or memory.has(primary):
+                self._make_way(key, primary, vary)
+            memory.put(key, held, size)
         return held
 
-    def _place(self, held: Held, key: bytes, primary: bytes, vary: Nominated, size: int) -> None:
-        with self._lock:
-            current = self.memory.peek(primary)
-            if vary:
-                names = tuple(name for name, _ in vary)
-                variants = current if isinstance(current, Variants) else Variants()
-                variants, surplus = variants.with_variant(names, key, self._max_variants)
-                self.memory.put(primary, variants, variants.size)
-            else:
-                # It matches every request, and is the latest.
-                surplus = list(current.keys) if isinstance(current, Variants) else []
-            for each in surplus:
-                self.memory.discard(each)
-            self.memory.put(key, held, size)
+    def _make_way(self, key: bytes, primary: bytes, vary: Nominated) -> None:
+        """See to the list of variants, and to those that are too many. Lock held."""
+        current = self.memory.peek(primary)
+        if vary:
+            names = tuple(name for name, _ in vary)
+            variants = current if isinstance(current, Variants) else Variants()
+            variants, surplus = variants.with_variant(names, key, self._max_variants)
+            self.memory.put(primary, variants, variants.size)
+        else:
+            # It matches every request, and is the latest.
+            surplus = list(current.keys) if isinstance(current, Variants) else []
+        for each in surplus:
+            self.memory.discard(each)
 
     def store_entry(self, held: Held, request: Request, search: str | None = None, lease: Lease | None = None) -> None:
         """Keep the entry in the shared store too, and give back the lease that it was made with, in one round trip. A

@@ -7,18 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from http.client import responses
 from itertools import chain
 from typing import TYPE_CHECKING, Final
 from zlib import crc32
 
 from .addresses import TAGS_CHARS, tags_of
 from .effects import Made
-from .entry import MAX_ROUTE_CHARS, OWN_ETAG, Entry, size_of
+from .entry import MAX_ROUTE_CHARS, OWN_ETAG, Entry, bytes_of
 from .expiry import spread
 from .headers import parse_no_vary_search
 from .headers.structured import MATTERS
-from .held import Held, size_beside
+from .held import PAGE_BYTES, PAGE_LINE_BYTES, PAGE_TAG_BYTES, Held
 from .messages import NO_SIGNALS
 from .normalise import reads
 from .policy import PLAIN, Reason, may_store
@@ -34,6 +33,8 @@ if TYPE_CHECKING:
 
 _DATE_CHARS: Final = len("Date") + len("Thu, 01 Jan 1970 00:00:00 GMT")
 _ETAG_CHARS: Final = len("ETag")
+_PAGE_BYTES: Final = PAGE_BYTES + TAGS_CHARS + 2 * PAGE_TAG_BYTES
+_OK: Final = "OK"
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,13 +186,15 @@ def keep_known(
         lines += 1
         chars += _ETAG_CHARS + len(etag)
     route = route[:MAX_ROUTE_CHARS]
-    if responses.get(status) == reason:
-        # What is there anyway need not be let go of.
-        reason = responses[status]
-    chars += len(reason) + len(route) + TAGS_CHARS
+    if reason == _OK:
+        # This one is there anyway, and need not be let go of.
+        reason = _OK
+    body_bytes, sending = len(body), engine.sending
+    size = _PAGE_BYTES + body_bytes + chars + len(reason) + len(route) + PAGE_LINE_BYTES * lines
     if tags:
-        chars += len("".join(tags))
-    size, sending = len(body), engine.sending
+        size += len("".join(tags)) + PAGE_TAG_BYTES * len(tags)
+    if vary:
+        size += bytes_of(vary)
     held = engine.shelf.place_unseen(
         (
             judgement,
@@ -211,8 +214,8 @@ def keep_known(
         ),
         primary,
         vary,
-        sending.codings if judgement.is_offered and size >= sending.min_bytes else (),
-        size_of(size, chars, 2 + len(tags), lines, vary) + size_beside(lines),
+        sending.codings if judgement.is_offered and body_bytes >= sending.min_bytes else (),
+        size,
     )
     engine.counters.stored += 1
     return held, etag

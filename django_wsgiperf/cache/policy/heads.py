@@ -130,11 +130,12 @@ class Heads:
         varying: dict[str, str] = {}
         at: int | None = -1
         for pair in headers:
-            if pair[0] in _VARYING:
-                at = len(alike) if pair[0] == _LENGTH and not varying else None
-                varying[pair[0]] = pair[1]
-            else:
+            name = pair[0]
+            if name not in _VARYING:
                 alike.append(pair)
+                continue
+            at = len(alike) if name == _LENGTH and not varying else None
+            varying[name] = pair[1]
         common = tuple(alike)
         key: Any = (status, private, common)
         if annotation is not NO_ANNOTATION:
@@ -153,7 +154,7 @@ class Heads:
             self._judgements[key] = judgement
             if judgement is None:
                 return None
-        if len(common) + len(varying) != len(headers):
+        if at is None and len(common) + len(varying) != len(headers):
             return None
         if judgement.unless and not judgement.unless.isdisjoint(varying):
             return None
