@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from django_wsgiperf import conf
 from django_wsgiperf.cache import runtime
 from django_wsgiperf.cache.engine import Engine
+from django_wsgiperf.cache.key import Keys
 from django_wsgiperf.cache.site import Site
 
 from .doors import environ
@@ -113,6 +114,42 @@ def test_what_clients_make_up_is_not_remembered() -> None:
         finally:
             tracemalloc.stop()
     assert kept < 60_000
+
+
+def test_an_address_is_worked_out_until_it_has_come_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    worked_out: list[str] = []
+    unplaced = Keys.unplaced
+
+    def counted(keys: Keys, path: str, query: str) -> bytes:
+        worked_out.append(path)
+        return unplaced(keys, path, query)
+
+    monkeypatch.setattr(Keys, "unplaced", counted)
+    with override_settings(ALLOWED_HOSTS=["shop.example"]):
+        site = made()
+        found = {site.known("http", "shop.example", "/a", "") for _ in range(5)}
+        assert (len(found), worked_out) == (1, ["/a", "/a"])
+        assert found != {site.known("http", "shop.example", "/b", "")}
+        assert site.known("http", "evil.example", "/a", "") is None
+
+
+def test_of_addresses_that_never_come_again_little_is_remembered() -> None:
+    with override_settings(ALLOWED_HOSTS=["shop.example"]):
+        site = made()
+        site.known("http", "shop.example", "/", "")
+        tracemalloc.start()
+        try:
+            for number in range(20_000):
+                site.known("http", "shop.example", "/", f"{number}")
+            kept, _ = tracemalloc.get_traced_memory()
+            for number in range(6_000):
+                for _ in range(2):
+                    site.known("http", "shop.example", "/", f"{number}")
+            kept_twice, _ = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert kept < 500_000
+    assert kept_twice < 2_000_000
 
 
 @given(
