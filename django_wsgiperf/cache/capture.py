@@ -73,12 +73,10 @@ class Capture:
     def body(self) -> bytes | None:
         """The body, where it is there as a whole and not too large; None leaves it alone."""
         result = self.result
-        if self._write is not None or isinstance(result, _Begun):
-            return None
         streaming = getattr(result, "streaming", None)
-        if streaming:
+        if streaming or self._write is not None or isinstance(result, _Begun):
             return None
-        if isinstance(result, (list, tuple)) or streaming is False:
+        if streaming is False or isinstance(result, (list, tuple)):
             body = b"".join([*self._written, *result] if self._written else result)
             return body if len(body) <= self._limit else None
         length = next((value for name, value in self.headers if name.lower() == "content-length"), "")
@@ -95,9 +93,10 @@ class Capture:
         """Pass it on with this head: what the server is to be given."""
         if self._write is None:
             self._write = self.start_response(self.status, headers)
-            for piece in self._written:
-                self._write(piece)
-            self._written.clear()
+            if self._written:
+                for piece in self._written:
+                    self._write(piece)
+                self._written.clear()
         return self.result
 
     def close(self) -> None:

@@ -204,7 +204,8 @@ class Engine:
             host, script = site.host(environ, scheme), site.script(environ)
         info = environ.get("PATH_INFO", "") or "/"
         language = "" if site.language is None else site.keys.language_in(environ, info)
-        return site.known(scheme, host, script + info, environ.get("QUERY_STRING", ""), language)
+        address = (scheme, host, script + info, environ.get("QUERY_STRING", ""), language)
+        return site.remembered(address) or site.known(address)
 
     # -- what visits ask
 

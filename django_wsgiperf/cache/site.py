@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 from urllib.parse import unquote_to_bytes
 
 from django.conf import settings
@@ -30,6 +30,8 @@ _MAX_REMEMBERED_CHARS: Final = 512
 """What is longer is worked out each time, so that no client can fill the memory with it."""
 _MAX_SEEN: Final = 4096
 _MAX_PLACES: Final = 512
+Address: TypeAlias = tuple[str, str, str, str, str]
+"""Scheme, host, path, query and language."""
 _LOCALE: Final = "django.middleware.locale.LocaleMiddleware"
 
 
@@ -66,18 +68,15 @@ class Site:
         """Whether Host, the server's scheme and the path as they come are the address."""
         self._recall_allowed = lru_cache(_MAX_REMEMBERED)(self._allows)
         self._recall_place = lru_cache(_MAX_PLACES)(self._place)
-        self._remembered: dict[tuple[str, str, str, str, str], bytes] = {}
+        self._remembered: dict[Address, bytes] = {}
+        self.remembered: Callable[[Address], bytes | None] = self._remembered.get
+        """The key of an address, as far as it is remembered."""
         # Most addresses never come again: those that come a second time are remembered.
         self._seen: dict[int, None] = {}
 
     def allows(self, host: str) -> bool:
         """Whether Django would take a request for this host."""
         return self._recall_allowed(host) if len(host) <= _MAX_REMEMBERED_CHARS else self._allows(host)
-
-    def known(self, scheme: str, host: str, path: str, query: str, language: str = "") -> bytes | None:
-        """The key of an address; None for a host that is not allowed."""
-        address = (scheme, host, path, query, language)
-        return self._remembered.get(address) or self._known(address)
 
     def _allows(self, host: str) -> bool:
         domain, _ = split_domain_port(host)
@@ -86,7 +85,8 @@ class Site:
     def _place(self, scheme: str, host: str, language: str) -> bytes | None:
         return self.keys.place(scheme, host, language) if self.allows(host) else None
 
-    def _known(self, address: tuple[str, str, str, str, str]) -> bytes | None:
+    def known(self, address: Address) -> bytes | None:
+        """The key of an address; None for a host that is not allowed. To be asked where remembered() has none."""
         scheme, host, path, query, language = address
         recall = self._recall_place if len(host) <= _MAX_REMEMBERED_CHARS else self._place
         place = recall(scheme, host, language)

@@ -116,6 +116,11 @@ def test_what_clients_make_up_is_not_remembered() -> None:
     assert kept < 60_000
 
 
+def key_of(site: Site, path: str, query: str = "", host: str = "shop.example") -> bytes | None:
+    address = ("http", host, path, query, "")
+    return site.remembered(address) or site.known(address)
+
+
 def test_an_address_is_worked_out_until_it_has_come_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     worked_out: list[str] = []
     unplaced = Keys.unplaced
@@ -127,24 +132,24 @@ def test_an_address_is_worked_out_until_it_has_come_twice(monkeypatch: pytest.Mo
     monkeypatch.setattr(Keys, "unplaced", counted)
     with override_settings(ALLOWED_HOSTS=["shop.example"]):
         site = made()
-        found = {site.known("http", "shop.example", "/a", "") for _ in range(5)}
+        found = {key_of(site, "/a") for _ in range(5)}
         assert (len(found), worked_out) == (1, ["/a", "/a"])
-        assert found != {site.known("http", "shop.example", "/b", "")}
-        assert site.known("http", "evil.example", "/a", "") is None
+        assert found != {key_of(site, "/b")}
+        assert key_of(site, "/a", host="evil.example") is None
 
 
 def test_of_addresses_that_never_come_again_little_is_remembered() -> None:
     with override_settings(ALLOWED_HOSTS=["shop.example"]):
         site = made()
-        site.known("http", "shop.example", "/", "")
+        key_of(site, "/")
         tracemalloc.start()
         try:
             for number in range(20_000):
-                site.known("http", "shop.example", "/", f"{number}")
+                key_of(site, "/", f"{number}")
             kept, _ = tracemalloc.get_traced_memory()
             for number in range(6_000):
                 for _ in range(2):
-                    site.known("http", "shop.example", "/", f"{number}")
+                    key_of(site, "/", f"{number}")
             kept_twice, _ = tracemalloc.get_traced_memory()
         finally:
             tracemalloc.stop()
