@@ -50,7 +50,7 @@ _PAIR_BYTES: Final = 64
 TAG_BYTES: Final = _STRING_BYTES
 LINE_BYTES: Final = _PAIR_BYTES + 2 * _STRING_BYTES
 ENTRY_BYTES: Final = 760 + 2 * _STRING_BYTES
-"""And these, with the texts of the reason and the route: all but the characters."""
+"""With the texts of the reason and the route, but for the characters."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,12 +90,8 @@ class Entry:
     @property
     def size(self) -> int:
         """About the bytes of memory it takes; what a store charges for it. Not free to compute: ask once."""
-        return self.size_with(len("".join(chain.from_iterable(self.headers))))
-
-    def size_with(self, head_chars: int) -> int:
-        """As size, for who knows how many characters its head has."""
         tags = self.tags
-        chars = len(self.reason) + len(self.route) + len("".join(tags)) + head_chars
+        chars = len("".join((self.reason, self.route, *tags, *chain.from_iterable(self.headers))))
         size = ENTRY_BYTES + len(self.body) + chars + TAG_BYTES * len(tags) + LINE_BYTES * len(self.headers)
         if self.codings:
             size += sum(map(len, self.codings)) + sum(map(len, self.codings.values()))

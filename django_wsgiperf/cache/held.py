@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from . import compression
 from .coded import encoded_etag, encoded_headers, is_worthwhile, varying_by_coding
-from .entry import ENTRY_BYTES, LINE_BYTES, MUST_VALIDATE, NO_TRANSFORM, TAG_BYTES, WITHOUT_BODY, Entry
+from .entry import ENTRY_BYTES, LINE_BYTES, MUST_VALIDATE, NO_TRANSFORM, WITHOUT_BODY, Entry
 from .headers import ANY_TAG, parse_etag, parse_etags, weak_match
 from .normalise import choose_coding
 from .policy import current_age
@@ -27,8 +27,7 @@ _HELD_BYTES: Final = 600
 _PAIR_BYTES: Final = 24
 _HEAD_BYTES: Final = 400
 PAGE_BYTES: Final = _HELD_BYTES + _HEAD_BYTES + ENTRY_BYTES
-"""What one without a coding takes beside its characters, its body, and as much for each tag and line of its head:"""
-PAGE_TAG_BYTES: Final = TAG_BYTES
+"""What one in no coding takes beside its body, its characters, and these for each line of its head and each tag."""
 PAGE_LINE_BYTES: Final = _PAIR_BYTES + LINE_BYTES
 
 
@@ -86,7 +85,7 @@ class Held:
         self.checked: float = entry.sequence
         """No purge up to this number concerns it."""
         self._raw: Any = None
-        """All there is of it, of one that nobody has seen yet: see unseen.py."""
+        """All there is of one that nobody has seen yet; see unseen.py."""
         self._sending = sending
         self._adopt(entry)
         self.offered = self._codings_offered(sending)
@@ -200,14 +199,8 @@ class Held:
     @property
     def size(self) -> int:
         """About the bytes of memory it takes, its entry included. Not free to compute."""
-        return self._size_beside(self.entry.size)
-
-    def size_with(self, head_chars: int) -> int:
-        """As size, for who knows how many characters its head has."""
-        return self._size_beside(self.entry.size_with(head_chars))
-
-    def _size_beside(self, size: int) -> int:
-        size += _HELD_BYTES + (_PAIR_BYTES * len(self.entry.headers) + _HEAD_BYTES) * (1 + len(self._encodings))
+        heads = (_PAIR_BYTES * len(self.entry.headers) + _HEAD_BYTES) * (1 + len(self._encodings))
+        size = self.entry.size + _HELD_BYTES + heads
         if self._encodings:
             size += sum(self.codings.values()) - sum(map(len, self.entry.codings.values()))
         return size

@@ -161,7 +161,7 @@ class Plain:
                 sent[:] = varying_by_coding(sent)
             else:
                 sent.append(VARY_BY_CODING)
-        sent += engine.sending.status_of_stored(held, self._forward, engine.now())
+        sent += engine.sending.status_of_stored(held, self._forward, engine.now)
         return sent
 
     def keep(self, made: Made, door: Door) -> HeaderList:

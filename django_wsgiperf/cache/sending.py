@@ -5,6 +5,7 @@ Nothing here decides anything. Those of its answers that are alike are made once
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
@@ -43,11 +44,11 @@ class Sending:
         """As status_of_forwarded(), of an answer that was not stored. Not to be changed."""
         return [] if self.cache_status == "off" else _missed(forward, detail)
 
-    def status_of_stored(self, held: Held, forward: Forward, now: float) -> HeaderList:
+    def status_of_stored(self, held: Held, forward: Forward, now: Callable[[], float]) -> HeaderList:
         """As status_of_forwarded(), of an answer that was stored. Not to be changed."""
         if self.cache_status == "brief":
             return _stored(forward)
-        return self.status_of_forwarded(forward, None, stored=held, now=now)
+        return self.status_of_forwarded(forward, None, stored=held, now=now())
 
     def status_of_forwarded(
         self,

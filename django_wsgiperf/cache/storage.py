@@ -13,11 +13,11 @@ from zlib import crc32
 
 from .addresses import TAGS_CHARS, tags_of
 from .effects import Made
-from .entry import MAX_ROUTE_CHARS, OWN_ETAG, Entry, bytes_of
+from .entry import MAX_ROUTE_CHARS, OWN_ETAG, TAG_BYTES, Entry, bytes_of
 from .expiry import spread
 from .headers import parse_no_vary_search
 from .headers.structured import MATTERS
-from .held import PAGE_BYTES, PAGE_LINE_BYTES, PAGE_TAG_BYTES, Held
+from .held import PAGE_BYTES, PAGE_LINE_BYTES, Held
 from .messages import NO_SIGNALS
 from .normalise import reads
 from .policy import PLAIN, Reason, may_store
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 _DATE_CHARS: Final = len("Date") + len("Thu, 01 Jan 1970 00:00:00 GMT")
 _ETAG_CHARS: Final = len("ETag")
-_PAGE_BYTES: Final = PAGE_BYTES + TAGS_CHARS + 2 * PAGE_TAG_BYTES
+_PAGE_BYTES: Final = PAGE_BYTES + TAGS_CHARS + 2 * TAG_BYTES
 _OK: Final = "OK"
 
 
@@ -192,7 +192,7 @@ def keep_known(
     body_bytes, sending = len(body), engine.sending
     size = _PAGE_BYTES + body_bytes + chars + len(reason) + len(route) + PAGE_LINE_BYTES * lines
     if tags:
-        size += len("".join(tags)) + PAGE_TAG_BYTES * len(tags)
+        size += len("".join(tags)) + TAG_BYTES * len(tags)
     if vary:
         size += bytes_of(vary)
     held = engine.shelf.place_unseen(
