@@ -160,6 +160,11 @@ class Held:
     def known_to(self, tags: str) -> Representation | None:
         """The one that an If-None-Match names, so that a client that has one of them keeps it, though it would get
         another today: what was made for it was not compressed yet. None where it has none of them."""
+        coding = self.coding_known_to(tags)
+        return None if coding is None else self._in(coding)
+
+    def coding_known_to(self, tags: str) -> str | None:
+        """The coding of what known_to() gives."""
         wanted = parse_etags(tags)
         if not self.offered or wanted == ANY_TAG:
             return None
@@ -169,8 +174,12 @@ class Held:
         for coding in ("identity", *self.offered):
             tag = own if coding == "identity" else encoded_etag(own, coding)
             if any(weak_match(each, tag) for each in wanted):
-                return self._in(coding)
+                return coding
         return None
+
+    def has(self, coding: str) -> bool:
+        """Whether there is nothing to be compressed for it."""
+        return coding == "identity" or coding in self._encodings or coding in self.refused_codings
 
     def _in(self, coding: str) -> Representation:
         if coding == "identity":

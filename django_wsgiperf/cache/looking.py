@@ -13,7 +13,7 @@ from .expiry import is_due_early
 from .held import Held
 from .hit_for_miss import ALWAYS
 from .messages import Request
-from .policy import PLAIN, Ask, Forward, Reason, Verdict, answer, current_age, judge
+from .policy import PLAIN, Ask, Forward, Reason, Verdict, answer, current_age, judge, may_look_up
 from .sending import HeaderList
 from .tags import Verdict as Purged
 
@@ -111,6 +111,30 @@ class Looking:
             self.forward = Forward.REQUEST if self.ask.wishes is not PLAIN.wishes else Forward.STALE
         return None
 
+    def at_hand(self) -> Reply | None:
+        """The hit that a client's request gets from memory, where nothing has to be waited for or compressed; None for
+        all else. Nothing is changed, so that a visit may follow."""
+        engine, request = self.engine, self.request
+        self.ask = may_look_up(request, engine.site.rules)
+        if not self.ask.use or not engine.site.allows(request.host):
+            return None
+        held, now = engine.shelf.find_for(engine.shelf.primary_of(request), request), engine.now()
+        if held is None or now >= held.calm_until or self._assess(held, now)[0] is not Verdict.FRESH:
+            return None
+        known, accepted = request.fields.get("if-none-match"), self._accepted
+        coding = held.coding_known_to(known) if known else None
+        if not (held.has(coding) if coding is not None else held.at_hand(accepted)):
+            return None
+        self.counters.hits += 1
+        return self._reply(held, now, engine.sending.status_of(held, now), "hit")
+
+    @property
+    def _accepted(self) -> str | None:
+        """The codings that it may get: ranges are of the whole."""
+        request = self.request
+        is_part = "range" in request.fields and request.method == "GET"
+        return None if is_part else request.fields.get("accept-encoding")
+
     def _assess(self, held: Held, now: float) -> tuple[Verdict, Reason]:
         """What may be done with it for this request, after its age, the purges, and whose own it may be."""
         entry = held.entry
@@ -139,10 +163,8 @@ class Looking:
     def _reply(self, held: Held, now: float, status: HeaderList, outcome: str, *, rendered: bool = False) -> Reply:
         """The stored response as the answer to this request, with its conditions and range."""
         request, entry = self.request, held.entry
-        whole = "range" in request.fields and request.method == "GET"
-        accepted = None if whole else request.fields.get("accept-encoding")
         known = request.fields.get("if-none-match")
-        representation = (known and held.known_to(known)) or held.representation(accepted)
+        representation = (known and held.known_to(known)) or held.representation(self._accepted)
         sent = answer(request, entry.status, representation.headers, len(representation.body), entry.stored_at)
         end = len(representation.body) if sent.end is None else sent.end
         body = representation.body[sent.first : end]

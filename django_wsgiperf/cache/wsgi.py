@@ -18,6 +18,7 @@ from .capture import Capture, HeaderList, StartResponse
 from .effects import Made, Pass, Render, Reply, drive
 from .engine import Engine
 from .held import Held, Representation
+from .looking import Looking
 from .marking import DOOR, OUTCOME, REPORT, mark_requests_of, request_in
 from .messages import Annotation, Request, Signals
 from .metering import Meter, reporting
@@ -80,7 +81,9 @@ class CachedApplication:
             return None
         began_ns = perf_counter_ns()
         environ[_PRIMARY] = primary = engine.plain(environ)
-        held = None if primary is None else engine.fresh(primary, environ)
+        if primary is None:
+            return self._recall_for(environ, max_bytes, began_ns)
+        held = engine.fresh(primary, environ)
         representation = None if held is None else held.at_hand(environ.get("HTTP_ACCEPT_ENCODING"))
         if held is None or representation is None:
             return None
@@ -96,6 +99,27 @@ class CachedApplication:
         environ[REPORT] = held.report if name is None else reporting(held, "hit", name, environ)
         self.meter.hit_at_once(held.entry, environ, size, began_ns)
         return representation, held.status, headers, name
+
+    def _recall_for(
+        self, environ: dict[str, Any], max_bytes: int, began_ns: int
+    ) -> tuple[Representation, str, HeaderList, str | None] | None:
+        """As recall(), for HEAD, conditions, ranges and wishes."""
+        engine = self.engine
+        if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
+            return None
+        primary = engine.primary(environ)
+        if primary is None or not engine.memory.has(primary):
+            return None
+        reply = Looking(engine, engine.site.request(environ), self).at_hand()
+        if reply is None or reply.held is None or len(reply.body) > max_bytes:
+            return None
+        body = b"" if environ["REQUEST_METHOD"] == "HEAD" else reply.body
+        name = self.meter.name_of(environ)
+        engine.counters.hit_bytes += len(body)
+        environ["wsgiperf.queue_ns"] = 0
+        environ[REPORT] = reporting(reply.held, reply.outcome, name, environ)
+        self.meter.reply(reply, environ, len(body), began_ns)
+        return Representation((), body), f"{reply.status} {reply.reason}", reply.headers, name
 
     def _make(
         self, primary: bytes | None, environ: dict[str, Any], start_response: StartResponse, began_ns: int

@@ -83,11 +83,11 @@ class AtOnce:
         else:
             try:
                 whole, _, framing, length, keep_alive = reactor.heads.write(
-                    status, headers, False, request.http10, keep_alive, len(body)
+                    status, headers, request.method == "HEAD", request.http10, keep_alive, len(body)
                 )
             except ResponseError:
                 return False
-            if framing != (response.LENGTH if body else framing) or length not in (-1, len(body)):
+            if length != len(body) if framing == response.LENGTH else body:
                 return False
             head = whole[:-2]
             if keep_alive and not request.http10:

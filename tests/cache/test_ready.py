@@ -57,15 +57,62 @@ def test_child_process_starts_anew(site: Site) -> None:
 
 def test_what_is_no_plain_hit_is_not_at_hand(site: Site) -> None:
     site.get("/"), site.get("/")
-    etag = site.get("/").fields["etag"]
-    assert recall(site, method="HEAD") is None
+    for target in ("/", "/other"):
+        assert recall(site, target, "POST") is None
+        assert recall(site, target, If_Match='"1"') is None
+        assert recall(site, target, Authorization="Basic YTpi") is None
+        assert recall(site, target, Host="evil.example") is None
+        assert recall(site, target, Host="evil.example", If_None_Match="*") is None
+        assert recall(site, target, Cookie="messages=1") is None
     assert recall(site, "/other") is None
-    assert recall(site, If_None_Match=etag) is None
-    assert recall(site, Range="bytes=0-1") is None
-    assert recall(site, Host="evil.example") is None
+    assert recall(site, "/other", If_None_Match="*") is None
     assert recall(site) is not None
     site.clock.advance(61)
     assert recall(site) is None, "it is stale"
+    assert recall(site, If_None_Match="*") is None, "so is what is asked about"
+
+
+def test_conditions_parts_and_wishes_are_at_hand(site: Site) -> None:
+    site.get("/"), site.get("/")
+    etag = site.get("/").fields["etag"]
+
+    def of(method: str = "GET", **fields: str) -> tuple[str, bytes]:
+        found = recall(site, "/", method, **fields)
+        return found[1], body_of(found)
+
+    assert of("HEAD") == ("200 OK", b"")
+    assert dict(recall(site, "/", "HEAD")[2])["Content-Length"] == "4"
+    assert of(If_None_Match=etag) == ("304 Not Modified", b"")
+    assert of(If_None_Match='"another"') == ("200 OK", b"text")
+    assert of(If_Modified_Since="Mon, 23 Nov 2026 12:00:00 GMT") == ("304 Not Modified", b"")
+    assert of(Range="bytes=1-2") == ("206 Partial Content", b"ex")
+    assert of(Range="bytes=9-") == ("416 Range Not Satisfiable", b"")
+    assert of(Range="bytes=1-2", If_Range='"another"') == ("200 OK", b"text")
+    assert of(Cache_Control="max-age=60") == ("200 OK", b"text")
+    assert site.renders("/") == 1
+    assert site.engine.counters.misses == 1
+
+
+def test_wishes_that_want_another_page_are_heard() -> None:
+    with doors.site("wsgi", {"REQUEST_DIRECTIVES": True}) as site:
+        site.view("/", lambda request: page("text"))
+        site.get("/"), site.get("/")
+        assert body_of(recall(site, Cache_Control="max-age=60")) == b"text"
+        assert recall(site, Cache_Control="no-cache") is None
+        assert recall(site, Cache_Control="min-fresh=100") is None
+
+
+def test_coding_that_a_condition_names_is_not_made(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = os.urandom(3000).hex()
+    site.view("/", lambda request: page(text))
+    site.get("/"), site.get("/")
+    site.get("/", Accept_Encoding="gzip")
+    etag = site.get("/", Accept_Encoding="gzip").fields["etag"]
+    assert recall(site, If_None_Match=etag)[1] == "304 Not Modified"
+    site.engine.tags.purge(everything=True)
+    site.get("/"), site.get("/")
+    monkeypatch.setattr(compression, "compress", lambda *args: pytest.fail("it would take too long"))
+    assert recall(site, If_None_Match=etag) is None
 
 
 def test_key_that_was_found_in_vain_is_not_made_again(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,9 +213,12 @@ def test_hits_are_told_to_the_metrics_and_have_names() -> None:
         assert asked["wsgiperf.report"]() == {
             "request_id": names[0], "trace_id": "", "route": "/<path>", "page_cache": "hit",
         }  # fmt: skip
+        asked = environ("/", "HEAD")
+        name = site.application.recall(asked, ENOUGH)[3]
+        assert asked["wsgiperf.report"]()["request_id"] == name
         assert pipeline.flush()
         (row,) = query.routes("15m")
-        assert row.totals.page_cache == {"miss": 1, "hit": 3}
+        assert row.totals.page_cache == {"miss": 1, "hit": 4}
 
 
 def test_where_requests_themselves_sum_nothing_is_at_hand() -> None:

@@ -205,9 +205,14 @@ def test_hits_are_answered_while_every_thread_is_stuck_and_are_measured(serve: l
     finally:
         (project / "ready").touch()
     assert {worker.result()[0] for worker in stuck} == {"slow"}
-    lines = [json.loads(line) for line in (project / "log").read_text().splitlines()]
-    hits = [line for line in lines if line.get("page_cache") == "hit"]
-    assert len(hits) == 21
+    hits: list[dict[str, str]] = []
+
+    def written() -> bool:
+        lines = [json.loads(line) for line in (project / "log").read_text().split("\n")[:-1]]
+        hits[:] = [line for line in lines if line.get("page_cache") == "hit"]
+        return len(hits) == 21
+
+    eventually(written, DEADLINE_S)
     assert names <= {line["request_id"] for line in hits}
     assert {line["route"] for line in hits} == {"/books/"}
     eventually(lambda: json.loads(ask(port, "/numbers")[0]).get("/books/") == {"miss": 1, "hit": 21}, DEADLINE_S)

@@ -42,6 +42,7 @@ class Ready:
         self.fields = FIELDS
         self.status = "200 OK"
         self.name: str | None = None
+        self.methods = ("GET",)
         self.gate = threading.Event()
         self.recalled: list[str] = []
         self.called: list[str] = []
@@ -51,7 +52,7 @@ class Ready:
         self.recalled.append(environ["REQUEST_METHOD"] + path)
         assert "wsgi.input" not in environ
         page = self.pages.get(path)
-        if page is None or environ["REQUEST_METHOD"] != "GET" or len(page.body) > max_bytes:
+        if page is None or environ["REQUEST_METHOD"] not in self.methods or len(page.body) > max_bytes:
             return None
         return page, self.status, self.fields, self.name
 
@@ -198,6 +199,22 @@ def test_others_take_the_usual_way(start: Start, ready: Ready) -> None:
     assert ready.recalled == ["HEAD/ready"], "a request with a body is not asked for"
 
 
+def test_head_and_304_end_with_their_head(start: Start, ready: Ready) -> None:
+    ready.methods = ("GET", "HEAD")
+    ready.pages["/ready"] = Page(b"")
+    ready.fields = [("Content-Length", "7")]
+    server = start()
+    with Client(server.port) as client:
+        client.send(b"HEAD /ready HTTP/1.1\r\nHost: test\r\n\r\n")
+        assert client.response("HEAD").headers["content-length"] == "7"
+        ready.status, ready.fields = "304 Not Modified", [("ETag", '"1"')]
+        response = client.get("/ready")
+        assert (response.status, "content-length" in response.headers) == (304, False)
+        ready.status, ready.fields = "200 OK", []
+        assert client.get("/ready").headers["content-length"] == "0"
+    assert not ready.called
+
+
 def test_own_pages_of_the_server_come_first(start: Start, ready: Ready) -> None:
     server = start()
     server.reactor.reserved[b"/ready"] = lambda connection, request: b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\nown"
@@ -302,6 +319,7 @@ def test_written_into_the_access_log(start: Start, ready: Ready, tmp_path: Path)
     server.reactor.access_log = AccessLog("json", str(tmp_path / "log"))
     ready.status = "404 Not Found"
     assert server.get("/ready?q=1").status == 404
+    eventually(lambda: (tmp_path / "log").read_bytes().endswith(b"\n"), "the line is written")
     (line,) = (tmp_path / "log").read_text().splitlines()
     entry = json.loads(line)
     assert (entry["path"], entry["query"], entry["status"], entry["method"]) == ("/ready", "q=1", 404, "GET")
@@ -356,5 +374,5 @@ def test_many_clients_at_once(start: Start, ready: Ready) -> None:
     for thread in threads:
         thread.join(DEADLINE_S)
     assert not failures
-    assert server.reactor.own.requests == 8 * 40
+    eventually(lambda: server.reactor.own.requests == 8 * 40, "the last one is counted")
     assert len(ready.called) == 8 * 20
