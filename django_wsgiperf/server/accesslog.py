@@ -35,21 +35,32 @@ class AccessLog:
         self._line = json_line if style == "json" else combined_line
         self._has_failed = False
         self._fd = self._open()
-        kind = os.fstat(self._fd).st_mode
         # A pipe takes only so much as one piece.
-        self._longest = select.PIPE_BUF if stat.S_ISFIFO(kind) else 0
-        self._is_file = stat.S_ISREG(kind)
+        self._longest = select.PIPE_BUF if stat.S_ISFIFO(os.fstat(self._fd).st_mode) else 0
 
     def _open(self) -> int:
         if self._path == "-":
             return os.dup(1)
         return os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
 
+    @property
+    def fd(self) -> int:
+        """The open file; stays the same, whatever it is opened again for."""
+        return self._fd
+
     def __call__(self, exchange: Exchange, slot: Slot, queued_ns: int, took_ns: int) -> None:
+        self.write(self.line(exchange, queued_ns, took_ns))
+
+    def line(self, exchange: Exchange, queued_ns: int, took_ns: int) -> bytes:
+        """What is written of a request that has just ended."""
         began_s = time.time() - (queued_ns + took_ns) / 1e9
         line = self._line(exchange, began_s, queued_ns, took_ns, None)
         if self._longest and len(line) > self._longest:
             line = self._line(exchange, began_s, queued_ns, took_ns, _LONGEST_PART)
+        return line
+
+    def write(self, line: bytes) -> None:
+        """Write a line. Waits for whoever reads it, where that is no file."""
         try:
             os.write(self._fd, line)
             self._has_failed = False
@@ -58,10 +69,6 @@ class AccessLog:
             if not self._has_failed:
                 self._has_failed = True
                 logger.error("The access log cannot be written: %s", error)
-
-    def would_wait(self) -> bool:
-        """Whether nobody reads what is written: a pipe that is full, a terminal that is stopped."""
-        return not self._is_file and not select.select((), (self._fd,), (), 0)[1]
 
     def reopen(self) -> None:
         """After the file was moved away: write to a new one. In one step, for other threads write meanwhile."""

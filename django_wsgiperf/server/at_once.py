@@ -17,11 +17,12 @@ from .gateway import Exchange
 from .outbound import ClientGone
 from .response import Headers, ResponseError
 from .slots import HISTOGRAM_BUCKETS, Slot
+from .unwaiting import UnwaitingLog
 
 if TYPE_CHECKING:
     from .connection import Connection
     from .http1 import Request
-    from .reactor import Reactor
+    from .reactor import AccessLogHook, Reactor
 
 logger = logging.getLogger("django_wsgiperf.server")
 
@@ -53,6 +54,9 @@ class AtOnce:
     def __init__(self, reactor: Reactor, recall: Recall) -> None:
         self._reactor = reactor
         self._recall = recall
+        self._hook: AccessLogHook | None = None
+        """The reactor's, when it was last looked at."""
+        self._log: UnwaitingLog | None = None
         self.slot = reactor.own
         """Counts them, as the slots of the pool count the others."""
 
@@ -61,8 +65,13 @@ class AtOnce:
 
         The connection is not busy meanwhile: it has a request, and no thread."""
         reactor = self._reactor
-        log = reactor.access_log
-        if log is not None and (not isinstance(log, AccessLog) or log.would_wait()):
+        log = self._log
+        if reactor.access_log is not self._hook:
+            self._hook = reactor.access_log
+            if log is not None:
+                log.close()
+            log = self._log = UnwaitingLog(self._hook) if isinstance(self._hook, AccessLog) else None
+        if self._hook is not None and (log is None or log.would_wait()):
             return False  # Somebody's hook may take its time, and nobody may read what is written.
         began_ns = time.monotonic_ns()
         try:
@@ -101,7 +110,7 @@ class AtOnce:
         ended_ns = time.monotonic_ns()
         self._count(int(status[0]), sent, began_ns - now_ns, ended_ns - began_ns)
         if log is not None:
-            self._log(log, connection, request, status, headers, sent, began_ns - now_ns, ended_ns - began_ns)
+            self._write_down(log, connection, request, status, headers, sent, began_ns - now_ns, ended_ns - began_ns)
         if reactor.on_request is not None:
             reactor.on_request()
         reactor.finished_at_ns = ended_ns
@@ -127,9 +136,9 @@ class AtOnce:
         bucket = (took_ns // 1000).bit_length()
         slot.service_histogram[bucket if bucket < _LAST_BUCKET else _LAST_BUCKET] += 1
 
-    def _log(
+    def _write_down(
         self,
-        log: AccessLog,
+        log: UnwaitingLog,
         connection: Connection,
         request: Request,
         status: str,
@@ -143,7 +152,7 @@ class AtOnce:
         exchange.start_response(status, headers)
         exchange.code, exchange.sent, exchange.head_sent = int(status[:3]), sent, True
         try:
-            log(exchange, self.slot, queued_ns, took_ns)
+            log.write(log.line(exchange, queued_ns, took_ns))
         except Exception:
             logger.exception("The access log failed")
 

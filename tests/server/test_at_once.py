@@ -7,23 +7,32 @@ import json
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from django_wsgiperf.server import unwaiting
 from django_wsgiperf.server.accesslog import AccessLog
 from django_wsgiperf.server.at_once import MAX_BYTES
 from django_wsgiperf.server.listening import tls_context
 from django_wsgiperf.server.scoreboard import Scoreboard
 from django_wsgiperf.server.statistics import statistics
+from django_wsgiperf.server.unwaiting import UnwaitingLog
 
 from .conftest import DEADLINE_S, Client, Server, eventually
 from .test_tls import TLS, secured
 
 Start = Callable[..., Server]
 FIELDS = [("Content-Type", "text/plain"), ("Age", "3")]
+
+
+def raising(error: type[Exception]) -> Callable[..., Any]:
+    def fails(*args: object) -> Any:
+        raise error
+
+    return fails
 
 
 class Page:
@@ -327,24 +336,105 @@ def test_written_into_the_access_log(start: Start, ready: Ready, tmp_path: Path)
     assert not ready.called
 
 
-def test_nobody_waits_for_a_log_that_nobody_reads(start: Start, ready: Ready, tmp_path: Path) -> None:
-    path = tmp_path / "log"
-    os.mkfifo(path)
-    reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    writer = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
-    log = AccessLog("combined", str(path))
+class Pipe:
+    """A log that is a pipe, and both of its ends."""
+
+    def __init__(self, path: Path) -> None:
+        os.mkfifo(path)
+        self.reader = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+        self.writer = os.open(path, os.O_WRONLY | os.O_NONBLOCK)
+        self.log = AccessLog("combined", str(path))
+
+    def fill(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                os.write(self.writer, bytes(4096))
+
+    def read(self) -> bytes:
+        """All that is there, but for what fill() has written."""
+        found = b""
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                found += os.read(self.reader, 65_536)
+        return found.replace(b"\0", b"")
+
+
+@pytest.fixture
+def pipe(tmp_path: Path) -> Iterator[Pipe]:
+    made = Pipe(tmp_path / "pipe")
+    yield made
+    os.close(made.reader)
+    os.close(made.writer)
+    os.close(made.log.fd)
+
+
+def test_log_that_is_a_pipe_has_each_line_once(start: Start, ready: Ready, pipe: Pipe) -> None:
     server = start()
-    server.reactor.access_log = log
-    assert server.get("/ready").body == b"at hand"
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            os.write(writer, bytes(4096))
+    server.reactor.access_log = pipe.log
+    found: list[bytes] = []
+    for number in range(50):
+        assert server.get(f"/ready?{number}").body == b"at hand"
+
+    def written() -> bool:
+        found.extend(pipe.read().splitlines())
+        return len(found) == 50
+
+    eventually(written, "all is written")
+    assert [line.split()[6] for line in found] == [b"/ready?%d" % number for number in range(50)]
+    assert not ready.called
+
+
+def test_nobody_waits_for_a_log_that_nobody_reads(start: Start, ready: Ready, pipe: Pipe) -> None:
+    server = start()
+    server.reactor.access_log = pipe.log
+    pipe.fill()
     client = server.connect()
     assert client.get("/ready").body == b"made", "a thread of the pool waits for the reader, once it has answered"
-    assert server.reactor.polled_at_ns
-    eventually(lambda: bool(os.read(reader, 65_536)) and not server.pool.busy, "the thread goes on")
-    os.close(reader)
-    os.close(writer)
+    assert not server.reactor.own.requests
+    eventually(lambda: b"/ready" in pipe.read() and not server.pool.busy, "the thread goes on")
+    assert client.get("/ready").body == b"at hand"
+
+
+def test_line_that_a_pipe_does_not_take_after_all_is_left_to_a_thread(pipe: Pipe) -> None:
+    log = UnwaitingLog(pipe.log)
+    assert not log.would_wait()
+    pipe.fill()
+    assert log.would_wait()
+    log.write(b"a line\n")  # Comes back.
+    found: list[bytes] = []
+    eventually(lambda: found.append(pipe.read()) or b"".join(found) == b"a line\n", "it is written")  # type: ignore[func-returns-value]
+    eventually(lambda: not log.would_wait(), "there is room")
+    log.close()
+
+
+def test_log_that_is_a_socket_is_not_waited_for(tmp_path: Path) -> None:
+    """As that of systemd's journal."""
+    ours, theirs = socket.socketpair()
+    log = AccessLog("combined", str(tmp_path / "log"))
+    os.dup2(ours.fileno(), log.fd)
+    unwaiting = UnwaitingLog(log)
+    sent = 0
+    while not unwaiting.would_wait():
+        unwaiting.write(b"x" * 999 + b"\n")
+        sent += 1000
+    ours.close()
+    received = 0
+    while received < sent:
+        received += len(theirs.recv(65_536))
+    assert not unwaiting.would_wait()
+    theirs.close()
+    unwaiting.close()
+    os.close(log.fd)
+
+
+def test_log_that_cannot_be_opened_once_more_is_a_threads(
+    start: Start, ready: Ready, pipe: Pipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(unwaiting.os, "open", raising(PermissionError))
+    server = start()
+    server.reactor.access_log = pipe.log
+    assert server.get("/ready").body == b"made"
+    assert not ready.recalled
 
 
 def test_hook_of_somebody_else_is_no_matter_of_the_leaders(start: Start, ready: Ready) -> None:
