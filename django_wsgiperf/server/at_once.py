@@ -16,7 +16,7 @@ from .accesslog import AccessLog
 from .gateway import Exchange
 from .outbound import ClientGone
 from .response import Headers, ResponseError
-from .slots import HISTOGRAM_BUCKETS, Slot
+from .slots import HISTOGRAM_BUCKETS
 from .unwaiting import UnwaitingLog
 
 if TYPE_CHECKING:
@@ -157,12 +157,7 @@ class AtOnce:
             logger.exception("The access log failed")
 
 
-def of(reactor: Reactor, application: object) -> AtOnce | None:
-    """What answers at once for this application; None where it has no such answers."""
-    recall: Recall | None = getattr(application, "recall", None)
+def at_once(reactor: Reactor) -> AtOnce | None:
+    """What answers at once for the reactor's application; None where that has no such answers."""
+    recall: Recall | None = getattr(reactor.application, "recall", None)
     return None if recall is None else AtOnce(reactor, recall)
-
-
-def new_slot() -> Slot:
-    """Counters of what the leader answers itself."""
-    return Slot(-2)

@@ -12,7 +12,7 @@ import time
 from io import BytesIO
 from typing import TYPE_CHECKING
 
-from . import at_once as ready
+from .at_once import at_once
 from .bodies import Body
 from .connection import NEVER, Connection
 from .gateway import Exchange
@@ -47,7 +47,7 @@ class Intake:
         self._settings = settings
         self._statistics = reactor.statistics
         self._admit = reactor.overload.admit
-        self._at_once = ready.of(reactor, reactor.application)
+        self._at_once = at_once(reactor)
         self._tls = tls
         self._parser = HeadParser(Limits(settings.head_bytes, settings.head_fields, settings.target_bytes))
         self._poller = poller
@@ -183,8 +183,8 @@ class Intake:
         body = connection.body
         connection.served += 1
         responder = self._reactor.reserved.get(request.path)
-        at_once = self._at_once
-        if at_once is not None and responder is None and body is None and at_once.answers(connection, request, now_ns):
+        ready = self._at_once
+        if ready is not None and responder is None and body is None and ready.answers(connection, request, now_ns):
             return
         environ["wsgi.input"] = BytesIO() if body is None else body.open()
         if body is not None and request.content_length == CHUNKED:

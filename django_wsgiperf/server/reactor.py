@@ -17,7 +17,6 @@ from itertools import chain
 
 from django_wsgiperf.conf import ServerSettings
 
-from . import at_once
 from .accepting import Acceptor, Listener
 from .connection import Connection
 from .counters import ReactorStatistics
@@ -83,7 +82,7 @@ class Reactor:
         self.on_request: Callable[[], None] | None = None
         self.access_log: AccessLogHook | None = None
         self.pool: ThreadPool
-        self.own = at_once.new_slot()
+        self.own = Slot(-2)
         """Counts the requests that the leader answers itself from what the application has ready."""
         self.proxies = ProxyTrust.from_settings(settings)
         self.keepalive_s = settings.keepalive_s
