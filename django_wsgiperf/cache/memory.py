@@ -204,8 +204,13 @@ class MemoryCache(Generic[V]):
                 node = node.newer
             if node is ring:
                 node = node.newer
-        self._hand = node.newer
-        self._remove(node)
+        # As _remove(), without one more call.
+        older, newer = node.older, node.newer
+        self._hand = newer
+        older.newer = newer
+        newer.older = older
+        self._bytes -= node.charge
+        del self._nodes[node.key]
         self._evictions += 1
 
     def _remove(self, node: _Node[V]) -> None:
