@@ -34,7 +34,18 @@ class AccessLog:
         self._path = path
         self._line = json_line if style == "json" else combined_line
         self._has_failed = False
-        self._fd = self._open()
+        self.opened = 0
+        """How often it was opened again."""
+        try:
+            self._fd = self._open()
+        except OSError as error:
+            # It could be opened when the server was started. No reason to fail requests now.
+            logger.error(
+                "The access log cannot be opened, and requests are served without: %s. Make its folder, or see to its "
+                "permissions, then send USR1 to the server",
+                error,
+            )
+            self._fd = os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC)
         # A pipe takes only so much as one piece.
         self._longest = select.PIPE_BUF if stat.S_ISFIFO(os.fstat(self._fd).st_mode) else 0
 
@@ -81,6 +92,7 @@ class AccessLog:
             return
         os.dup2(fresh, self._fd, inheritable=False)
         os.close(fresh)
+        self.opened += 1
 
 
 def combined_line(exchange: Exchange, began_s: float, queued_ns: int, took_ns: int, longest: int | None) -> bytes:

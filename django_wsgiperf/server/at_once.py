@@ -66,7 +66,7 @@ class AtOnce:
         The connection is not busy meanwhile: it has a request, and no thread."""
         reactor = self._reactor
         log = self._log
-        if reactor.access_log is not self._hook:
+        if reactor.access_log is not self._hook or (log is not None and log.is_outdated):
             self._hook = reactor.access_log
             if log is not None:
                 log.close()

@@ -22,6 +22,7 @@ class UnwaitingLog:
 
     def __init__(self, log: AccessLog) -> None:
         self._log = log
+        self._opened = log.opened
         self.line = log.line
         kind = os.fstat(log.fd).st_mode
         self._is_file = stat.S_ISREG(kind)
@@ -47,6 +48,11 @@ class UnwaitingLog:
             self.close = lambda: os.close(again)
             return lambda line: os.write(again, line)
         return None
+
+    @property
+    def is_outdated(self) -> bool:
+        """Whether the log was opened again since, and may be something else."""
+        return self._log.opened != self._opened
 
     def would_wait(self) -> bool:
         """Whether nobody reads what is written: a pipe that is full, a terminal that is stopped."""

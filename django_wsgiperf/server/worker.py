@@ -279,6 +279,8 @@ class PooledWorker(Worker):  # type: ignore[misc]
         for quick in (signal.SIGINT, signal.SIGQUIT):
             signal.signal(quick, lambda number, frame: None)
         self.alive = False
+        # Whoever is ended by Ctrl-C before it serves has not failed.
+        self.board.set(self.place, "state", ENDED)
         self.cfg.worker_int(self)
         self._leave_after_hooks()
         sys.exit(0)

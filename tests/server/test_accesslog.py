@@ -135,6 +135,21 @@ class TestFile:
             "The access log cannot be written: [Errno 28] No space left on device"
         ]
 
+    def test_file_that_cannot_be_opened_is_told_once_and_opened_later(
+        self, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        folder = tmp_path / "removed"
+        log = AccessLog("combined", str(folder / "log"))
+        for _ in range(3):
+            log(exchange(), None, 0, 0)  # type: ignore[arg-type]
+        (record,) = caplog.records
+        assert f"No such file or directory: '{folder}/log'" in record.message
+        assert "USR1" in record.message
+        folder.mkdir()
+        log.reopen()
+        log(exchange(), None, 0, 0)  # type: ignore[arg-type]
+        assert COMBINED.fullmatch((folder / "log").read_text())
+
     def test_file_that_cannot_be_opened_again_is_kept(self, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
         (tmp_path / "logs").mkdir()
         log = AccessLog("combined", str(tmp_path / "logs" / "log"))
@@ -167,6 +182,28 @@ def test_served_requests_are_logged_and_usr1_opens_a_new_file(serve: Start, proj
     log.rename(project / "access.log.1")
     server.signal(signal.SIGUSR1)
     eventually(lambda: (get(port), log.exists() and log.read_text() != "")[1], "a new file is written")
+
+
+def test_worker_whose_log_cannot_be_opened_serves_without(serve: Start, project: Path) -> None:
+    (project / "logs").mkdir()
+    server = serve("--access-log", "combined", "--access-log-file", "logs/access")
+    port = server.wait_until_it_serves()
+    get(port, "/")
+    (project / "logs" / "access").unlink()
+    (project / "logs").rmdir()
+    server.process.send_signal(signal.SIGHUP)
+    server.says("The access log cannot be opened, and requests are served without")
+    assert get(port, "/")[0] == 200
+    assert "Traceback" not in server.text
+    (project / "logs").mkdir()
+
+    def written() -> bool:
+        # The worker before, which is about to go, may have got the first one alone.
+        server.process.send_signal(signal.SIGUSR1)
+        get(port, "/")
+        return (project / "logs" / "access").exists() and bool((project / "logs" / "access").read_text())
+
+    eventually(written, "it is opened again")
 
 
 def test_standard_output_is_the_default(serve: Start) -> None:

@@ -336,6 +336,20 @@ def test_written_into_the_access_log(start: Start, ready: Ready, tmp_path: Path)
     assert not ready.called
 
 
+def test_log_that_is_opened_again_is_followed(start: Start, ready: Ready, tmp_path: Path) -> None:
+    log = AccessLog("combined", str(tmp_path / "gone" / "log"))
+    server = start()
+    server.reactor.access_log = log
+    assert server.get("/ready?lost").body == b"at hand"
+    (tmp_path / "gone").mkdir()
+    log.reopen()
+    assert server.get("/ready?kept").body == b"at hand"
+    eventually(lambda: (tmp_path / "gone" / "log").read_bytes().endswith(b"\n"), "the line is written")
+    (line,) = (tmp_path / "gone" / "log").read_text().splitlines()
+    assert "/ready?kept" in line
+    assert not ready.called
+
+
 class Pipe:
     """A log that is a pipe, and both of its ends."""
 
