@@ -41,10 +41,11 @@ class Plain:
         "_excluded",
         "_forward",
         "_known",
-        "_primary",
         "_sequence",
         "_ticket",
         "_unshared",
+        "number",
+        "primary",
         "private",
     )
 
@@ -63,7 +64,7 @@ class Plain:
         self._engine = engine
         # As it came: Django and what is inside of it change theirs.
         self._environ = environ.copy()
-        self._primary = primary
+        self.primary = primary
         self.private = private
         """It has a session."""
         self._forward = forward
@@ -74,11 +75,13 @@ class Plain:
         self._excluded = excluded
         self._unshared = unshared
         """The key that nobody waits for, since its last answer could not be shared."""
-        engine.making[id(self)] = primary
         self._began_at = engine.now()
         self._began_s = engine.monotonic()
         # From here on it sees what purges have left.
         self._sequence = engine.tags.sequence
+        self.number = id(self)
+        """What it is to be put by into Engine.making, where end() takes it out: within the block that ends with end(),
+        since an interruption may come when this is made."""
 
     def refusal(self, status: int, headers: HeaderList, signals: Signals, annotation: Annotation) -> Reason | None:
         """Why an answer with this head is not kept; None where its body has to be seen."""
@@ -116,7 +119,7 @@ class Plain:
         elif self._unshared is not None:
             engine.hit_for_miss.renew(self._unshared, engine.hit_for_miss_s)
         counters = engine.counters
-        counters.refuse(reason, self._primary)
+        counters.refuse(reason, self.primary)
         counters.misses += 1
         return [*headers, *engine.sending.status_of_miss(reason, self._forward)]
 
@@ -127,7 +130,7 @@ class Plain:
         engine, known, ticket = self._engine, self._known, self._ticket
         if known is None or not known.fits(len(body), engine.site.rules):
             return None
-        site, environ, primary, judgement = engine.site, self._environ, self._primary, known.judgement
+        site, environ, primary, judgement = engine.site, self._environ, self.primary, known.judgement
         nominated = judgement.decision.vary
         kept = keep_known(
             engine,
@@ -170,7 +173,7 @@ class Plain:
         visit = Visit(engine, engine.site.request(self._environ), door)
         reading = read(made.headers, engine.site.rules)
         visit.began_at, visit.sequence = self._began_at, self._sequence
-        visit.primary, visit.private, visit.forward = self._primary, self.private, self._forward
+        visit.primary, visit.private, visit.forward = self.primary, self.private, self._forward
         ticket = self._ticket
         if ticket is None:
             unshared = self._unshared
@@ -182,8 +185,9 @@ class Plain:
         return passed.headers
 
     def end(self) -> None:
-        """It is over. Who waits for an answer that did not come learns it now."""
-        self._engine.making.pop(id(self), None)
+        """It is over. Who waits for an answer that did not come learns it now. To be called again where it was
+        interrupted."""
+        self._engine.making.pop(self.number, None)
         ticket = self._ticket
         if ticket is not None and not ticket.is_over:
             ticket.fail()
@@ -221,7 +225,8 @@ def begin(engine: Engine, environ: dict[str, Any], primary: bytes) -> Plain | No
             return None
         if ticket.role is not LEAD:
             unshared = key if ticket.why is Why.UNSHARED else None
-            return Plain(engine, environ, primary, private, forward, unshared=unshared)
+            plain = Plain(engine, environ, primary, private, forward, unshared=unshared)
+            return plain
         if shelf.memory.has(primary):
             # The one before may have landed between the look and board().
             held = shelf.find(primary, environ)
@@ -229,7 +234,8 @@ def begin(engine: Engine, environ: dict[str, Any], primary: bytes) -> Plain | No
                 ticket.land(Landing(held))
                 return None
             forward = VARY_MISS
-        return Plain(engine, environ, primary, private, forward, ticket)
+        plain = Plain(engine, environ, primary, private, forward, ticket)
+        return plain  # Not at once: an interruption in between would be past the block.
     except BaseException:
         # Interrupted: nobody else has the ticket.
         ticket.close()

@@ -241,13 +241,14 @@ class Ticket(Generic[T]):
         self._flights.end(self, Over(None, Why.FAILING))
 
     def close(self) -> None:
-        """The request is over. Who leads and has not landed has failed."""
+        """The request is over. Who leads and has not landed has failed. To be called again where it was interrupted."""
         if self.is_leading:
             self.fail()
         elif self.is_following:
             self.leave()
-        if self._turn is not None:
-            self._turn.release()
+        turn, self._turn = self._turn, None
+        if turn is not None:
+            turn.release()
 
     def __enter__(self) -> Ticket[T]:
         return self

@@ -61,8 +61,12 @@ class Visit(Making):
                         continue
                 return (yield from self._make(ticket))
             finally:
-                # No `with`, which an interruption could come before.
-                ticket.close()
+                # No `with`, which an interruption could come before. One that comes here comes once.
+                try:
+                    ticket.close()
+                except BaseException:
+                    ticket.close()
+                    raise
 
     def _ticket(self, *, alone: bool) -> Ticket[Landing]:
         """This request's part in making the page; alone where its answer is likely nobody else's."""
@@ -119,7 +123,8 @@ class Visit(Making):
             if isinstance(found, Reply):
                 return self._landed(found, ticket)
             lease = found
-        engine.making[id(self)] = self.primary
+        number = id(self)
+        engine.making[number] = self.primary
         try:
             result = yield from self._render(ticket, lease)
         except BaseException:
@@ -127,7 +132,7 @@ class Visit(Making):
                 lease.release()
             raise
         finally:
-            engine.making.pop(id(self), None)
+            engine.making.pop(number, None)
         if lease is not None and lease.is_known:
             yield Call(lease.release)
         return result

@@ -131,9 +131,14 @@ class CachedApplication:
         if plain is None:
             return self._visit(environ, start_response, began_ns)
         try:
+            self.engine.making[plain.number] = plain.primary
             return self._pass(plain, environ, start_response)
         finally:
-            plain.end()
+            try:
+                plain.end()
+            except BaseException:
+                plain.end()
+                raise
 
     def _pass(self, plain: Plain, environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Have the page made by the short way, and pass it on."""

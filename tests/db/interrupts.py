@@ -1,7 +1,8 @@
 """An exception from outside in every place where one can come: what PyThreadState_SetAsyncExc and Ctrl-C do by chance.
 
 The interpreter looks for one after each call, at the beginning of each function and at the end of each round of a loop,
-and nowhere else. So between two of these places nothing need be safe, and in each of them everything must be.
+and nowhere else. So between two of these places nothing need be safe, and in each of them everything must be. After the
+call of a function that is written in Python it does not look either; who can be so `exact` says so.
 """
 
 from __future__ import annotations
@@ -27,10 +28,12 @@ class Interrupted(BaseException):
 
 
 class Interruption:
-    """Runs something with an exception in the `number`th place inside of CODE, in this thread alone."""
+    """Runs something with an exception in the `number`th place inside of `code`, in this thread alone."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, code: tuple[str, ...] = CODE, *, exact: bool = False) -> None:
         self.number = number
+        self.exact = exact
+        self.code = code
         self.seen = 0
         self.where = ""
         self._looked: dict[FrameType, bool] = {}
@@ -52,7 +55,10 @@ class Interruption:
         return bool(self.where)
 
     def _enter(self, frame: FrameType, event: str, argument: Any) -> Any:
-        if not frame.f_code.co_filename.startswith(CODE) or self.where:
+        if self.exact and frame.f_back in self._looked and frame.f_code.co_name != "__init__":
+            # Called directly; an __init__ is called by its class, which is not written in Python.
+            self._looked[frame.f_back] = False
+        if not frame.f_code.co_filename.startswith(self.code) or self.where:
             return None
         # Python 3.13 reports opcodes of a frame only if it has a function of its own when they are asked for.
         frame.f_trace = self._step
@@ -75,12 +81,14 @@ class Interruption:
         return self._step
 
 
-def everywhere(work: Callable[[], Callable[[], Any]]) -> Iterator[str]:
+def everywhere(
+    work: Callable[[], Callable[[], Any]], code: tuple[str, ...] = CODE, *, exact: bool = False
+) -> Iterator[str]:
     """Once for each place: `work()` prepares and gives what is to be interrupted. Yields where that was."""
     number = 1
     while True:
         prepared = work()
-        interruption = Interruption(number)
+        interruption = Interruption(number, code, exact=exact)
         if not interruption.run(prepared):
             return
         del prepared
