@@ -184,6 +184,32 @@ def test_a_crowd_before_a_slow_page_leaves_the_pool_to_others(
     assert ask(port, "/pid")[0].isdecimal()
 
 
+def test_pages_that_another_server_makes_leave_the_pool_to_others(
+    serve: list[Serve], project: Path, redis_url: str
+) -> None:
+    with redis.Redis.from_url(redis_url, protocol=2) as client:
+        client.flushdb()
+    patient = {"WSGIPERF_CACHE_WAIT_S": "60", "WSGIPERF_CACHE_LEASE_S": "60", "WSGIPERF_STATS_ALLOW": "127.0.0.1"}
+    first, second = (start(serve, project, REDIS=redis_url, **patient) for _ in range(2))
+    making = [Worker(lambda n=n: get(first, f"/slow?{n}", Host="shop.example")) for n in range(3)]
+    eventually(lambda: (project / "made").exists() and (project / "made").read_text() == "xxx", DEADLINE_S)
+    waiting = [Worker(lambda n=n: get(second, f"/slow?{n}", Host="shop.example")) for n in range(3) for _ in range(4)]
+
+    def all_wait() -> bool:
+        running = json.loads(ask(second, "/-/stats")[0])["running"]
+        return sum(each["path"] == "/slow" for each in running) == len(waiting)
+
+    try:
+        eventually(all_wait, DEADLINE_S)
+        for _ in range(20):
+            assert ask(second, "/pid")[0].isdecimal()
+        assert all(worker.is_alive() for worker in waiting)
+    finally:
+        (project / "ready").touch()
+    assert {worker.result() for worker in (*making, *waiting)} == {(200, "slow")}
+    assert (project / "made").read_text() == "xxx", "each was made once"
+
+
 def test_hits_are_answered_while_every_thread_is_stuck_and_are_measured(serve: list[Serve], project: Path) -> None:
     port = start(serve, project, "--access-log", "json", "--access-log-file", "log", WSGIPERF_METRICS_INTERVAL_S="1")
     for _ in range(2):
