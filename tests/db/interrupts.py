@@ -77,7 +77,7 @@ class Interruption:
                 self.where = f"{Path(frame.f_code.co_filename).name}:{frame.f_lineno} in {frame.f_code.co_name}"
                 raise Interrupted(self.where)
         name = dis.opname[frame.f_code.co_code[frame.f_lasti]]
-        self._looked[frame] = name.startswith(_LOOKS_AFTER)
+        self._looked[frame] = name.startswith(_LOOKS_AFTER) and not name.startswith("CALL_INTRINSIC")
         return self._step
 
 
