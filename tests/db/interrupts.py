@@ -30,10 +30,10 @@ class Interrupted(BaseException):
 class Interruption:
     """Runs something with an exception in the `number`th place inside of `code`, in this thread alone."""
 
-    def __init__(self, number: int, code: tuple[str, ...] = CODE, *, exact: bool = False) -> None:
+    def __init__(self, number: int, code: tuple[str, ...] = (), *, exact: bool = False) -> None:
         self.number = number
         self.exact = exact
-        self.code = code
+        self.code = code or CODE
         self.seen = 0
         self.where = ""
         self._looked: dict[FrameType, bool] = {}
@@ -82,7 +82,7 @@ class Interruption:
 
 
 def everywhere(
-    work: Callable[[], Callable[[], Any]], code: tuple[str, ...] = CODE, *, exact: bool = False
+    work: Callable[[], Callable[[], Any]], code: tuple[str, ...] = (), *, exact: bool = False
 ) -> Iterator[str]:
     """Once for each place: `work()` prepares and gives what is to be interrupted. Yields where that was."""
     number = 1
