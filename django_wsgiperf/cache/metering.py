@@ -40,7 +40,7 @@ class Meter:
         self._report_at_once: Callable[[str, int, int, int], None] | None = None
         self._excluded: tuple[str, ...] = ()
         """Beginnings of paths that are not measured."""
-        self._names: Any = None
+        self.names: Any = None
         """The module that gives X-Request-IDs, where answers have one."""
 
     def name(self, environ: Mapping[str, Any], headers: HeaderList, record: Any = None) -> str | None:
@@ -55,7 +55,7 @@ class Meter:
         """As name(), for who puts it into the head himself. None where answers have none."""
         if self._report is None:
             self._find()
-        names = self._names
+        names = self.names
         if names is None or (self._excluded and environ["PATH_INFO"].startswith(self._excluded)):
             return None
         name: str
@@ -119,7 +119,7 @@ class Meter:
             from django_wsgiperf.metrics import headers, pipeline
 
             if values.request_id and any(name in settings.MIDDLEWARE for name in _TIMING):
-                self._names = headers
+                self.names = headers
 
             report = getattr(pipeline, "page_cache_hit", _nothing)
             self._report_at_once = pipeline.page_cache_hit_at_once

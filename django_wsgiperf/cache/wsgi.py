@@ -80,24 +80,27 @@ class CachedApplication:
         if not self._recalls or not engine.is_started:
             return None
         began_ns = perf_counter_ns()
-        environ[_PRIMARY] = primary = engine.plain(environ)
+        primary = engine.plain(environ)
         if primary is None:
+            environ[_PRIMARY] = None
             return self._recall_for(environ, max_bytes, began_ns)
         held = engine.fresh(primary, environ)
         representation = None if held is None else held.at_hand(environ.get("HTTP_ACCEPT_ENCODING"))
         if held is None or representation is None:
+            environ[_PRIMARY] = primary
             return None
         size = len(representation.body)
         if size > max_bytes:
             return None
         headers = held.head(representation, engine.now())
-        name = self.meter.name_of(environ)
+        meter = self.meter
+        name = None if meter.names is None else meter.name_of(environ)
         held.hits += 1
         counters = engine.counters
         counters.hits += 1
         counters.hit_bytes += size
         environ[REPORT] = held.report if name is None else reporting(held, "hit", name, environ)
-        self.meter.hit_at_once(held.entry, environ, size, began_ns)
+        meter.hit_at_once(held.entry, environ, size, began_ns)
         return representation, held.status, headers, name
 
     def _recall_for(

@@ -108,9 +108,19 @@ class AtOnce:
         except ClientGone:
             keep_alive = False
         ended_ns = time.monotonic_ns()
-        self._count(int(status[0]), sent, began_ns - now_ns, ended_ns - began_ns)
+        queued_ns, took_ns = began_ns - now_ns, ended_ns - began_ns
+        slot = self.slot
+        slot.requests += 1
+        slot.queued_ns += queued_ns
+        slot.served_ns += took_ns
+        slot.sent_bytes += sent
+        slot.statuses[int(status[0])] += 1
+        bucket = (queued_ns // 1000).bit_length()
+        slot.queue_histogram[bucket if bucket < _LAST_BUCKET else _LAST_BUCKET] += 1
+        bucket = (took_ns // 1000).bit_length()
+        slot.service_histogram[bucket if bucket < _LAST_BUCKET else _LAST_BUCKET] += 1
         if log is not None:
-            self._write_down(log, connection, request, status, headers, sent, began_ns - now_ns, ended_ns - began_ns)
+            self._write_down(log, connection, request, status, headers, sent, queued_ns, took_ns)
         if reactor.on_request is not None:
             reactor.on_request()
         reactor.finished_at_ns = ended_ns
@@ -123,18 +133,6 @@ class AtOnce:
             connection.busy = True  # finished() is what gives it back.
             reactor.finished(connection, keep_alive)
         return True
-
-    def _count(self, digit: int, sent: int, queued_ns: int, took_ns: int) -> None:
-        slot = self.slot
-        slot.requests += 1
-        slot.queued_ns += queued_ns
-        slot.served_ns += took_ns
-        slot.sent_bytes += sent
-        slot.statuses[digit] += 1
-        bucket = (queued_ns // 1000).bit_length()
-        slot.queue_histogram[bucket if bucket < _LAST_BUCKET else _LAST_BUCKET] += 1
-        bucket = (took_ns // 1000).bit_length()
-        slot.service_histogram[bucket if bucket < _LAST_BUCKET else _LAST_BUCKET] += 1
 
     def _write_down(
         self,

@@ -405,7 +405,13 @@ def test_nobody_waits_for_a_log_that_nobody_reads(start: Start, ready: Ready, pi
     client = server.connect()
     assert client.get("/ready").body == b"made", "a thread of the pool waits for the reader, once it has answered"
     assert not server.reactor.own.requests
-    eventually(lambda: b"/ready" in pipe.read() and not server.pool.busy, "the thread goes on")
+    found: list[bytes] = []
+
+    def goes_on() -> bool:
+        found.append(pipe.read())
+        return b"/ready" in b"".join(found) and not server.pool.busy
+
+    eventually(goes_on, "the thread goes on")
     assert client.get("/ready").body == b"at hand"
 
 
