@@ -270,23 +270,23 @@ class Aggregator:
 
     def add_alike(self, alike: Alike, now_s: float) -> None:
         """Count what there is of hits that are alike."""
-        summed = alike.take()
-        if summed is None:
+        tooks, sizes = alike.take()
+        count = len(sizes)
+        if not count:
             return
         minute, name = self.minute(now_s), alike.route
         if name not in self.routes:
             name = self.route(name)
-        tally, count = minute.tally, summed.hits
+        tally = minute.tally
         cell = tally.routes.get(name)
         if cell is None:
             cell = tally.routes[name] = Cell()
         sums = cell.sums
         sums[_REQUESTS] += count
-        sums[_PYTHON] += summed.duration_ns
-        sums[_BYTES] += summed.body_bytes
-        cell.queue.record_many(0, count)
-        for duration_ns, times in summed.durations:
-            cell.response.record_many(duration_ns, times)
+        sums[_PYTHON] += sum(tooks)
+        sums[_BYTES] += sum(sizes)
+        cell.queue.record_none(count)
+        cell.response.record_all(tooks)
         new_outcome(cell, "GET", alike.status, count)
         count_bounded(cell.page_cache, "hit", count)
         if self._release:

@@ -7,20 +7,6 @@ and none counted twice.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Iterable
-from typing import NamedTuple
-
-
-class Summed(NamedTuple):
-    """What take() found."""
-
-    hits: int
-    body_bytes: int
-    durations: Iterable[tuple[int, int]]
-    """Nanoseconds, and how many took that long."""
-    duration_ns: int
-
 
 class Alike:
     """Hits of one route and status that nobody has summed yet. They are of GET, and have waited for nobody."""
@@ -35,13 +21,11 @@ class Alike:
         self.sizes: list[int] = []
         """Bytes of each body; appended after that."""
 
-    def take(self) -> Summed | None:
-        """Take out what is there; None where there is nothing. One thread at a time."""
+    def take(self) -> tuple[list[int], list[int]]:
+        """Take out as many of both as there are: what they took, and their sizes. One thread at a time."""
         # The shorter one: of the last hit, only half may be told yet.
         count = len(self.sizes)
-        if not count:
-            return None
         tooks, sizes = self.tooks[:count], self.sizes[:count]
         del self.tooks[:count]
         del self.sizes[:count]
-        return Summed(count, sum(sizes), Counter(tooks).items(), sum(tooks))
+        return tooks, sizes

@@ -145,7 +145,7 @@ class Worker:
             return
         alike.tooks.append(duration_ns)
         alike.sizes.append(body_bytes)
-        if waiting == self._wake_at:
+        if waiting == self._max_hits // 2:
             self._wake.set()
 
     def _look_after(self, waiting: int) -> None:

@@ -212,7 +212,7 @@ def test_counted_hits_are_bounded_and_wake_the_thread(
     other = threaded(MemoryStore(), max_pending=100)
     summed = threading.Event()
     monkeypatch.setattr(other, "_sum", summed.set)
-    for _ in range(40):
+    for _ in range(210):
         other.count_hit("/", 200, 1, 1)
     assert summed.wait(WAIT_S)
 
