@@ -114,21 +114,25 @@ class Aggregator:
                 minute = self.minute(ended_s)
             self._add(minute, record, ended_s)
 
-    def _add(self, minute: Minute, record: Record, ended_s: float) -> None:
-        name = record.route
-        if name not in self.routes:
-            name = self.route(name)
+    def _counted(self, minute: Minute, name: str, times: int = 1) -> Cell:
+        """The cell of a route that is told apart, in which so many requests more are counted."""
         tally = minute.tally
         cell = tally.routes.get(name)
         if cell is None:
             cell = tally.routes[name] = Cell()
-        sums = cell.sums
-        sums[_REQUESTS] += 1
+        cell.sums[_REQUESTS] += times
         minute.changed += 1
-        self.records += 1
+        self.records += times
         if self._release:
-            tally.releases[self._release] = tally.releases.get(self._release, 0) + 1
+            tally.releases[self._release] = tally.releases.get(self._release, 0) + times
+        return cell
 
+    def _add(self, minute: Minute, record: Record, ended_s: float) -> None:
+        name = record.route
+        if name not in self.routes:
+            name = self.route(name)
+        cell = self._counted(minute, name)
+        sums = cell.sums
         if record.db:
             self._add_databases(cell, record)
         if record.cache:
@@ -244,12 +248,8 @@ class Aggregator:
                 minute = self.minute(ended_s)
             if name not in self.routes:
                 name = self.route(name)
-            tally = minute.tally
-            cell = tally.routes.get(name)
-            if cell is None:
-                cell = tally.routes[name] = Cell()
+            cell = self._counted(minute, name)
             sums = cell.sums
-            sums[_REQUESTS] += 1
             sums[_PYTHON] += duration_ns
             sums[_BYTES] += body_bytes
             if queue_ns >= 0:
@@ -263,10 +263,6 @@ class Aggregator:
             else:
                 new_outcome(cell, method, status)
             count_bounded(cell.page_cache, outcome)
-            if self._release:
-                tally.releases[self._release] = tally.releases.get(self._release, 0) + 1
-            minute.changed += 1
-            self.records += 1
 
     def add_alike(self, alike: Alike, now_s: float) -> None:
         """Count what there is of hits that are alike."""
@@ -274,25 +270,14 @@ class Aggregator:
         count = len(sizes)
         if not count:
             return
-        minute, name = self.minute(now_s), alike.route
-        if name not in self.routes:
-            name = self.route(name)
-        tally = minute.tally
-        cell = tally.routes.get(name)
-        if cell is None:
-            cell = tally.routes[name] = Cell()
+        cell = self._counted(self.minute(now_s), self.route(alike.route), count)
         sums = cell.sums
-        sums[_REQUESTS] += count
         sums[_PYTHON] += sum(tooks)
         sums[_BYTES] += sum(sizes)
         cell.queue.record_none(count)
         cell.response.record_all(tooks)
         new_outcome(cell, "GET", alike.status, count)
         count_bounded(cell.page_cache, "hit", count)
-        if self._release:
-            tally.releases[self._release] = tally.releases.get(self._release, 0) + count
-        minute.changed += 1
-        self.records += count
 
     # -- slow requests
 

@@ -16,7 +16,6 @@ from .accesslog import AccessLog
 from .gateway import Exchange
 from .outbound import ClientGone
 from .response import Headers, ResponseError
-from .slots import HISTOGRAM_BUCKETS
 from .unwaiting import UnwaitingLog
 
 if TYPE_CHECKING:
@@ -28,7 +27,6 @@ logger = logging.getLogger("django_wsgiperf.server")
 
 MAX_BYTES: Final = 262_144
 """A longer body is sent by a thread of the pool: to copy it, or to encrypt it, takes too long for the leader."""
-_LAST_BUCKET: Final = HISTOGRAM_BUCKETS - 1
 
 
 class Page(Protocol):
@@ -109,16 +107,7 @@ class AtOnce:
             keep_alive = False
         ended_ns = time.monotonic_ns()
         queued_ns, took_ns = began_ns - now_ns, ended_ns - began_ns
-        slot = self.slot
-        slot.requests += 1
-        slot.queued_ns += queued_ns
-        slot.served_ns += took_ns
-        slot.sent_bytes += sent
-        slot.statuses[int(status[0])] += 1
-        bucket = (queued_ns // 1000).bit_length()
-        slot.queue_histogram[bucket if bucket < _LAST_BUCKET else _LAST_BUCKET] += 1
-        bucket = (took_ns // 1000).bit_length()
-        slot.service_histogram[bucket if bucket < _LAST_BUCKET else _LAST_BUCKET] += 1
+        self.slot.count(int(status[0]), sent, queued_ns, took_ns)
         if log is not None:
             self._write_down(log, connection, request, status, headers, sent, queued_ns, took_ns)
         if reactor.on_request is not None:

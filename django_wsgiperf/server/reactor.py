@@ -31,7 +31,7 @@ from .proxy import ProxyTrust
 from .response import HeadWriter, plain_response
 from .routes import SLOW_NS
 from .sharing import Sharing
-from .slots import HISTOGRAM_BUCKETS, Slot
+from .slots import Slot
 from .threadpool import ThreadPool
 from .timers import Timers
 
@@ -40,7 +40,6 @@ logger = logging.getLogger("django_wsgiperf.server")
 _SWEEP_S = 0.25
 _SHED_S = 0.02
 """How often a queue without a free slot is looked at for requests that have waited too long."""
-_LAST_BUCKET = HISTOGRAM_BUCKETS - 1
 
 Responder = Callable[[Connection, Request], bytes | None]
 """Answers a reserved path in the leader: the bytes of a whole response, or None when answer_reserved() will follow."""
@@ -222,15 +221,7 @@ class Reactor:
         """Count a request that was run; `cpu_ns` is the processor time it took, -1 unknown. In its own thread."""
         took_ns = ended_ns - slot.started_ns
         self.finished_at_ns = ended_ns
-        slot.requests += 1
-        slot.queued_ns += queued_ns
-        slot.served_ns += took_ns
-        slot.sent_bytes += exchange.sent
-        slot.statuses[exchange.code // 100] += 1
-        bucket = (queued_ns // 1000).bit_length()
-        slot.queue_histogram[bucket if bucket < _LAST_BUCKET else _LAST_BUCKET] += 1
-        bucket = (took_ns // 1000).bit_length()
-        slot.service_histogram[bucket if bucket < _LAST_BUCKET else _LAST_BUCKET] += 1
+        slot.count(exchange.code // 100, exchange.sent, queued_ns, took_ns)
         if took_ns > SLOW_NS or exchange.timed:
             self.overload.routes.learn(exchange.request.path, took_ns, cpu_ns, self.pool.busy)
         if self.access_log is not None:

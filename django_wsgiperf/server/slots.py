@@ -12,6 +12,7 @@ from typing import Any
 
 HISTOGRAM_BUCKETS = 36
 """Powers of two of a microsecond: bucket n counts durations below 2**n us, the last one (about 9 hours) all others."""
+_LAST_BUCKET = HISTOGRAM_BUCKETS - 1
 
 
 class Slot:
@@ -68,6 +69,18 @@ class Slot:
         """Responses by the status code's first digit; 0 where the client had left."""
         self.queue_histogram = [0] * HISTOGRAM_BUCKETS
         self.service_histogram = [0] * HISTOGRAM_BUCKETS
+
+    def count(self, digit: int, sent: int, queued_ns: int, took_ns: int) -> None:
+        """One request more, whose status begins with `digit`."""
+        self.requests += 1
+        self.queued_ns += queued_ns
+        self.served_ns += took_ns
+        self.sent_bytes += sent
+        self.statuses[digit] += 1
+        bucket = (queued_ns // 1000).bit_length()
+        self.queue_histogram[bucket if bucket < _LAST_BUCKET else _LAST_BUCKET] += 1
+        bucket = (took_ns // 1000).bit_length()
+        self.service_histogram[bucket if bucket < _LAST_BUCKET else _LAST_BUCKET] += 1
 
     def absorb(self, other: Slot) -> None:
         """Take over the counters of a slot that is given up."""
