@@ -32,13 +32,13 @@ def tags_of(keys: Keys, request: Request, search: str | None) -> tuple[str, str]
 
 
 def tags_in(site: Site, environ: Mapping[str, Any], primary: bytes) -> tuple[str, str]:
-    """As tags_of(), for the request in an environ, whose primary key this is, and no No-Vary-Search."""
-    whole, path_tag = tags_by(primary)
-    if site.language is None:
-        return whole, path_tag
+    """As tags_of(), for the request in an environ, whose primary key this is, and no No-Vary-Search. For sites whose
+    keys have a language; tags_by() is for others."""
     scheme = site.scheme(environ)
     path = site.script(environ) + (environ.get("PATH_INFO", "") or "/")
-    return _whole(site.keys, scheme, site.host(environ, scheme), path, environ.get("QUERY_STRING", "")), path_tag
+    return _whole(site.keys, scheme, site.host(environ, scheme), path, environ.get("QUERY_STRING", "")), tags_by(
+        primary
+    )[1]
 
 
 def tags_by(primary: bytes) -> tuple[str, str]:
