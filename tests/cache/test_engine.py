@@ -133,6 +133,20 @@ def test_range_of_a_page_that_is_not_stored_is_the_applications_to_answer(site: 
     assert site.get("/").text == "0123456789"
 
 
+def test_refusal_of_one_range_is_nobody_elses(site: Site) -> None:
+    """Else whoever asks for what is past the end takes the page from everybody."""
+
+    def view(request: HttpRequest) -> HttpResponse:
+        if "HTTP_RANGE" in request.META:
+            return page("", status=416, Content_Range="bytes */10")
+        return page("0123456789")
+
+    site.view("/", view)
+    refused = site.get("/", Range="bytes=99-")
+    assert (refused.status, refused.cache) == (416, "fwd=uri-miss; detail=partial")
+    assert site.get("/").text == "0123456789"
+
+
 def test_range_is_answered_from_a_page_made_for_it(site: Site) -> None:
     site.view("/", lambda request: page("0123456789"))
     part = site.get("/", Range="bytes=0-1")

@@ -41,7 +41,7 @@ def test_any_final_status_with_explicit_freshness_is_stored(status: int) -> None
     ("status", "reason"),
     [
         *((status, Reason.STATUS) for status in (0, 100, 103, 600, 999)),
-        (206, Reason.PARTIAL),
+        *((status, Reason.PARTIAL) for status in (206, 416)),
         (304, Reason.NOT_MODIFIED),
     ],
 )

@@ -31,7 +31,9 @@ _MADE: Final = (
     ("language", Reason.LANGUAGE),
 )
 _NONCE_FIELDS: Final = ("content-security-policy", "content-security-policy-report-only")
-_PARTLY: Final = frozenset({206, 304})
+_PARTS: Final = frozenset({206, 416})
+"""Answers to a Range, which is no part of any key: 416 would tell everybody that there is no page."""
+_PARTLY: Final = _PARTS | {304}
 _SILENT: Final = frozenset(
     {
         *("Content-Type", "Content-Length", "Content-Language", "Content-Disposition", "ETag", "Last-Modified", "Date"),
@@ -126,7 +128,7 @@ def _refused_by_making(reading: Reading, signals: Signals, annotation: Annotatio
 
 def _refused_by_itself(status: int, reading: Reading) -> Reason | None:
     directives = reading.directives
-    if status == 206:
+    if status in _PARTS:
         return Reason.PARTIAL
     if status == 304:
         return Reason.NOT_MODIFIED

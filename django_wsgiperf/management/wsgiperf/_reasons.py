@@ -63,7 +63,7 @@ MEANINGS: Final[dict[Reason, Meaning]] = {
     ),
     # The response itself.
     Reason.STATUS: Meaning("its status is none that can be kept"),
-    Reason.PARTIAL: Meaning("it is a part of a page (206)"),
+    Reason.PARTIAL: Meaning("it is a part of a page (206), or says that there is no such part (416)"),
     Reason.NOT_MODIFIED: Meaning("it says that what the client has is up to date (304)"),
     Reason.NOT_UNDERSTOOD: Meaning("must-understand, and the cache does not know the status"),
     Reason.SET_COOKIE: Meaning(
