@@ -245,6 +245,9 @@ class Making(Looking):
             ranged = held is not None and made.body is not None
             size = len(made.body) if made.body is not None else 0
             request = self.request if ranged else _without(self.request, "range")
+            if held is None and "last-modified" not in made.fields:
+                # Only of what is stored may the time of its arrival be asked for instead (RFC 9110, 13.1.3).
+                request = _without(request, "if-modified-since")
             sent = answer(request, 200, headers, size, now)
             if sent.status != 200:
                 made.close()

@@ -147,6 +147,15 @@ def test_refusal_of_one_range_is_nobody_elses(site: Site) -> None:
     assert site.get("/").text == "0123456789"
 
 
+def test_page_that_is_not_kept_has_no_date_of_change_but_its_own(site: Site) -> None:
+    """RFC 9110, 13.1.3: a client whose clock is ahead is not told that nothing has changed."""
+    ahead = "Fri, 01 Jan 2027 00:00:00 GMT"
+    site.view("/", lambda request: page("new", cache_control=None))
+    assert site.get("/", If_Modified_Since=ahead).text == "new"
+    site.view("/dated", lambda request: page("new", cache_control=None, Last_Modified="Wed, 01 Jul 2026 00:00:00 GMT"))
+    assert site.get("/dated", If_Modified_Since=ahead).status == 304
+
+
 def test_range_is_answered_from_a_page_made_for_it(site: Site) -> None:
     site.view("/", lambda request: page("0123456789"))
     part = site.get("/", Range="bytes=0-1")
