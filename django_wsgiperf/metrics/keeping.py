@@ -87,7 +87,7 @@ class Keeper:
         """A writing failed: the first time after one that did not, it is told."""
         if not self.last_error:
             logger.warning(
-                "Metrics cannot be written, by %s; they are kept for a quarter of an hour and tried again",
+                "Metrics cannot be written: %s; they are kept for a quarter of an hour and tried again",
                 why,
                 exc_info=exc_info,
             )
