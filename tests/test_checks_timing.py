@@ -47,6 +47,31 @@ def test_the_namer_can_be_imported(dotted: str) -> None:
         assert found() == set(), "nobody asks it"
 
 
+@pytest.mark.parametrize(
+    ("metrics", "expected"),
+    [
+        ({"DATABASE": "numbers"}, {"E012"}),
+        ({"DATABASE": "default"}, set()),
+        ({"DATABASE": "numbers", "STORE": "memory"}, set()),
+        ({"DATABASE": "numbers", "ENABLED": False}, set()),
+        ({"STORE": "redis", "CACHE": "numbers"}, {"E012"}),
+        ({"STORE": "redis", "CACHE": "default"}, {"E012"}),
+        ({"STORE": "redis", "CACHE": "redis"}, set()),
+        ({"STORE": "redis", "CACHE": "own"}, set()),
+    ],
+)
+def test_the_store_of_the_metrics_is_there(metrics: dict[str, object], expected: set[str]) -> None:
+    caches = {
+        "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+        "redis": {"BACKEND": "django.core.cache.backends.redis.RedisCache"},
+        "own": {"BACKEND": "shop.caching.RedisCache"},
+    }
+    with override_settings(MIDDLEWARE=[TIMING], CACHES=caches, WSGIPERF={"METRICS": metrics}):
+        assert found() == expected
+    with override_settings(MIDDLEWARE=[], CACHES=caches, WSGIPERF={"METRICS": metrics}):
+        assert found() == set(), "nothing is measured"
+
+
 def test_not_everybody_is_told_where_the_time_went() -> None:
     with override_settings(MIDDLEWARE=[TIMING], WSGIPERF={"METRICS": {"SERVER_TIMING": "all"}}):
         assert found() == {"W027"}

@@ -162,6 +162,7 @@ CHECKS: dict[str, Check] = {
     "wsgiperf.E009": Check(checks.Error, "validator not found", database.validators_are_found),
     "wsgiperf.E010": Check(checks.Error, "store that cannot be shared", cache.store_can_be_shared),
     "wsgiperf.E011": Check(checks.Error, "route namer not found", timing.route_namer_is_found),
+    "wsgiperf.E012": Check(checks.Error, "store of the metrics not found", timing.store_is_there),
     "wsgiperf.W001": Check(checks.Warning, "no application named", project.wsgi_application_is_named),
     "wsgiperf.W002": Check(
         checks.Warning, "fewer pooled connections than threads", project.native_pool_is_large_enough

@@ -6,14 +6,17 @@ Each takes the server's settings and yields (message, hint); its docstring expla
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Final
 
 from django.conf import settings
 
 from django_wsgiperf import conf
-from django_wsgiperf.checks.facts import Finding, cannot_be_imported
+from django_wsgiperf.checks.facts import Finding, cannot_be_imported, databases
 from django_wsgiperf.conf import ServerSettings
 from django_wsgiperf.metrics.instruments import MIDDLEWARE
 from django_wsgiperf.metrics.modes import has_threads
+
+_DJANGOS_REDIS: Final = "django.core.cache.backends.redis.RedisCache"
 
 
 def _is_used() -> bool:
@@ -42,6 +45,38 @@ def route_namer_is_found(values: ServerSettings) -> Iterator[Finding]:
             f"METRICS['ROUTE_NAMER'] is {dotted!r}, but {why}.",
             "Write the dotted name of a function, for example 'shop.metrics.name_of'.",
         )
+
+
+def store_is_there(values: ServerSettings) -> Iterator[Finding]:
+    """`METRICS["DATABASE"]` is an alias in `DATABASES`, and with `STORE = "redis"` `METRICS["CACHE"]` one of Redis.
+
+    Without it nothing can be written: numbers wait for a quarter of an hour, and are lost then.
+    """
+    metrics = conf.current("METRICS").values
+    if not _is_used() or not metrics.enabled or metrics.store == "memory":
+        return
+    if metrics.store == "database":
+        aliases = [alias for alias, _ in databases()]
+        if metrics.database not in aliases:
+            yield _no_such_alias("DATABASE", metrics.database, "DATABASES", aliases)
+        return
+    if metrics.cache not in settings.CACHES:
+        yield _no_such_alias("CACHE", metrics.cache, "CACHES", list(settings.CACHES))
+        return
+    backend = str(settings.CACHES[metrics.cache].get("BACKEND", ""))
+    # Backends of others may be derived from one for Redis; Django's own are known.
+    if backend.startswith("django.core.") and backend != _DJANGOS_REDIS:
+        yield (
+            f"METRICS['STORE'] is 'redis', and its CACHE {metrics.cache!r} a {backend.rpartition('.')[2]}.",
+            "Set METRICS['CACHE'] to an alias of CACHES in Redis, or METRICS['STORE'] to 'database'.",
+        )
+
+
+def _no_such_alias(key: str, alias: str, setting: str, known: list[str]) -> Finding:
+    return (
+        f"METRICS[{key!r}] is {alias!r}, and {setting} has no such alias.",
+        f"Write one of {', '.join(map(repr, known))}, or add {alias!r} to {setting}.",
+    )
 
 
 def timing_is_not_for_everybody(values: ServerSettings) -> Iterator[Finding]:
