@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from django_wsgiperf._conf_options import Kind, Option, options_of
+from django_wsgiperf._conf_values import show
 
 METAVARS = {
     Kind.INT: "N",
@@ -29,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser, table: type[Any]) -> None:
         nargs="*",
         metavar="address",
         default=argparse.SUPPRESS,
-        help="host:port, [v6]:port, unix:path or fd://N; the default is 127.0.0.1:8000",
+        help="host:port, [v6]:port, unix:path or fd://N (default: 127.0.0.1:8000)",
     )
     groups: dict[str, Any] = {}
     for option in options_of("SERVER", table):
@@ -46,12 +47,24 @@ def _add(group: Any, option: Option) -> None:
     if option.kind is Kind.BOOL:
         group.add_argument(option.flag, action=argparse.BooleanOptionalAction, **common)
     else:
-        metavar = "{" + ",".join(option.choices) + "}" if option.choices else METAVARS[option.kind]
+        one_of = option.choices and option.kind is not Kind.LIST
+        metavar = "{" + ",".join(option.choices) + "}" if one_of else METAVARS[option.kind]
         group.add_argument(option.flag, metavar=metavar, **common)
 
 
 def _help(option: Option) -> str:
-    return option.help.replace("%", "%%")
+    text = option.help
+    if option.choices and option.kind is Kind.LIST:
+        text += f": any of {', '.join(option.choices)}, separated by commas"
+    # Of a switch, the name tells. An empty default is no value, and the help says what it means where that matters.
+    if option.kind is not Kind.BOOL and option.default not in ("", ()):
+        text += f" (default: {_written(option)})"
+    return text.replace("%", "%%")
+
+
+def _written(option: Option) -> str:
+    """The default as it would be typed."""
+    return show(option, option.default).replace(" ", "")
 
 
 def from_namespace(options: Mapping[str, object] | argparse.Namespace, table: type[Any]) -> dict[str, object]:

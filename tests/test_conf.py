@@ -709,6 +709,15 @@ class TestCommandLine:
             assert entry.group in text
             assert entry.name == "bind" or entry.flag in text
 
+    def test_the_help_has_defaults_as_they_would_be_typed(self) -> None:
+        parser = argparse.ArgumentParser()
+        conf.add_arguments(parser)
+        text = " ".join(parser.format_help().split())
+        for written in ("process (default: 8)", "(default: 75s)", "(default: 32KiB)", "(default: /-/live)"):
+            assert written in text
+        assert "any of database, cache, migrations, separated by commas (default: database,cache,migrations)" in text
+        assert "none by default (" not in text
+
 
 class TestAccess:
     def test_override_settings_is_seen(self) -> None:

@@ -43,6 +43,10 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_arguments(parser)
+        parser.epilog = (
+            "Each of these is also a key of WSGIPERF['SERVER'] in the settings (THREADS) and an environment variable "
+            "(WSGIPERF_THREADS); the command line wins over both. --print-config shows what is in force."
+        )
         parser.add_argument(
             "--print-config",
             action="store_true",
