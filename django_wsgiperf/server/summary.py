@@ -63,8 +63,12 @@ def _facts(
     else:
         yield "reload", f"kill -HUP {pid} (new workers), kill -USR2 {pid} (new code)"
         yield "stop", f"Ctrl-C, or kill {pid}"
+    warning = style.WARNING(f"{'warning':>9}")
     if django_settings.DEBUG:
-        yield style.WARNING(f"{'warning':>9}"), "DEBUG is on: error pages show source and settings to everybody"
+        yield warning, "DEBUG is on: error pages show source and settings to everybody"
+    elif not django_settings.ALLOWED_HOSTS:
+        # runserver refuses to start. What looks at no host would be served all the same.
+        yield warning, "ALLOWED_HOSTS is empty, and DEBUG off: Django refuses every request with 400"
 
 
 def _origins(resolved: Resolved[ServerSettings]) -> str:

@@ -95,6 +95,10 @@ class TestSummary:
         amend(project / "site_settings.py", "ROOT_URLCONF", "DEBUG = True\nROOT_URLCONF")
         serve().says("DEBUG is on")
 
+    def test_warns_when_no_host_is_allowed(self, serve: Start, project: Path) -> None:
+        amend(project / "site_settings.py", "ROOT_URLCONF", "ALLOWED_HOSTS = []\nROOT_URLCONF")
+        serve().says("ALLOWED_HOSTS is empty")
+
     def test_is_coloured_on_a_terminal_unless_that_is_not_wanted(self, project: Path) -> None:
         assert "\x1b[" in on_a_terminal(project)
         assert "\x1b[" not in on_a_terminal(project, NO_COLOR="1")
