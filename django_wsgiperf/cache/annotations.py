@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from math import inf
 
 from django.http import HttpRequest
 
@@ -22,22 +23,55 @@ MAX_TAG_CHARS = 256
 class PageCache:
     """Of one request. Lifetimes are seconds; None leaves the choice to the response's headers."""
 
-    __slots__ = ("_never", "_tags", "_vary_cookies", "keep", "raw_language", "sie", "swr", "ttl")
+    __slots__ = ("_keep", "_never", "_sie", "_swr", "_tags", "_ttl", "_vary_cookies", "raw_language")
 
     def __init__(self, state: object = None) -> None:
-        self.ttl: float | None = None
-        """How long the page is used without asking."""
-        self.swr: float | None = None
-        """How long after that it is used while a new one is made in the background."""
-        self.sie: float | None = None
-        """How long after that it is used when the application fails."""
-        self.keep: float | None = None
-        """How long after that it is kept, to ask the application whether it still holds."""
+        self._ttl: float | None = None
+        self._swr: float | None = None
+        self._sie: float | None = None
+        self._keep: float | None = None
         self.raw_language = False
         """Whether the page depends on Accept-Language beyond the language that LocaleMiddleware chooses by it."""
         self._never = False
         self._tags: dict[str, None] = {}
         self._vary_cookies: tuple[str, ...] | None = None
+
+    @property
+    def ttl(self) -> float | None:
+        """How long the page is used without asking. As the next three it takes numbers, and raises TypeError or
+        ValueError for what is none: later, nobody could tell which view it was."""
+        return self._ttl
+
+    @ttl.setter
+    def ttl(self, seconds: float | None) -> None:
+        self._ttl = check_seconds("ttl", seconds)
+
+    @property
+    def swr(self) -> float | None:
+        """How long after that it is used while a new one is made in the background."""
+        return self._swr
+
+    @swr.setter
+    def swr(self, seconds: float | None) -> None:
+        self._swr = check_seconds("swr", seconds)
+
+    @property
+    def sie(self) -> float | None:
+        """How long after that it is used when the application fails."""
+        return self._sie
+
+    @sie.setter
+    def sie(self, seconds: float | None) -> None:
+        self._sie = check_seconds("sie", seconds)
+
+    @property
+    def keep(self) -> float | None:
+        """How long after that it is kept, to ask the application whether it still holds."""
+        return self._keep
+
+    @keep.setter
+    def keep(self, seconds: float | None) -> None:
+        self._keep = check_seconds("keep", seconds)
 
     def never(self) -> None:
         """Do not keep this page, whatever its headers say."""
@@ -65,10 +99,10 @@ class PageCache:
         """As the policy reads it."""
         return Annotation(
             self._never,
-            self.ttl,
-            self.swr,
-            self.sie,
-            self.keep,
+            self._ttl,
+            self._swr,
+            self._sie,
+            self._keep,
             tuple(self._tags),
             self._vary_cookies,
             self.raw_language,
@@ -78,6 +112,17 @@ class PageCache:
 def register() -> None:
     """Give every `request.wsgiperf` its `cache`. Called when the app is ready."""
     request_state.lazily("cache", PageCache)
+
+
+def check_seconds(name: str, seconds: float | None) -> float | None:
+    """The span; less than 0 is none. Raises TypeError or ValueError, and says what to write instead."""
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)):
+        raise TypeError(f"{name} is a number of seconds, not {seconds!r}: write for example 60")
+    if not -inf < seconds < inf:
+        raise ValueError(f"{name} is a number of seconds, not {seconds!r}: MAX_LIFETIME_S bounds what is too long")
+    return seconds
 
 
 def check_tag(tag: object) -> str:
@@ -92,8 +137,15 @@ def check_tag(tag: object) -> str:
 
 
 def page_cache_of(request: HttpRequest) -> PageCache:
-    """The notes for this request, made if need be. Takes the request of Django REST framework as well."""
+    """The notes for this request, made if need be. Takes the request of Django REST framework as well.
+
+    Raises TypeError for what is no request, such as the `self` of a method that is decorated like a function."""
     inner = getattr(request, "_request", request)
+    if not isinstance(inner, HttpRequest):
+        raise TypeError(
+            f"the page cache's decorators take views, whose first argument is a request, not {inner!r}: "
+            "for a method write @method_decorator(cache_response(ttl=60)), as with Django's"
+        )
     attributes = request_state.state_of(inner).__dict__
     notes: PageCache | None = attributes.get("cache")
     if notes is None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+from decimal import Decimal
 from typing import Any
 
 import pytest
 from django.http import HttpRequest, HttpResponse
+from django.test import RequestFactory
 from django.utils.decorators import method_decorator
 from django.views import View
 from django.views.decorators.cache import cache_control, cache_page
 
 from django_wsgiperf.cache.annotations import page_cache_of
 from django_wsgiperf.cache.decorators import cache_response, never_cache_response
+from django_wsgiperf.cache.messages import NO_ANNOTATION
 
 from . import doors
 from .doors import Site, page
@@ -213,3 +217,42 @@ def test_notes_can_be_made_where_nobody_reads_them() -> None:
     request.wsgiperf.cache.ttl = 60  # type: ignore[attr-defined]
     request.wsgiperf.cache.tag("book:1")  # type: ignore[attr-defined]
     assert page_cache_of(request).tags == ("book:1",)
+
+
+@pytest.mark.parametrize("name", ["ttl", "swr", "sie", "keep"])
+@pytest.mark.parametrize(
+    ("seconds", "error"),
+    [
+        *((seconds, TypeError) for seconds in ("60", timedelta(minutes=1), Decimal(60), True)),
+        *((float(text), ValueError) for text in ("nan", "inf")),
+    ],
+)
+def test_span_that_is_none_is_refused_in_the_view(name: str, seconds: Any, error: type[Exception]) -> None:
+    notes = page_cache_of(HttpRequest())
+    with pytest.raises(error, match=f"{name} is a number of seconds, not "):
+        setattr(notes, name, seconds)
+    setattr(notes, name, 60)
+    setattr(notes, name, None)
+    assert notes.annotation() == NO_ANNOTATION
+
+
+def test_view_whose_page_is_over_before_it_begins(site: Site) -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        page_cache_of(request).ttl = -0.5
+        return HttpResponse("text")
+
+    site.view("/", view)
+    assert [site.get("/").cache for _ in range(2)] == ["fwd=uri-miss; detail=expired"] * 2
+
+
+@pytest.mark.parametrize("decorator", [never_cache_response, cache_response(ttl=60)])
+def test_method_that_is_decorated_like_a_function_is_no_view(decorator: Any) -> None:
+    """What never_cache_response says would otherwise be said of nothing, and the page kept."""
+
+    class Quote(View):
+        @decorator
+        def get(self, request: HttpRequest) -> HttpResponse:
+            return page("text")
+
+    with pytest.raises(TypeError, match="write @method_decorator"):
+        Quote.as_view()(RequestFactory().get("/"))
