@@ -161,6 +161,8 @@ def test_redis_restarted_at_once_is_hardly_noticed(
     site.is_well()
     # On a busy machine it takes long enough to be noticed.
     eventually(lambda: not site.store._link._is_outage)
+    # The line that it is back comes after that.
+    eventually(lambda: len(lines()) != 1)
     told(lines(), *((LOST, REGAINED) if lines() else ()))
     eventually(lambda: site.tags.judge(page) is Verdict.GONE)
 
