@@ -123,7 +123,10 @@ class MemoryCache(Generic[V]):
                     old.charge = charge
                     self._insertions += 1
                     return True
-            while self._bytes + charge > self.max_bytes or len(nodes) >= self.max_entries:
+            # Not with a condition of its own, for which Python 3.12 would forget the lock.
+            while True:
+                if self._bytes + charge <= self.max_bytes and len(nodes) < self.max_entries:
+                    break
                 self._evict()
             ring = self._ring
             newest = ring.older
@@ -165,11 +168,7 @@ class MemoryCache(Generic[V]):
     def __iter__(self) -> Iterator[tuple[Key, V, int]]:
         """Key, value and charged bytes of all there is at this moment, oldest first."""
         with self._lock:
-            nodes = []
-            node = self._ring.newer
-            while node is not self._ring:
-                nodes.append(node)
-                node = node.newer
+            nodes = self._line()
         for node in nodes:
             yield node.key, node.value, node.charge
 
@@ -189,6 +188,15 @@ class MemoryCache(Generic[V]):
                 self._evictions,
                 self._refusals,
             )
+
+    def _line(self) -> list[_Node[V]]:
+        """All nodes, the oldest first. Lock held."""
+        nodes = []
+        node = self._ring.newer
+        while node is not self._ring:
+            nodes.append(node)
+            node = node.newer
+        return nodes
 
     def _evict(self) -> None:
         """Let the hand take one of the entries. Lock held."""

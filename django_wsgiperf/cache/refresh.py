@@ -126,19 +126,25 @@ class Refresher:
     def _take(self) -> tuple[bytes, Job] | None:
         """The next job; None when there has been none for a while, or it is over."""
         with self._lock:
-            deadline_s = time.monotonic() + _IDLE_S
-            while not self._jobs and not self._stopping:
-                left_s = deadline_s - time.monotonic()
-                if left_s <= 0:
-                    # Under the lock, so that nobody counts on this thread any more.
-                    self._threads.discard(threading.current_thread())
-                    return None
-                self._idle += 1
-                try:
-                    self._wake.wait(left_s)
-                finally:
-                    self._idle -= 1
-            return None if self._stopping else self._jobs.popleft()
+            if self._awaits_job():
+                return self._jobs.popleft()
+            # Under the lock, so that nobody counts on this thread any more.
+            self._threads.discard(threading.current_thread())
+            return None
+
+    def _awaits_job(self) -> bool:
+        """Whether there is one now or within `_IDLE_S` seconds. Lock held."""
+        deadline_s = time.monotonic() + _IDLE_S
+        while not self._jobs and not self._stopping:
+            left_s = deadline_s - time.monotonic()
+            if left_s <= 0:
+                return False
+            self._idle += 1
+            try:
+                self._wake.wait(left_s)
+            finally:
+                self._idle -= 1
+        return not self._stopping
 
     def _do(self, key: bytes, job: Job) -> None:
         done: bool | None = False

@@ -47,8 +47,8 @@ class Searches:
             found = self.of(Request("GET", target.scheme, target.host, target.path, target.query, {}))
             return set() if found is None else {found}
         with self._lock:
-            values = {value for path, value in self._said.values() if path == target.path}
-        return set(map(parse_no_vary_search, values))
+            said = list(self._said.values())
+        return {parse_no_vary_search(value) for path, value in said if path == target.path}
 
     def remember(self, address: bytes, path: str, search: str) -> bool:
         """A response has said it. Whether it means anything."""
@@ -57,10 +57,14 @@ class Searches:
         if self._said.get(address) != (path, search):
             with self._lock:
                 self._said.pop(address, None)
-                while len(self._said) >= _MAX:
-                    del self._said[next(iter(self._said))]
+                self._make_room()
                 self._said[address] = (path, search)
         return True
+
+    def _make_room(self) -> None:
+        """Lock held."""
+        while len(self._said) >= _MAX:
+            del self._said[next(iter(self._said))]
 
     def after_fork_in_child(self) -> None:
         self._lock = threading.Lock()

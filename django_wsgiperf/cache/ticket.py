@@ -167,10 +167,7 @@ class Ticket(Generic[T]):
         alarm.acquire()
         try:
             if self._flights.enter(self):
-                # Not for longer than that at a time: a thread that waits hears of its interruption only when it runs.
-                while not alarm.acquire(timeout=min(self.waits_s, self._flights.wait_s)) and not self.is_late():
-                    if not self.is_aside and self._flights.room.leaves_the_pool(late=True):
-                        self._flights.moved_aside(self)
+                self._sleep(alarm)
         except BaseException:
             # Interrupted. Whoever was made leader in that moment passes it on.
             self._flights.leave(self, Why.LATE)
@@ -180,6 +177,12 @@ class Ticket(Generic[T]):
         if self.role is ALONE and self.why is not Why.LATE:
             self.takes_its_turn()
         return self.role
+
+    def _sleep(self, alarm: threading.Lock) -> None:
+        # Not for longer than that at a time: a thread that waits hears of its interruption only when it runs.
+        while not alarm.acquire(timeout=min(self.waits_s, self._flights.wait_s)) and not self.is_late():
+            if not self.is_aside and self._flights.room.leaves_the_pool(late=True):
+                self._flights.moved_aside(self)
 
     def call_when_over(self, callback: Callable[[Ticket[T]], None]) -> bool:
         """Have the follower called back, once, with its new role, in the thread of whoever brings it. False when it

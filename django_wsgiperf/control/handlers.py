@@ -126,12 +126,8 @@ def _next(topic: str) -> tuple[dict[str, Any], Done] | None:
     found: tuple[dict[str, Any], Done] | None = None
     with _lock:
         waiting = _waiting.get(topic)
-        while waiting:
-            until, message, done = waiting.popleft()
-            if time.monotonic() < until:
-                found = (message, done)
-                break
-            late.append(done)
+        if waiting:
+            found = _first_in_time(waiting, late)
         if not waiting:
             _waiting.pop(topic, None)
         if found is None:
@@ -139,6 +135,18 @@ def _next(topic: str) -> tuple[dict[str, Any], Done] | None:
     for done in late:
         done(_encoded(error="it took too long"))
     return found
+
+
+def _first_in_time(
+    waiting: deque[tuple[float, dict[str, Any], Done]], late: list[Done]
+) -> tuple[dict[str, Any], Done] | None:
+    """Of those that wait; who comes before, too `late`, is taken out as well. With the lock held."""
+    while waiting:
+        until, message, done = waiting.popleft()
+        if time.monotonic() < until:
+            return message, done
+        late.append(done)
+    return None
 
 
 def _end(topic: str) -> None:

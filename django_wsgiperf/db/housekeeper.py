@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic
 
 from .holders import Holder
-from .lease import C, Entry, Lease
+from .lease import C, Lease
 
 if TYPE_CHECKING:
     from .pool import Pool
@@ -74,10 +74,10 @@ class Housekeeper(Generic[C]):
         self.wake()
         self.close_lost()
         with pool._lock:
-            leases = [entry.lease() for entry in pool._places.entries if entry.lease is not None]
+            lent = pool._places.lent()
         me = threading.current_thread()
         # For what this thread has itself it would wait in vain.
-        if thread is not None and thread is not me and all(lease is None or lease.thread is not me for lease in leases):
+        if thread is not None and thread is not me and all(lease.thread is not me for _, lease in lent):
             with contextlib.suppress(RuntimeError):  # It could not be started.
                 thread.join(timeout_s)
 
@@ -129,13 +129,8 @@ class Housekeeper(Generic[C]):
         while self._errands:
             with contextlib.suppress(IndexError):  # Another thread was faster.
                 self._errands.popleft()()
-        lost: list[tuple[Lease[C] | None, Lease[C]]] = []
         with pool._lock:
-            for entry in pool._places.entries:
-                if entry not in pool._places.idle and entry.is_lost():
-                    former = entry.lease() if entry.lease is not None else None
-                    lost.append((former, pool._places.take(entry, "(closing)")))
-            pool.statistics.reclaimed += len(lost)
+            lost = pool._places.take_lost()
         for former, chore in lost:
             holder = "its holder is gone" if former is None else Holder.of(former, pool.clock(), "lost")
             logger.warning("Pool %s takes back a connection that was never released: %s", pool.name, holder)
@@ -152,17 +147,10 @@ class Housekeeper(Generic[C]):
         self._last_look_ns = now, calendar
 
     def _close_old(self) -> None:
-        pool, config = self._pool, self._pool.config
+        pool = self._pool
         now = pool.clock()
-        idle_ns = int(config.idle_timeout_s * 1e9)
-        old: list[tuple[Lease[C], str]] = []
         with pool._lock:
-            # The stack's bottom has been idle for longest.
-            for entry in list(pool._places.idle):
-                if now >= entry.expires_ns:
-                    old.append((pool._places.take(entry, "(closing)"), "lifetime"))
-                elif idle_ns and now - entry.used_ns >= idle_ns and len(pool._places.idle) > config.min_idle:
-                    old.append((pool._places.take(entry, "(closing)"), "idle"))
+            old = pool._places.take_old(now)
         for chore, reason in old:
             pool._close(chore, reason)
 
@@ -237,15 +225,8 @@ class Housekeeper(Generic[C]):
         pool = self._pool
         threshold_ns = int(pool.config.leak_threshold_s * 1e9)
         now = pool.clock()
-        late: list[tuple[Entry[C], Lease[C]]] = []
         with pool._lock:
-            for entry in pool._places.entries:
-                lease = entry.lease() if entry.lease is not None else None
-                if lease is None or lease.reported or entry in pool._places.idle:
-                    continue
-                if now - lease.acquired_ns >= threshold_ns:
-                    lease.reported = True
-                    late.append((entry, lease))
+            late = pool._places.late(now - threshold_ns)
         for entry, lease in late:
             holder = Holder.of(lease, now, pool._physical.state(entry))
             stack = "\n".join(f"  {line}" for line in holder.stack()) or "  (its thread has ended)"

@@ -78,13 +78,18 @@ class NativePool:
         """Whether the lease is still the holder's; it was taken back when its thread had ended."""
         return id(lease) in self._leases
 
+    def _take_lost(self) -> list[Lease[Any]]:
+        """Lock held."""
+        lost = [lease for lease in self._leases.values() if lease.is_lost()]
+        for lease in lost:
+            del self._leases[id(lease)]
+            self.statistics.reclaimed += 1
+        return lost
+
     def reclaim(self) -> int:
         """Return the connections of holders that are gone; how many those were."""
         with self._lock:
-            lost = [lease for lease in self._leases.values() if lease.is_lost()]
-            for lease in lost:
-                del self._leases[id(lease)]
-                self.statistics.reclaimed += 1
+            lost = self._take_lost()
         for lease in lost:
             self.discard(lease)
         return len(lost)

@@ -1,7 +1,8 @@
 """Who has which connection, and who waits for one: a pool's idle stack, its line, and the rules of both.
 
 Bookkeeping only: nothing here sleeps, locks, or speaks to a server. Every method is called with the pool's lock held,
-and leaves the invariants 1 to 3 of pool.py as it finds them.
+and leaves the invariants 1 to 3 of pool.py as it finds them. What loops does so here, in functions that know no lock:
+the compiler of Python 3.12 may forget a `with` around the end of a round, where an interruption would leave it locked.
 """
 
 from __future__ import annotations
@@ -157,7 +158,45 @@ class Places(Generic[C]):
     def _count_used(self) -> None:
         self._statistics.used_max = max(self._statistics.used_max, len(self.entries) - len(self.idle))
 
+    def lent(self) -> list[tuple[Entry[C], Lease[C]]]:
+        """What somebody has, the pool itself for a chore included."""
+        had = ((entry, entry.lease()) for entry in self.entries if entry.lease is not None)
+        return [(entry, lease) for entry, lease in had if lease is not None]
+
     # -- what has come to its end
+
+    def take_lost(self) -> list[tuple[Lease[C] | None, Lease[C]]]:
+        """What its holder cannot give back any more: its lease, if that is left, and the pool's own."""
+        lost: list[tuple[Lease[C] | None, Lease[C]]] = []
+        for entry in self.entries:
+            if entry not in self.idle and entry.is_lost():
+                former = entry.lease() if entry.lease is not None else None
+                lost.append((former, self.take(entry, "(closing)")))
+        self._statistics.reclaimed += len(lost)
+        return lost
+
+    def take_old(self, now: int) -> list[tuple[Lease[C], str]]:
+        """The idle connections that have lived or rested for too long, and which of both."""
+        old: list[tuple[Lease[C], str]] = []
+        idle_ns = int(self._config.idle_timeout_s * 1e9)
+        # The stack's bottom has been idle for longest.
+        for entry in list(self.idle):
+            if now >= entry.expires_ns:
+                old.append((self.take(entry, "(closing)"), "lifetime"))
+            elif idle_ns and now - entry.used_ns >= idle_ns and len(self.idle) > self._config.min_idle:
+                old.append((self.take(entry, "(closing)"), "idle"))
+        return old
+
+    def late(self, acquired_ns: int) -> list[tuple[Entry[C], Lease[C]]]:
+        """What somebody has had since then, each once."""
+        late = [
+            (entry, lease)
+            for entry, lease in self.lent()
+            if not lease.reported and entry not in self.idle and lease.acquired_ns <= acquired_ns
+        ]
+        for _, lease in late:
+            lease.reported = True
+        return late
 
     def retire(self) -> list[Lease[C]]:
         """Make every connection that exists now one of the past; the idle ones are the caller's to close."""

@@ -207,8 +207,7 @@ class Pool(Generic[C]):
         """Who has the connections now, the longest holder first."""
         now = self.clock()
         with self._lock:
-            lent = [(entry, entry.lease()) for entry in self._places.entries if entry.lease is not None]
-        held = [(entry, lease) for entry, lease in lent if lease is not None]
+            held = self._places.lent()
         held.sort(key=lambda pair: pair[1].acquired_ns)
         return [Holder.of(lease, now, self._physical.state(entry)) for entry, lease in held]
 

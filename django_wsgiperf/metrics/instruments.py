@@ -53,8 +53,12 @@ def install_if_wanted() -> None:
 def uninstall() -> None:
     """Take out what install() has put in, in the opposite order."""
     with _lock:
-        while _ends:
-            _ends.pop()()
+        _take_out()
+
+
+def _take_out() -> None:
+    while _ends:
+        _ends.pop()()
 
 
 def is_installed() -> bool:

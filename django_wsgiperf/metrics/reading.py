@@ -172,9 +172,13 @@ class Reader:
                 if key not in self._known:
                     self._known[key] = (size, found)
                     self._bytes += size
-                while self._bytes > MAX_REMEMBERED:
-                    self._bytes -= self._known.popitem(last=False)[1][0]
+                self._forget_oldest()
         return found
+
+    def _forget_oldest(self) -> None:
+        """Lock held."""
+        while self._bytes > MAX_REMEMBERED:
+            self._bytes -= self._known.popitem(last=False)[1][0]
 
 
 def _summary(data: bytes) -> tuple[int, tuple[Tally, Cell]]:

@@ -387,8 +387,9 @@ class Worker:
         """These have sums already, in the place that this process takes: they are among the MAX_ROUTES, whichever come.
 
         Else each process that took the place would add as many, and the place would be full one day."""
+        names = [name for name in routes if name != OTHER]
         with self._lock:
-            self._aggregator.routes.update(name for name in routes if name != OTHER)
+            self._aggregator.routes.update(names)
 
     @property
     def records(self) -> int:

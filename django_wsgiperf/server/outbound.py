@@ -137,33 +137,40 @@ class Outbound:
         """Send what the socket takes now, about FLUSH_BYTES at most; the number of bytes.
 
         Raises OSError when the connection is broken."""
-        total = 0
-        piece_bytes = TLS_PIECE_BYTES if isinstance(sock, ssl.SSLSocket) else _SEND_PIECE_BYTES
         with self.lock:
             if self.closed:
                 return 0
-            segments = self._segments
-            try:
-                while segments and total < FLUSH_BYTES:
-                    segment = segments[0]
-                    if isinstance(segment, _FileSegment):
-                        sent = segment.send(sock)
-                        if segment.offset == segment.end:
-                            segments.popleft()
-                            segment.close()
-                    else:
-                        sent = sock.send(segment[:piece_bytes])
-                        self._memory -= sent
-                        if sent == len(segment):
-                            segments.popleft()
-                        else:
-                            segments[0] = segment[sent:]
-                    total += sent
-            except WOULD_BLOCK:
-                pass
+            total = self._send(sock)
             self.pending -= total
             if total and self.pending <= self._memory_bytes:
                 self._emptier.notify_all()
+        return total
+
+    # What loops with the lock held does so in functions that know none: Python 3.12's compiler may forget a `with`
+    # around the end of a round, and an interruption there would leave it locked.
+
+    def _send(self, sock: socket.socket) -> int:
+        total = 0
+        piece_bytes = TLS_PIECE_BYTES if isinstance(sock, ssl.SSLSocket) else _SEND_PIECE_BYTES
+        segments = self._segments
+        try:
+            while segments and total < FLUSH_BYTES:
+                segment = segments[0]
+                if isinstance(segment, _FileSegment):
+                    sent = segment.send(sock)
+                    if segment.offset == segment.end:
+                        segments.popleft()
+                        segment.close()
+                else:
+                    sent = sock.send(segment[:piece_bytes])
+                    self._memory -= sent
+                    if sent == len(segment):
+                        segments.popleft()
+                    else:
+                        segments[0] = segment[sent:]
+                total += sent
+        except WOULD_BLOCK:
+            pass
         return total
 
     def wait_for_room(self, tick: Callable[[], None], tick_s: float = 1.0) -> None:
@@ -171,11 +178,14 @@ class Outbound:
 
         Raises ClientGone when the connection is closed meanwhile."""
         with self._emptier:
-            while self.pending > self._memory_bytes:
-                self._check_open()
-                if not self._emptier.wait(tick_s):
-                    tick()
+            self._wait(tick, tick_s)
             self._check_open()
+
+    def _wait(self, tick: Callable[[], None], tick_s: float) -> None:
+        while self.pending > self._memory_bytes:
+            self._check_open()
+            if not self._emptier.wait(tick_s):
+                tick()
 
     def _check_open(self) -> None:
         if self.closed:
@@ -185,9 +195,12 @@ class Outbound:
         """Drop everything and release a waiting producer."""
         with self.lock:
             self.closed = True
-            for segment in self._segments:
-                if isinstance(segment, _FileSegment):
-                    segment.close()
+            self._close_files()
             self._segments.clear()
             self.pending = self._memory = 0
             self._emptier.notify_all()
+
+    def _close_files(self) -> None:
+        for segment in self._segments:
+            if isinstance(segment, _FileSegment):
+                segment.close()

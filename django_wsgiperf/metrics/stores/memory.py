@@ -2,14 +2,33 @@
 
 from __future__ import annotations
 
+import functools
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Concatenate, Final, ParamSpec, TypeVar
 
 from .base import LEVELS, PARTS, Extent, Part, Report, Row, rolled
 
 MAX_BYTES: Final = 32 << 20
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _locked(
+    method: Callable[Concatenate[MemoryStore, P], R],
+) -> Callable[Concatenate[MemoryStore, P], R]:
+    """With the store's lock held: around the method, since the compiler of Python 3.12 may forget a `with` that stands
+    around a loop, and an interruption there would leave it locked."""
+
+    @functools.wraps(method)
+    def locked(self: MemoryStore, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        with self._lock:
+            return method(self, *args, **kwargs)
+
+    return locked
 
 
 class MemoryStore:
@@ -23,12 +42,12 @@ class MemoryStore:
         self._reports: dict[str, Report] = {}
         self._leases: dict[str, tuple[str, int]] = {}
 
+    @_locked
     def write(self, rows: Sequence[Row]) -> None:
-        with self._lock:
-            for row in rows:
-                known = self._rows.get(row.key)
-                if known is None or not known.rolled:
-                    self._put(row)
+        for row in rows:
+            known = self._rows.get(row.key)
+            if known is None or not known.rolled:
+                self._put(row)
 
     def _put(self, row: Row) -> None:
         self._drop(row.key)
@@ -59,77 +78,77 @@ class MemoryStore:
             )
         ]
 
+    @_locked
     def unrolled(self, level: int, before: int, limit: int, *, closed: bool, skip: int = 0) -> list[Row]:
-        with self._lock:
-            found = [
-                row
-                for row in self._rows.values()
-                if row.level == level and not row.rolled and row.closed == closed and row.start < before
-            ]
+        found = [
+            row
+            for row in self._rows.values()
+            if row.level == level and not row.rolled and row.closed == closed and row.start < before
+        ]
         return sorted(found, key=lambda row: (row.start, row.owner))[skip : skip + limit]
 
+    @_locked
     def at(self, level: int, start: int) -> list[Row]:
-        with self._lock:
-            return [row for row in self._rows.values() if row.level == level and row.start == start]
+        return [row for row in self._rows.values() if row.level == level and row.start == start]
 
+    @_locked
     def fold(self, put: Sequence[Row], taken: Sequence[Row]) -> bool:
-        with self._lock:
-            for row in put:
-                known = self._rows.get(row.key)
-                if (known.version if known is not None else 0) != row.version:
-                    return False
-            for row in taken:
-                known = self._rows.get(row.key)
-                if known is None or known.rolled or known.version != row.version:
-                    return False
-            for row in put:
-                self._put(replace(row, version=row.version + 1))
-            for row in taken:
-                known = self._rows.get(row.key)
-                if known is not None:
-                    self._put(rolled(known))
-            return True
-
-    def trim(self, level: int, before: int, limit: int, *, samples_only: bool = False) -> int:
-        with self._lock:
-            found = [
-                row
-                for row in self._rows.values()
-                if row.level == level
-                and row.start < before
-                and (bool(row.samples) if samples_only else row.rolled or level == LEVELS[-1])
-            ][:limit]
-            for row in found:
-                if samples_only:
-                    self._put(replace(row, samples=b""))
-                else:
-                    self._drop(row.key)
-            return len(found)
-
-    def lease(self, name: str, owner: str, now: int, ttl_s: int) -> bool:
-        with self._lock:
-            holder, until = self._leases.get(name, ("", 0))
-            if holder not in ("", owner) and now < until <= now + 10 * ttl_s:
+        for row in put:
+            known = self._rows.get(row.key)
+            if (known.version if known is not None else 0) != row.version:
                 return False
-            self._leases[name] = (owner, now + ttl_s)
-            return True
+        for row in taken:
+            known = self._rows.get(row.key)
+            if known is None or known.rolled or known.version != row.version:
+                return False
+        for row in put:
+            self._put(replace(row, version=row.version + 1))
+        for row in taken:
+            known = self._rows.get(row.key)
+            if known is not None:
+                self._put(rolled(known))
+        return True
 
+    @_locked
+    def trim(self, level: int, before: int, limit: int, *, samples_only: bool = False) -> int:
+        found = [
+            row
+            for row in self._rows.values()
+            if row.level == level
+            and row.start < before
+            and (bool(row.samples) if samples_only else row.rolled or level == LEVELS[-1])
+        ][:limit]
+        for row in found:
+            if samples_only:
+                self._put(replace(row, samples=b""))
+            else:
+                self._drop(row.key)
+        return len(found)
+
+    @_locked
+    def lease(self, name: str, owner: str, now: int, ttl_s: int) -> bool:
+        holder, until = self._leases.get(name, ("", 0))
+        if holder not in ("", owner) and now < until <= now + 10 * ttl_s:
+            return False
+        self._leases[name] = (owner, now + ttl_s)
+        return True
+
+    @_locked
     def report(self, report: Report) -> None:
-        with self._lock:
-            self._reports[report.instance] = report
+        self._reports[report.instance] = report
 
+    @_locked
     def remove(self, instance: str) -> None:
-        with self._lock:
-            self._reports.pop(instance, None)
+        self._reports.pop(instance, None)
 
+    @_locked
     def reports(self, seen_since: int) -> list[Report]:
-        with self._lock:
-            return [each for each in self._reports.values() if each.seen >= seen_since]
+        return [each for each in self._reports.values() if each.seen >= seen_since]
 
+    @_locked
     def forget_reports(self, seen_before: int) -> None:
-        with self._lock:
-            for each in [each for each in self._reports.values() if each.seen < seen_before]:
-                del self._reports[each.instance]
+        for each in [each for each in self._reports.values() if each.seen < seen_before]:
+            del self._reports[each.instance]
 
 
 def _without(row: Row, unasked: Iterable[Part]) -> Row:
