@@ -8,8 +8,9 @@ again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from django.db import transaction
@@ -106,9 +107,10 @@ def _carry_out(order: Callable[[Engine], bool], on_commit: bool, using: str | No
     return done
 
 
-def model_tags(instance: Model) -> tuple[str, str]:
-    """The tags of a row unless others are given: `shop.book`, of every page with books, and `shop.book:7`."""
-    label = instance._meta.label_lower
+def model_tags(instance: Model, model: type[Model] | None = None) -> tuple[str, str]:
+    """The tags of a row unless others are given: `shop.book`, of every page with books, and `shop.book:7`. `model` is
+    the one that they are named for, where the row is of a proxy or a child of it."""
+    label = (model or type(instance))._meta.label_lower
     return label, f"{label}:{instance.pk}"
 
 
@@ -116,19 +118,32 @@ def purge_on_save(
     model: type[Model], tags: Callable[[Any], Iterable[str]] = model_tags, *, soft: bool = False
 ) -> Callable[[], None]:
     """From now on, saving or deleting a row of the model purges the pages with its tags, when the transaction is
-    committed. What bulk operations and raw SQL change is not noticed: purge() is for that. Gives a function that ends
-    it. Best called in AppConfig.ready()."""
+    committed; also where it is done by a proxy of the model or a child of it. What bulk operations, many-to-many
+    relations and raw SQL change is not noticed: purge() is for that. Gives a function that ends it. Best called in
+    AppConfig.ready(), when all models are known."""
+    tags_of = partial(model_tags, model=model) if tags is model_tags else tags
 
     def changed(sender: object, instance: Model, using: str | None = None, raw: bool = False, **_: object) -> None:
         if not raw:
-            purge(tags=tuple(tags(instance)), soft=soft, using=using)
+            purge(tags=tuple(tags_of(instance)), soft=soft, using=using)
 
     identity = f"django_wsgiperf.cache:{model._meta.label}:{id(tags)}:{soft}"
+    # Each by itself: to listen to all models would cost them their fast deletes.
+    senders = tuple(_kinds_of(model))
     for signal in (post_save, post_delete):
-        signal.connect(changed, sender=model, weak=False, dispatch_uid=identity)
+        for sender in senders:
+            signal.connect(changed, sender=sender, weak=False, dispatch_uid=identity)
 
     def disconnect() -> None:
         for signal in (post_save, post_delete):
-            signal.disconnect(sender=model, dispatch_uid=identity)
+            for sender in senders:
+                signal.disconnect(sender=sender, dispatch_uid=identity)
 
     return disconnect
+
+
+def _kinds_of(model: type[Model]) -> Iterator[type[Model]]:
+    """The model, its proxies and its children: Django's signals name the class by which a row is saved."""
+    yield model
+    for kind in model.__subclasses__():
+        yield from _kinds_of(kind)

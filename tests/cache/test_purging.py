@@ -7,9 +7,10 @@ from collections.abc import Iterator
 
 import pytest
 from django.contrib.auth.models import Group
-from django.db import transaction
+from django.db import connection, transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseNotModified
 from django.test import override_settings
+from django.test.utils import isolate_apps
 
 from django_wsgiperf.cache.decorators import cache_response
 from django_wsgiperf.cache.purging import Purged, purge, purge_all, purge_on_save
@@ -278,6 +279,43 @@ def test_saving_or_deleting_a_row_purges_its_pages(site: Site) -> None:
         site.get(path)
     Group.objects.create(name="others")
     assert kept(site, *paths) == [True] * 3
+
+
+@pytest.mark.django_db(transaction=True)
+@isolate_apps("django.contrib.auth")
+def test_row_is_saved_by_a_proxy_of_its_model_or_a_child_of_it_too(site: Site) -> None:
+    class Team(Group):
+        class Meta:
+            proxy = True
+            app_label = "auth"
+
+    class Club(Group):
+        class Meta:
+            app_label = "auth"
+
+    group = Group.objects.create(name="readers")
+    views = {"/one": f"auth.group:{group.pk}", "/all": "auth.group"}
+    for path, tag in views.items():
+        site.view(path, cache_response(ttl=60, tags=[tag])(lambda request: HttpResponse()))
+        site.get(path)
+    end = purge_on_save(Group)
+    try:
+        Team.objects.get(pk=group.pk).save()
+        assert kept(site, *views) == [False, False]
+        with connection.schema_editor() as editor:
+            editor.create_model(Club)
+        try:
+            club = Club.objects.create(name="club")
+            assert kept(site, *views) == [True, False]
+            club.delete()
+            assert kept(site, *views) == [True, False]
+        finally:
+            with connection.schema_editor() as editor:
+                editor.delete_model(Club)
+        Team.objects.get(pk=group.pk).delete()
+        assert kept(site, *views) == [False, False]
+    finally:
+        end()
 
 
 @pytest.mark.django_db(transaction=True)
