@@ -15,7 +15,7 @@ from .counting import Counters
 from .held import Held
 from .key import OPEN
 from .messages import Request
-from .policy import Verdict, current_age, judge, may_look_up
+from .policy import Target, Verdict, current_age, judge, may_look_up
 from .tags import ADDRESS_MARK
 from .tags import Verdict as Purged
 from .variants import Variants
@@ -77,14 +77,14 @@ def described(held: Held, now: float) -> dict[str, Any]:
 
 
 def explain(engine: Engine, url: str, headers: Mapping[str, str] | None = None) -> dict[str, Any]:
-    """What the cache would do with a GET of this address with these request headers, and why.
+    """What the cache would do with a GET of this address with these request headers, and why. A path alone is meant
+    where it is kept, if it is.
 
     Raises ValueError for what is no URL, or names no host where the settings do not either."""
     target = target_of(url)
     site, now = engine.site, engine.now()
-    host = target.host or site.usual_host
-    scheme = target.scheme or "http"
     sent = {name.lower(): value for name, value in (headers or {}).items()}
+    scheme, host = (target.scheme, target.host) if target.host else _place_of(engine, target, sent)
     request = Request("GET", scheme, host, target.path, target.query, sent)
     answer: dict[str, Any] = {
         "url": f"{scheme}://{host}{target.path}" + (f"?{target.query}" if target.query else ""),
@@ -119,3 +119,13 @@ def explain(engine: Engine, url: str, headers: Mapping[str, str] | None = None) 
     if ask.use and purged is not Purged.GONE:
         answer["would"] = would.get(verdict.name, "forward")
     return answer
+
+
+def _place_of(engine: Engine, target: Target, sent: Mapping[str, str]) -> tuple[str, str]:
+    """Scheme and host for a path: where it is in memory, else where visitors come to, else what the settings say."""
+    places = engine.site.places()
+    for scheme, host in places:
+        request = Request("GET", scheme, host, target.path, target.query, sent)
+        if engine.memory.peek(engine.shelf.primary_of(request)) is not None:
+            return scheme, host
+    return places[0]

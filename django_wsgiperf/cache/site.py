@@ -30,6 +30,7 @@ _MAX_REMEMBERED_CHARS: Final = 512
 """What is longer is worked out each time, so that no client can fill the memory with it."""
 _MAX_SEEN: Final = 4096
 _MAX_PLACES: Final = 512
+_MAX_VISITED: Final = 64
 Address: TypeAlias = tuple[str, str, str, str, str]
 """Scheme, host, path, query and language."""
 _LOCALE: Final = "django.middleware.locale.LocaleMiddleware"
@@ -68,6 +69,8 @@ class Site:
         """Whether Host, the server's scheme and the path as they come are the address."""
         self._recall_allowed = lru_cache(_MAX_REMEMBERED)(self._allows)
         self._recall_place = lru_cache(_MAX_PLACES)(self._place)
+        self.visited: dict[tuple[str, str], None] = {}
+        """Schemes and hosts that requests came for, the first of them. For people who name a path alone."""
         self._remembered: dict[Address, bytes] = {}
         self.remembered: Callable[[Address], bytes | None] = self._remembered.get
         """The key of an address, as far as it is remembered."""
@@ -83,7 +86,11 @@ class Site:
         return bool(domain) and validate_host(domain, self._allowed_hosts)
 
     def _place(self, scheme: str, host: str, language: str) -> bytes | None:
-        return self.keys.place(scheme, host, language) if self.allows(host) else None
+        if not self.allows(host):
+            return None
+        if len(self.visited) < _MAX_VISITED and len(host) <= _MAX_REMEMBERED_CHARS:
+            self.visited[scheme, host] = None
+        return self.keys.place(scheme, host, language)
 
     def known(self, address: Address) -> bytes | None:
         """The key of an address; None for a host that is not allowed. To be asked where remembered() has none."""
@@ -148,6 +155,12 @@ class Site:
         """A host that the site has, for addresses that name none; empty where the settings do not say."""
         named = [host for host in self._allowed_hosts if not host.startswith((".", "*"))]
         return named[0] if named else "localhost" if "*" in self._allowed_hosts else ""
+
+    def places(self) -> list[tuple[str, str]]:
+        """Where a path that is named alone may be meant: schemes and hosts, what is more likely first."""
+        usual = self.usual_host
+        visited = sorted(self.visited, key=lambda place: split_domain_port(place[1])[0] != usual)
+        return visited or [("http", usual)]
 
     def forwarding(self) -> tuple[str, ...]:
         """The environ keys by which a proxy tells the scheme and the host."""

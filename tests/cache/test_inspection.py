@@ -51,6 +51,25 @@ def test_page_that_is_not_there(site: Site) -> None:
     assert explain(site, "/account/orders")["excluded"] is True
 
 
+def test_path_alone_is_meant_where_it_is_kept() -> None:
+    https = {"SECURE_PROXY_SSL_HEADER": ("HTTP_X_FORWARDED_PROTO", "https")}
+    with doors.site("wsgi", {}, ALLOWED_HOSTS=["shop.example", "other.example"], **https) as site:
+        for path in ("/a", "/b", "/c", "/elsewhere"):
+            site.view(path, lambda request: page("12345"))
+        assert explain(site, "/a")["url"] == "http://shop.example/a", "nobody has come yet"
+        site.get("/b", Host="other.example")
+        site.get("/a", Host="shop.example:8000")
+        site.get("/c", Host="shop.example", X_Forwarded_Proto="https")
+        told = [explain(site, path) for path in ("/a", "/b", "/c")]
+        assert [each["url"] for each in told] == [
+            "http://shop.example:8000/a",
+            "http://other.example/b",
+            "https://shop.example/c",
+        ]
+        assert all(each["stored"] for each in told)
+        assert explain(site, "/elsewhere")["url"] == "http://shop.example:8000/elsewhere", "as visitors write it"
+
+
 def test_page_that_is_there_and_how_long_yet(site: Site) -> None:
     site.view("/", lambda request: page("12345", "max-age=60, stale-while-revalidate=30"))
     site.get("/"), site.get("/")

@@ -89,8 +89,16 @@ class TestAddress:
         assert facts["route"] == "/books/<int:pk>/"
         assert re.fullmatch(r"for (10 min|9 min \d+ s)", facts["fresh"])
 
-    def test_a_path_alone_is_of_the_first_host(self, running: Shop) -> None:
-        assert running.wsgiperf("cache", "/books/1/").out.startswith("http://shop.example/books/1/\n")
+    def test_a_path_alone_is_explained_where_it_is_kept(self, running: Shop) -> None:
+        running.get("/books/23/")
+        lines = squeezed(running.wsgiperf("cache", "/books/23/").out)
+        assert lines[:2] == [f"{running.origin}/books/23/", "kept: in the memory of 1 of 1 process on this host"]
+        running.get("/books/24/", Host="shop.example:8443")
+        assert running.wsgiperf("cache", "/books/24/").out.startswith("http://shop.example:8443/books/24/\n")
+
+    def test_a_path_alone_is_of_the_first_host_where_nobody_can_tell(self) -> None:
+        with override_settings(WSGIPERF={}, ALLOWED_HOSTS=[".example", "shop.example"]):
+            assert wsgiperf("cache", "/books/1/").out.startswith("http://shop.example/books/1/\n")
 
     def test_the_variant_is_that_of_the_headers_given(self, running: Shop) -> None:
         for language in ("de", "en"):

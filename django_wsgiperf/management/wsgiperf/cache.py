@@ -14,6 +14,7 @@ from . import FINDINGS, UsageError
 from ._processes import ask_caches
 
 if TYPE_CHECKING:
+    from django_wsgiperf.cache.engine import Engine
     from django_wsgiperf.cache.policy import Target
 
 help = "Show what the response cache holds and does, or explain it for one address."
@@ -30,7 +31,7 @@ process, keeps nothing, and exits with 1 when the page would not be kept."""
 
 def add_arguments(parser: ArgumentParser) -> None:
     """The address, if any, and the request for it."""
-    parser.add_argument("url", nargs="?", help="an address, or a path on the site's first host")
+    parser.add_argument("url", nargs="?", help="an address, or a path on the host where it is kept")
     parser.add_argument(
         "--header",
         action="append",
@@ -87,18 +88,31 @@ def handle(command: BaseCommand, options: dict[str, Any]) -> int | None:
     if options["cookies"]:
         headers["cookie"] = "; ".join([*filter(None, [headers.get("cookie")]), *options["cookies"]])
     try:
-        own = engine.explain(options["url"], headers)
+        target = _whole(engine, options["url"], headers)
     except ValueError as error:
         raise UsageError(str(error)) from None
-    return _explain(command, own, headers, options)
+    return _explain(command, engine, target, headers, options)
 
 
-def _whole(explained: str, given: str) -> Target:
-    """The address that was explained; where it was given without a host, that is the site's usual one."""
+def _whole(engine: Engine, given: str, headers: dict[str, str]) -> Target:
+    """The address that is meant. Of a path, the processes know scheme and host: where they keep it, or else where
+    visitors come to; the settings know no port and no https. Raises ValueError."""
     from django_wsgiperf.cache.addresses import target_of
 
-    parts, target = urlsplit(explained), target_of(given)
+    target = target_of(given)
+    if target.host:
+        return target
+    told = [engine.explain(given, headers)]
+    told += [reply["explain"] for reply in ask_caches({"explain": {"url": given, "headers": headers}}).replies.values()]
+    # This process has no visitors: it is the last to be asked.
+    best = max(reversed(told), key=lambda found: (found["stored"], found.get("entry", {}).get("hits", 0)))
+    parts = urlsplit(best["url"])
     return replace(target, scheme=parts.scheme, host=parts.netloc)
+
+
+def _url(target: Target) -> str:
+    url = f"{target.scheme}://{target.host}{quote(target.path.encode('latin-1'))}"
+    return f"{url}?{target.query}" if target.query else url
 
 
 def _show_all(command: BaseCommand, options: dict[str, Any]) -> int | None:
@@ -113,12 +127,13 @@ def _show_all(command: BaseCommand, options: dict[str, Any]) -> int | None:
     return FINDINGS if asked.failures else None
 
 
-def _explain(command: BaseCommand, own: dict[str, Any], headers: dict[str, str], options: dict[str, Any]) -> int | None:
+def _explain(
+    command: BaseCommand, engine: Engine, target: Target, headers: dict[str, str], options: dict[str, Any]
+) -> int | None:
     from . import _cache_making, _cache_page
 
-    target = _whole(own["url"], options["url"])
-    url = f"{target.scheme}://{target.host}{quote(target.path.encode('latin-1'))}"
-    url += f"?{target.query}" if target.query else ""
+    url = _url(target)
+    own = engine.explain(url, headers)
     asked = ask_caches({"explain": {"url": url, "headers": headers}})
     made = _cache_making.make(target, headers) if options["make"] else None
     processes = {name: reply["explain"] for name, reply in asked.replies.items()}
