@@ -31,6 +31,7 @@ from django_wsgiperf.metrics.results import PERIODS, Quantiles, RouteRow, Totals
 
 from .running import ROOT, shell, wsgiperf
 
+TIMING = "django_wsgiperf.middleware.RequestTimingMiddleware"
 BOOK, HOME, SEARCH = "/books/<int:pk>/", "/", "/search/"
 
 
@@ -109,10 +110,21 @@ class TestText:
         assert routes_in(shown) == [SEARCH]
         assert "and 2 more" in shown
 
-    def test_nothing_counted_says_what_may_be_missing(self) -> None:
-        shown = wsgiperf("stats")
+    @pytest.mark.parametrize(
+        ("middleware", "metrics", "arguments", "said"),
+        [
+            ([], {}, (), "Put 'django_wsgiperf.middleware.RequestTimingMiddleware' first into MIDDLEWARE."),
+            ([TIMING], {}, ("--host", "web-9"), "Is web-9 the name of a host? Without --host, all are shown."),
+            ([TIMING], {"INTERVAL_S": 5}, (), "What a server measures is written every 5 s."),
+        ],
+    )
+    def test_nothing_counted_says_what_may_be_missing(
+        self, middleware: list[str], metrics: dict[str, object], arguments: tuple[str, ...], said: str
+    ) -> None:
+        with override_settings(MIDDLEWARE=middleware, WSGIPERF={"METRICS": metrics}):
+            shown = wsgiperf("stats", *arguments)
         assert shown.code == 1
-        assert "No request was counted. Is RequestTimingMiddleware the first in MIDDLEWARE?" in shown.out
+        assert f"No request was counted. {said}" in " ".join(shown.out.split())
 
     def test_this_command_is_no_process_that_serves(self, shop: None) -> None:
         assert f":{os.getpid()} " not in wsgiperf("stats").out

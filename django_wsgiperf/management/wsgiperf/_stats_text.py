@@ -9,6 +9,10 @@ import datetime
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
+from django.conf import settings
+
+from django_wsgiperf import conf
+from django_wsgiperf.metrics.instruments import MIDDLEWARE
 from django_wsgiperf.metrics.results import BREAKDOWN, Live, Overview, Quantiles, RouteDetail, RouteRow, Totals
 
 from ._stats_look import Look, duration, number, paint, share
@@ -45,6 +49,15 @@ def text(numbers: Numbers, look: Look, *, limit: int = 20, rows: int = 0) -> str
 # -- the head
 
 
+def _why_nothing(host: str) -> str:
+    """What is missing for numbers, as far as the settings tell."""
+    if not any(name in settings.MIDDLEWARE for name in MIDDLEWARE):
+        return f"Put {MIDDLEWARE[0]!r} first into MIDDLEWARE."
+    if host:
+        return f"Is {printable(host)} the name of a host? Without --host, all are shown."
+    return f"What a server measures is written every {conf.current('METRICS').values.interval_s:g} s."
+
+
 def _head(numbers: Numbers, look: Look) -> Iterator[str]:
     overview, style = numbers.overview, look.style
     at = datetime.datetime.fromtimestamp(numbers.live.at_s).strftime("%H:%M:%S")
@@ -55,7 +68,7 @@ def _head(numbers: Numbers, look: Look) -> Iterator[str]:
     yield style.MIGRATE_HEADING(", ".join(map(printable, parts))) + f"  {at}"
     yield ""
     if numbers.is_empty:
-        yield style.WARNING("No request was counted.") + " Is RequestTimingMiddleware the first in MIDDLEWARE?"
+        yield f"{style.WARNING('No request was counted.')} {_why_nothing(overview.host)}"
         yield ""
         return
     totals = numbers.detail.row.totals if numbers.detail is not None else overview.totals
