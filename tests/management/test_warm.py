@@ -104,6 +104,13 @@ def test_the_summary_as_json(listed: Callable[..., str], served: Site) -> None:
     }
 
 
+def test_paths_alone_need_a_base() -> None:
+    outcome = shell("warm", "-", stdin="/books/1/\n")
+    assert outcome.code == 1
+    assert "1 left out, paths without a host: /books/1/\n" in outcome.err
+    assert "--base http://127.0.0.1:8000" in outcome.err
+
+
 def test_standard_input_and_a_base(served: Site) -> None:
     outcome = shell("warm", "-", "--base", served.origin, stdin="/new\nhttps://shop.example/old\n")
     assert outcome.code == 0, outcome.err

@@ -50,6 +50,7 @@ class Found:
 
 
 NOT_ASKED: Final = "not http or https addresses"
+NO_HOST: Final = "paths without a host"
 OTHER_SITE: Final = "of another site than the sitemap"
 TOO_MANY: Final = "sitemaps beyond the limit"
 UNREADABLE: Final = "sitemaps that could not be read"
@@ -110,6 +111,9 @@ def _take(
 
 
 def _accepted(text: str, origin: Page | None, base: Place | None, base_page: Page | None, found: Found) -> Page | None:
+    if base_page is None and text.startswith("/") and not text.startswith("//"):
+        found.leave_out(NO_HOST, text)
+        return None
     try:
         page = parse_page(text, base_page)
     except AddressError as error:

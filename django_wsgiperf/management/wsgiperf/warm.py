@@ -208,7 +208,7 @@ def _say(command: BaseCommand, found: Found, tally: Tally, fields: int, took_s: 
 
 
 def _say_left_out(command: BaseCommand, found: Found, options: dict[str, Any]) -> None:
-    from django_wsgiperf.cache.warming.sources import OTHER_SITE
+    from django_wsgiperf.cache.warming.sources import NO_HOST, OTHER_SITE
 
     style = command.style
     for reason, number in found.left_out.items():
@@ -216,6 +216,8 @@ def _say_left_out(command: BaseCommand, found: Found, options: dict[str, Any]) -
         command.stderr.write(style.WARNING(f"  {number:,} left out, {reason}: {printable(examples)}"))
         if reason == OTHER_SITE:
             command.stderr.write("  --base ADDRESS asks for them at the server you mean, whatever their host")
+        elif reason == NO_HOST:
+            command.stderr.write("  --base ADDRESS says where to ask for them: --base http://127.0.0.1:8000")
     if found.is_cut:
         command.stderr.write(
             style.WARNING(f"  There are more pages; --limit {options['limit']} or the sitemap's bound cut them off.")

@@ -62,7 +62,7 @@ def test_paths_alone_are_pages_of_the_base(tmp_path: Path) -> None:
     ]
     without = found(str(tmp_path / "paths"))
     assert without.pages == []
-    assert without.left_out == {sources.NOT_ASKED: 2}
+    assert without.left_out == {sources.NO_HOST: 2}
 
 
 def test_a_sitemap_is_fetched_and_those_of_an_index_too() -> None:
