@@ -68,9 +68,10 @@ def test_dry_run_counts_and_purges_nothing(running: Shop) -> None:
     assert all(running.is_hit(page) for page in ("/books/1/", "/books/2/", "/greeting/"))
 
 
-def test_nobody_there_is_said_and_is_no_failure() -> None:
+@pytest.mark.parametrize("more", [(), ("--dry-run",)])
+def test_nobody_there_is_said_and_is_no_failure(more: tuple[str, ...]) -> None:
     with override_settings(WSGIPERF={}):
-        outcome = wsgiperf("purge", "--all")
+        outcome = wsgiperf("purge", "--all", *more)
     assert outcome.code == 0
     assert outcome.out == ""
     assert "No process of this project answers on this host" in outcome.err

@@ -154,7 +154,8 @@ def _tell(command: BaseCommand, engine: Engine, order: dict[str, Any], options: 
         command.stdout.write(json.dumps(told, indent=2))
         return FINDINGS if asked.failures else None
     how = "make stale" if order["soft"] else "purge"
-    command.stdout.write(command.style.MIGRATE_HEADING(f"Would {how} {_what(order)}:"))
+    if found or title is not None:
+        command.stdout.write(command.style.MIGRATE_HEADING(f"Would {how} {_what(order)}:"))
     names = [*order["urls"], *order["tags"]]
     rows = [_row(printable(name), name, found) for name in names]
     if len(names) != 1:
