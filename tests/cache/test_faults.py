@@ -15,7 +15,7 @@ import pytest
 from django.test import override_settings
 
 from django_wsgiperf.cache.lease import Lease, Leases
-from django_wsgiperf.cache.store import GuardedStore
+from django_wsgiperf.cache.store import GuardedStore, Store, StoreUnavailable
 from django_wsgiperf.cache.stores import open_store
 from django_wsgiperf.cache.tags import Tags, Verdict
 
@@ -149,6 +149,28 @@ def test_redis_frozen(server: PrivateRedis, site: Site, lines: Callable[[], list
     site.is_well()
     told(lines(), LOST, REGAINED)
     assert "imeout" in lines()[0]
+
+
+@pytest.mark.parametrize(
+    "ask",
+    [
+        lambda store: store.add("lease:page", b"first", 60),
+        lambda store: store.add_and_fetch("lease:page", b"first", 60, ["page"], 0),
+    ],
+)
+def test_lease_that_was_asked_for_in_vain_is_nobodys(server: PrivateRedis, ask: Callable[[Store], object]) -> None:
+    """A frozen server gives it when it wakes, to somebody who has made the page without it by then."""
+    with override_settings(CACHES=server.caches()):
+        store = open_store("pages", timeout_s=0.05)
+        store.fetch(["page"], 0)
+        server.freeze()
+        with pytest.raises(StoreUnavailable):
+            ask(store)
+        server.thaw()
+        # Comes by a connection that was made later.
+        server.command("PING")
+        eventually(lambda: store.add("lease:page", b"second", 60))
+        store.close()
 
 
 def test_redis_restarted_at_once_is_hardly_noticed(

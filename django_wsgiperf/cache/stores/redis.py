@@ -69,10 +69,12 @@ class RedisStore(Store):
             self._ask(("DEL", *[self._prefix + key for key in keys]))
 
     def add(self, key: str, value: bytes, ttl_s: float) -> bool:
-        return self._ask(("SET", self._prefix + key, value, "NX", "PX", _milliseconds(ttl_s)))[0] is not None
+        name = self._prefix + key
+        command = ("SET", name, value, "NX", "PX", _milliseconds(ttl_s))
+        return self._ask(command, undo=_delete_if(name, value))[0] is not None
 
     def delete_if(self, key: str, value: bytes) -> None:
-        self._ask(("EVAL", DELETE_IF, 1, self._prefix + key, value))
+        self._ask(_delete_if(self._prefix + key, value))
 
     def add_and_fetch(
         self, key: str, value: bytes, ttl_s: float, keys: Sequence[str], known: int
@@ -82,6 +84,7 @@ class RedisStore(Store):
             ("SET", prefix + key, value, "NX", "PX", _milliseconds(ttl_s)),
             ("ZSCORE", self._log, redis_purges.HEAD),
             ("MGET", *[prefix + each for each in keys]),
+            undo=_delete_if(prefix + key, value),
         )
         return added is not None, values, None if head is None else int(float(head))
 
@@ -91,7 +94,7 @@ class RedisStore(Store):
             ("SET", prefix + name, each, "PX", _milliseconds(ttl_s)) for name, each, ttl_s in values
         ]
         if key:
-            commands.append(("EVAL", DELETE_IF, 1, prefix + key, value))
+            commands.append(_delete_if(prefix + key, value))
         self._ask(*commands)
 
     # -- purges
@@ -130,8 +133,9 @@ class RedisStore(Store):
 
     # -- connections
 
-    def _ask(self, *commands: Command) -> list[Any]:
-        """Send the commands at once, and read a reply to each."""
+    def _ask(self, *commands: Command, undo: Command | None = None) -> list[Any]:
+        """Send the commands at once, and read a reply to each. `undo` is sent after them where no reply comes: a server
+        that was frozen does what it was asked when it wakes, though nobody waits for it any more."""
         if self._pid != os.getpid():
             # After a fork: they are the parent's. Closing them here ends nothing there.
             self._pid = os.getpid()
@@ -139,35 +143,40 @@ class RedisStore(Store):
         try:
             wire = self._idle.pop()
         except IndexError:
-            return self._ask_anew(commands)
+            return self._ask_anew(commands, undo)
         try:
-            return self._ask_over(wire, commands)
+            return self._ask_over(wire, commands, undo)
         except StoreUnavailable as error:
             # A server that was restarted has closed them all; only one that answers nothing has been given its time.
             # Every command may be repeated: it does the same again, or was not done.
             if not isinstance(error.__cause__, RedisConnectionError):
                 raise
         self.close()
-        return self._ask_anew(commands)
+        return self._ask_anew(commands, undo)
 
-    def _ask_anew(self, commands: Sequence[Command]) -> list[Any]:
+    def _ask_anew(self, commands: Sequence[Command], undo: Command | None) -> list[Any]:
         with _translated():
             wire = self._connect()
             wire.connect()
-        return self._ask_over(wire, commands)
+        return self._ask_over(wire, commands, undo)
 
-    def _ask_over(self, wire: Wire, commands: Sequence[Command]) -> list[Any]:
+    def _ask_over(self, wire: Wire, commands: Sequence[Command], undo: Command | None) -> list[Any]:
         with _translated():
             replies: list[Any] = []
             refused: ResponseError | None = None
+            is_sent = False
             try:
                 wire.send_packed_command([_packed(commands)], check_health=False)
+                is_sent = True
                 for _ in commands:
                     try:
-                        replies.append(wire.read_response())
+                        replies.append(wire.read_response(disconnect_on_error=False))
                     except ResponseError as error:
                         refused = error
             except BaseException:
+                if is_sent and undo is not None:
+                    with contextlib.suppress(RedisError, OSError):
+                        wire.send_packed_command([_packed([undo])], check_health=False)
                 # A reply that nobody has read must not become the next caller's.
                 wire.disconnect()
                 raise
@@ -214,6 +223,10 @@ def _packed(commands: Sequence[Command]) -> bytes:
             data = word if isinstance(word, bytes) else str(word).encode("utf-8", "surrogatepass")
             parts += (b"$%d\r\n" % len(data), data, b"\r\n")
     return b"".join(parts)
+
+
+def _delete_if(name: str, value: bytes) -> Command:
+    return ("EVAL", DELETE_IF, 1, name, value)
 
 
 def _milliseconds(ttl_s: float) -> int:
