@@ -6,12 +6,13 @@ Reads Engine.numbers() as processes reported it. Keys that are missing are left 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from django.utils.translation import gettext as _
 
+from django_wsgiperf.cache.policy.meanings import meaning
 from django_wsgiperf.metrics.results import ProcessRow, Totals
 
 from . import formats
@@ -59,7 +60,7 @@ def memory(processes: Sequence[ProcessRow]) -> list[MemoryRow]:
         if held:
             found.append(
                 MemoryRow(
-                    process.instance,
+                    f"{process.host} {process.pid}",
                     integer(held.get("entries")),
                     integer(held.get("bytes")),
                     integer(held.get("max_bytes")),
@@ -69,12 +70,12 @@ def memory(processes: Sequence[ProcessRow]) -> list[MemoryRow]:
     return found
 
 
-def refusals(processes: Sequence[ProcessRow]) -> list[tuple[str, int]]:
-    """Why responses were not kept, most frequent first, since the processes started."""
+def refusals(processes: Sequence[ProcessRow]) -> list[tuple[str, str, int]]:
+    """Why responses were not kept and what that means, most frequent first, since the processes started."""
     found: Counter[str] = Counter()
     for process in processes:
         found.update({str(why): integer(count) for why, count in mapping(process.page_cache, "refusals").items()})
-    return [(why, count) for why, count in found.most_common() if count]
+    return [(why, meaning(why).what, count) for why, count in found.most_common() if count]
 
 
 def counters(processes: Sequence[ProcessRow]) -> list[tuple[str, str]]:
@@ -90,10 +91,41 @@ def counters(processes: Sequence[ProcessRow]) -> list[tuple[str, str]]:
 def shared_store(processes: Sequence[ProcessRow]) -> list[tuple[str, str]]:
     """What the last process that said something of the shared store said."""
     for process in processes:
-        told = mapping(process.page_cache, "store")
+        told = dict(mapping(process.page_cache, "store"))
         if told:
-            return flat(told)
+            return [*_known_of_store(told), *flat(told)]
     return []
+
+
+def _known_of_store(told: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """In words what is known to be told, which is taken out."""
+    if "title" in told:
+        yield _("Name"), shown(told.pop("title"))
+    if "is_reachable" in told:
+        yield _("Reachable"), shown(bool(told.pop("is_reachable")))
+    if "unconfirmed_s" in told:
+        age = told.pop("unconfirmed_s")
+        ago = _("never") if age is None else _("%(duration)s ago") % {"duration": formats.duration(number(age))}
+        yield _("Last asked for purges"), ago
+    for key, label in (("link", _("Reading")), ("writes", _("Writing"))):
+        if key in told:
+            yield label, _state(mapping(told, key))
+            del told[key]
+
+
+def _state(numbers: Mapping[str, Any]) -> str:
+    """Of a breaker (cache/breaker.py)."""
+    state = _("paused after failures") if numbers.get("is_open") else _("works")
+    failures = integer(numbers.get("failures"))
+    if not failures:
+        return state
+    counted = _("failures: %(failures)s, pauses: %(pauses)s, calls left out: %(avoided)s")
+    avoided, pauses = integer(numbers.get("avoided")), integer(numbers.get("openings"))
+    return f"{state}; " + counted % {
+        "failures": formats.number(failures),
+        "pauses": formats.number(pauses),
+        "avoided": formats.number(avoided),
+    }
 
 
 def shown(value: Any) -> str:

@@ -114,20 +114,32 @@ CACHE = {
     "hits": 5,
     "refusals": {"set-cookie": 2, "private": 0},
     "memory": {"entries": 3, "bytes": 100, "max_bytes": 400, "evictions": 1},
-    "store": {"title": "Redis", "is_reachable": True, "link": {"failures": 0}},
+    "store": {
+        "title": "Redis",
+        "is_reachable": True,
+        "unconfirmed_s": 2.0,
+        "link": {"is_open": False, "failures": 0},
+        "writes": {"is_open": True, "failures": 3, "openings": 1, "avoided": 9},
+        "novel": {"thing": 1},
+    },
 }
 
 
 class TestResponseCache:
     def test_numbers_of_all_processes_add_up(self) -> None:
         rows = ProcessFactory.build_batch(2, page_cache=CACHE)
-        assert response_cache.refusals(rows) == [("set-cookie", 4)]
+        assert response_cache.refusals(rows) == [
+            ("set-cookie", "the response sets a cookie, which is one visitor's", 4)
+        ]
         assert response_cache.counters(rows) == [("hits", "10")]
         assert [row.share for row in response_cache.memory(rows)] == [0.25, 0.25]
         assert response_cache.shared_store(rows) == [
-            ("title", "Redis"),
-            ("is_reachable", "yes"),
-            ("link.failures", "0"),
+            ("Name", "Redis"),
+            ("Reachable", "yes"),
+            ("Last asked for purges", "2 s ago"),
+            ("Reading", "works"),
+            ("Writing", "paused after failures; failures: 3, pauses: 1, calls left out: 9"),
+            ("novel.thing", "1"),
         ]
 
     def test_outcomes_are_in_order_and_new_ones_are_shown_as_they_are_called(self) -> None:

@@ -16,9 +16,9 @@ from django.views.decorators.cache import cache_control
 from django_wsgiperf import conf
 from django_wsgiperf.cache import compression, decorators, purging, runtime
 from django_wsgiperf.cache.policy import Forward, Reason
+from django_wsgiperf.cache.policy.meanings import MEANINGS
 from django_wsgiperf.cache.warming.client import Answer
 from django_wsgiperf.cache.warming.outcome import Outcome, read
-from django_wsgiperf.management.wsgiperf._reasons import MEANINGS
 from django_wsgiperf.wsgi import get_wsgi_application
 from tests.benchmarks.serving.environ import ready_made
 

@@ -9,7 +9,7 @@ from django.core.management.base import CommandError
 from django.test import override_settings
 
 from django_wsgiperf.cache.policy import Reason
-from django_wsgiperf.management.wsgiperf._reasons import MEANINGS, meaning
+from django_wsgiperf.cache.policy.meanings import MEANINGS, meaning
 
 from .conftest import Start
 from .running import wsgiperf

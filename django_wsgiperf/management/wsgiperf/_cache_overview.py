@@ -8,8 +8,9 @@ from typing import Any, Final
 
 from django.core.management.base import BaseCommand
 
+from django_wsgiperf.cache.policy.meanings import meaning
+
 from ._processes import Asked
-from ._reasons import meaning
 from ._terminal import count, printable, share, size, span, table, width
 
 ANSWERED: Final = ("hits", "stale_hits", "collapsed", "revalidated", "misses", "bypasses")

@@ -7,8 +7,9 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from django_wsgiperf.cache.policy.meanings import meaning
+
 from ._cache_making import Made
-from ._reasons import meaning
 from ._terminal import count, printable, size, span, table, width
 
 Explained = Mapping[str, Any]

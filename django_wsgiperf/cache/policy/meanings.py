@@ -1,10 +1,11 @@
-"""What each reason in Cache-Status means, in a sentence, and what to do about it; for the command and the docs."""
+"""What each reason in Cache-Status means, in a sentence, and what to do about it; for the command, the admin page
+and the docs."""
 
 from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from django_wsgiperf.cache.policy import Reason
+from .reasons import Reason
 
 
 class Meaning(NamedTuple):
