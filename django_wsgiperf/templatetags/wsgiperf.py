@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django import template
@@ -11,6 +11,7 @@ from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from django_wsgiperf.dashboard import charts, formats, nonces
+from django_wsgiperf.metrics.results import Sample
 
 register = template.Library()
 
@@ -38,6 +39,16 @@ def wsgiperf_meter(share: float | None, key: str = "meter") -> SafeString:
 def wsgiperf_bar(parts_s: Mapping[str, float], divisor: float = 1.0) -> SafeString:
     """The parts of a time in a row."""
     return charts.bar(charts.parts(parts_s, divisor), _("Where the time went"))
+
+
+@register.simple_tag
+def wsgiperf_kinds(samples: Iterable[Sample]) -> list[charts.Part]:
+    """The parts that the bars of all these have, for the legend."""
+    sums: dict[str, float] = {}
+    for sample in samples:
+        for name, part_s in sample.parts_s.items():
+            sums[name] = sums.get(name, 0.0) + part_s
+    return charts.parts(sums)
 
 
 @register.simple_tag(takes_context=True)

@@ -81,6 +81,17 @@ def test_every_chart_has_a_picture_a_legend_and_a_table(busy: Store, viewer: Cli
     assert len(re.findall(r'<caption class="wsgiperf-hidden">', text)) == charts
 
 
+@pytest.mark.parametrize("path", ["samples/", "routes/detail/?route=/checkout/"])
+def test_colours_of_the_samples_bars_are_named(busy: Store, viewer: Client, path: str) -> None:
+    section = viewer.get(PREFIX + path).text.partition('id="wsgiperf-samples"')[2]
+    legend, _, rows = section.partition("<tbody")
+    named = set(re.findall(r'wsgiperf-swatch wsgiperf-back-(\w+)"></span>[A-Z]', legend))
+    assert {"python", "db"} <= named
+    drawn = set(re.findall(r'class="wsgiperf-fill-(\w+)"', rows.partition("</tbody>")[0]))
+    assert "db" in drawn
+    assert drawn <= named
+
+
 def test_choices_are_carried_on_by_every_link(busy: Store, viewer: Client) -> None:
     text = viewer.get(PREFIX, {"period": "6h", "host": "web-1", "refresh": "60"}).text
     links = re.findall(rf'href="({PREFIX}[a-z]*/[^"]*)"', text)
