@@ -123,6 +123,17 @@ def test_right_to_left_is_mirrored_and_time_is_not(open_page: Open) -> None:
     assert first["x"] > second["x"]
 
 
+@pytest.mark.parametrize("locale", ["en", "ar"])
+def test_menu_on_a_phone_shows_the_screen_that_is_open(open_page: Open, locale: str) -> None:
+    page = open_page(width=390, locale=locale)
+    for path in SCREENS:
+        page.goto(BASE + path)
+        link = page.locator(".wsgiperf-menu [aria-current]").bounding_box()
+        assert link is not None
+        assert link["x"] >= 0, path
+        assert link["x"] + link["width"] <= 390, path
+
+
 def test_charts_tell_their_values_and_zoom_together(open_page: Open) -> None:
     page = open_page()
     chart = page.locator("[data-chart=times] .u-over")

@@ -30,6 +30,14 @@
     return whole < 120 ? texts.seconds.replace("{number}", whole) : texts.minutes.replace("{number}", Math.round(whole / 60));
   }
 
+  /* On a phone the menu is wider than the window: the screen that is shown is to be seen in it. */
+  const current = page.querySelector(".wsgiperf-menu [aria-current]");
+  if (current) {
+    const menu = current.closest(".wsgiperf-menu").getBoundingClientRect();
+    const link = current.getBoundingClientRect();
+    current.closest(".wsgiperf-menu").scrollLeft += (link.left + link.right - menu.left - menu.right) / 2;
+  }
+
   /* -- refreshing -- */
 
   function stateNow() {
