@@ -19,7 +19,7 @@ class PoolSettings(Section):
 
     max_size: int = option(
         0,
-        "connections of a pool at most, in each process; 0 is as many as `serve` has threads, and 10 elsewhere",
+        "connections of a pool at most, in each process; 0 is as many as serve has threads, and 10 elsewhere",
         group="How many connections",
         min=0,
         max=10_000,
@@ -27,7 +27,7 @@ class PoolSettings(Section):
     min_idle: int = option(0, "idle connections that are kept ready, opened in the background", min=0, max=10_000)
     prewarm: int = option(
         0,
-        "connections that a worker of `serve` opens, in parallel, before it accepts; MIN_IDLE are in any case",
+        "connections that a worker of serve opens, in parallel, before it accepts; MIN_IDLE are in any case",
         min=0,
         max=10_000,
     )

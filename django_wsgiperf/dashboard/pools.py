@@ -102,7 +102,9 @@ def by_alias(processes: Sequence[ProcessRow]) -> list[PoolNumbers]:
 def by_process(processes: Sequence[ProcessRow]) -> list[PoolNumbers]:
     """Each pool of each process."""
     return [
-        _numbers(_alias(snapshot), process.instance, [snapshot]) for process in processes for snapshot in process.pools
+        _numbers(_alias(snapshot), f"{process.host} {process.pid}", [snapshot])
+        for process in processes
+        for snapshot in process.pools
     ]
 
 
