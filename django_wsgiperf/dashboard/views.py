@@ -22,6 +22,7 @@ from . import (
     charts,
     columns,
     configuration,
+    explaining,
     figures,
     findings,
     formats,
@@ -217,7 +218,7 @@ def build_cache(page: Page) -> dict[str, Any]:
         "store": response_cache.shared_store(shown),
         "counters": response_cache.counters(shown),
         "explain": explain,
-        "explained": response_cache.flat(asking.explain(explain)) if explain else [],
+        "explained": explaining.rows(asking.explain(explain)) if explain else [],
         "largest": asking.largest(LARGEST),
         "is_there": any(process.page_cache for process in shown) or bool(overview.totals.page_cache),
     }
