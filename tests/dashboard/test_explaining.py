@@ -11,7 +11,6 @@ from django_wsgiperf.dashboard import explaining
 from tests.cache import doors
 from tests.cache.doors import Site, page
 
-
 pytestmark = pytest.mark.django_db
 
 
