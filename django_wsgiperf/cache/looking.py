@@ -130,10 +130,11 @@ class Looking:
 
     @property
     def _accepted(self) -> str | None:
-        """The codings that it may get: ranges are of the whole."""
+        """The codings that it may get: ranges are of the whole, and a client may want it as it was made (RFC 9111,
+        5.2.1.6)."""
         request = self.request
         is_part = "range" in request.fields and request.method == "GET"
-        return None if is_part else request.fields.get("accept-encoding")
+        return None if is_part or self.ask.wishes.no_transform else request.fields.get("accept-encoding")
 
     def _assess(self, held: Held, now: float) -> tuple[Verdict, Reason]:
         """What may be done with it for this request, after its age, the purges, and whose own it may be."""

@@ -168,7 +168,8 @@ class Making(Looking):
         """A stale response in place of an error (RFC 5861, 4), if there is one that may."""
         engine, held = self.engine, self.candidate
         now = engine.now()
-        if held is None or not covers_errors(held.entry, now) or engine.tags.judge(held.entry) is Purged.GONE:
+        covers = held is not None and covers_errors(held.entry, now, self.ask)
+        if held is None or not covers or engine.tags.judge(held.entry) is Purged.GONE:
             if ticket.is_leading and (made is None or made.signals.failed):
                 ticket.fail()
             return None

@@ -353,6 +353,22 @@ def test_request_directives_count_only_where_the_site_says_so(door: str) -> None
         assert site.renders("/") == 2
 
 
+def test_client_may_want_the_page_as_it_was_made_or_an_old_one_for_an_error(door: str) -> None:
+    """RFC 9111, 5.2.1.6, and RFC 5861, 4."""
+    with doors.site(door, {"REQUEST_DIRECTIVES": True, "EARLY_REFRESH": 0.0}) as site:
+        site.view("/", lambda request: page("text " * 1000, ETag='"1"'))
+        site.get("/")
+        assert site.get("/", Accept_Encoding="gzip").fields["content-encoding"] == "gzip"
+        as_made = site.get("/", Accept_Encoding="gzip", Cache_Control="no-transform")
+        assert as_made.is_hit
+        assert "content-encoding" not in as_made.fields
+        site.view("/", lambda request: page("no", None, status=503))
+        site.clock.advance(65)
+        assert site.get("/").status == 503
+        assert site.get("/", Cache_Control="stale-if-error=5").status == 503
+        assert site.get("/", Cache_Control="stale-if-error=60").cache.endswith("detail=stale-if-error")
+
+
 def test_cache_status_can_be_turned_off_or_tell_all(door: str) -> None:
     with doors.site(door, {"CACHE_STATUS": "off"}) as site:
         site.view("/", lambda request: page())

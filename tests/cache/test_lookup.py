@@ -112,6 +112,15 @@ def test_windows_follow_each_other() -> None:
     assert [covers_errors(page, NOW + 60 + past) for past in (-1, 0, 19.9, 20)] == [True, True, True, False]
 
 
+def test_client_may_accept_what_is_stale_in_place_of_an_error() -> None:
+    """RFC 5861, 4."""
+    ask = may_look_up(request(cache_control="stale-if-error=20"), HEEDING)
+    page = replace(PAGE, sie_s=10.0, keep_s=30.0)
+    assert [covers_errors(page, NOW + 60 + past, ask) for past in (10, 19.9, 20)] == [True, True, False]
+    bound = replace(page, flags=NEVER_STALE, sie_s=0.0)
+    assert [covers_errors(bound, NOW + 60 + past, ask) for past in (-1, 0)] == [True, False]
+
+
 def test_the_age_it_came_with_counts() -> None:
     """RFC 9111, 4.2.3 and 5.1."""
     page = replace(PAGE, initial_age_s=50.0)

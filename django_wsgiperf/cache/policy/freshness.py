@@ -86,10 +86,12 @@ def _judge_for(entry: Entry, left: float, ask: Ask) -> tuple[Verdict, Reason]:
     return _judge_stale(entry, left)
 
 
-def covers_errors(entry: Entry, now: float) -> bool:
-    """Whether it may be sent in place of an error that the application gave (RFC 5861, 4)."""
+def covers_errors(entry: Entry, now: float, ask: Ask = PLAIN) -> bool:
+    """Whether it may be sent in place of an error that the application gave (RFC 5861, 4): by what it says itself, or
+    by what the client accepts."""
     left = entry.lifetime_s - current_age(entry, now)
-    return not entry.flags & MUST_VALIDATE and (left > 0.0 or -left < entry.sie_s)
+    accepted = 0 if entry.flags & NEVER_STALE else ask.wishes.stale_if_error or 0
+    return not entry.flags & MUST_VALIDATE and (left > 0.0 or -left < max(entry.sie_s, accepted))
 
 
 def age_value(entry: Entry, now: float) -> str:
