@@ -72,6 +72,7 @@ class Pusher:
         self._exporter = OTLPMetricExporter(endpoint=settings.otlp_endpoint or None)
         self._resource = opentelemetry.resource(settings.release)
         self._stopping = threading.Event()
+        self._is_given_up = False
         self._was_sent: bool | None = None
         self._thread = threading.Thread(target=self._run, name="wsgiperf-otlp", daemon=True)
 
@@ -83,13 +84,16 @@ class Pusher:
         self._thread.join(_LAST_S)
         if self._thread.is_alive():
             # It waits before it tries once more: that ends it.
+            self._is_given_up = True
             self._exporter.shutdown()
 
     def _run(self) -> None:
         while not self._stopping.wait(self._settings.otlp_interval_s):
             self.push()
-        self.push()
-        self._exporter.shutdown()
+        if not self._is_given_up:
+            self.push()
+        if not self._is_given_up:
+            self._exporter.shutdown()
 
     def push(self) -> bool:
         """Send what there is now; whether it was taken. Never raises."""

@@ -204,6 +204,27 @@ def test_thread_sends_at_its_interval_and_once_more_in_the_end(collector: Collec
     assert not any(thread.name == "wsgiperf-otlp" for thread in threading.enumerate())
 
 
+def test_end_while_a_sending_waits_to_be_repeated_is_quiet(
+    collector: Collector, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(otlp, "_LAST_S", 0.05)
+    options = {
+        "STORE": "memory",
+        "OTLP": True,
+        "OTLP_ENDPOINT": f"{collector.address}/v1/metrics",
+        "OTLP_INTERVAL_S": 1,
+    }
+    collector.status = 503  # the exporter tries again after a second, two, four
+    with override_settings(WSGIPERF={"METRICS": options}):
+        exports.begin()
+        (thread,) = (each for each in threading.enumerate() if each.name == "wsgiperf-otlp")
+        assert collector.arrived.acquire(timeout=40)
+        otlp.stop()
+        thread.join(40)
+    assert not thread.is_alive()
+    assert "already shutdown" not in caplog.text
+
+
 def test_collector_that_refuses_is_logged_when_that_changes(
     collector: Collector, caplog: pytest.LogCaptureFixture
 ) -> None:
