@@ -95,6 +95,13 @@ class TestSummary:
         amend(project / "site_settings.py", "ROOT_URLCONF", "DEBUG = True\nROOT_URLCONF")
         serve().says("DEBUG is on")
 
+    def test_cache_whose_package_is_missing_ends_it_with_a_message(self, serve: Start, project: Path) -> None:
+        with (project / "site_settings.py").open("a") as file:
+            file.write("CACHES = {'default': {'BACKEND': 'no_such_redis.cache.RedisCache'}}\n")
+        server = serve()
+        server.says("CommandError: CACHES cannot be used: Could not find backend 'no_such_redis.cache.RedisCache'")
+        assert "Traceback" not in server.text
+
     def test_warns_when_no_host_is_allowed(self, serve: Start, project: Path) -> None:
         amend(project / "site_settings.py", "ROOT_URLCONF", "ALLOWED_HOSTS = []\nROOT_URLCONF")
         serve().says("ALLOWED_HOSTS is empty")

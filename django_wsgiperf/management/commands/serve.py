@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
+from django.core.cache import InvalidCacheBackendError
 from django.core.management.base import BaseCommand, CommandError
 from django.core.management.color import no_style
 from django.utils.autoreload import get_child_arguments
@@ -59,6 +60,11 @@ class Command(BaseCommand):
         except KeyboardInterrupt:
             # Before gunicorn or the supervisor have taken over the signals: nothing runs yet.
             sys.exit(128 + signal.SIGINT)
+        except InvalidCacheBackendError as error:
+            # Django's own checks ask for every cache, and let this out.
+            raise CommandError(
+                f"CACHES cannot be used: {error}. Install what is missing, or write another BACKEND."
+            ) from error
 
     def _execute(self, *args: Any, **options: Any) -> Any:
         from django_wsgiperf.server import preflight
