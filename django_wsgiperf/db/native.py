@@ -27,6 +27,8 @@ from .statistics import PoolStatistics
 if TYPE_CHECKING:
     from .adapters.base import Adapter
 
+_THREADS_END_S = 0.25
+"""So long each thread of psycopg's pool has for its end, of which it warns otherwise."""
 _DJANGOS_SIZE = 4
 """psycopg_pool's min_size, which is the maximum too unless max_size says otherwise."""
 _SHOWN = 20
@@ -156,7 +158,7 @@ class NativePool:
         """Close Django's pool; the next use makes another."""
         pool = self._pools.pop(self.alias, None)
         if pool is not None:
-            pool.close(timeout_s)
+            pool.close(max(timeout_s, _THREADS_END_S))
 
     def after_fork_in_child(self) -> None:
         """The parent's pool has no threads here, and its connections are the parent's: keep it, and never touch it."""

@@ -157,6 +157,15 @@ def test_prewarm_opens_it(postgres: Database) -> None:
         assert the_pool().snapshot()["db.client.connection.count"] == {"idle": 3, "used": 0}
 
 
+def test_end_leaves_its_threads_the_moment_that_they_need(postgres: Database, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(5):
+        wrapper = postgres.wrapper(OPTIONS=OPTIONS)
+        assert value(wrapper, "SELECT 1") == 1
+        wrapper.close()
+        registry.close_all(0)
+    assert "couldn't stop thread" not in caplog.text
+
+
 def test_own_and_djangos_pool_do_not_mix(postgres: Database) -> None:
     wrapper = postgres.wrapper()
     value(wrapper, "SELECT 1")
