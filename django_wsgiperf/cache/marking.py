@@ -1,14 +1,13 @@
 """How the WSGI door gets hold of the HttpRequest that Django makes: handlers make a kind that says so in its environ.
 
-`request_class` is Django's own place for that. Only a weak reference is kept: environ and request know each other
-anyway, and would wait for the garbage collector.
+`request_class` is Django's own place for that. The door takes the request out of the environ again: they know each
+other, and would wait for the garbage collector. Until then it is held there, since a WSGI application around Django's
+may have closed the response, and what the request tells forbids to keep the page.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, Final
-from weakref import ref
 
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.http import HttpRequest
@@ -34,7 +33,8 @@ def marked(kind: type[WSGIRequest]) -> type[WSGIRequest]:
     class MarkedRequest(kind, Marked):  # type: ignore[valid-type,misc]
         def __init__(self, environ: dict[str, Any]) -> None:
             super().__init__(environ)
-            environ[_REQUEST] = ref(self)
+            if DOOR in environ:
+                environ[_REQUEST] = self
 
     MarkedRequest.__name__ = kind.__name__
     MarkedRequest.__qualname__ = kind.__qualname__
@@ -50,7 +50,7 @@ def mark_requests_of(application: object) -> None:
         application.request_class = marked(application.request_class)
 
 
-def request_in(environ: Mapping[str, Any]) -> HttpRequest | None:
-    """The request that Django made of this environ, if it is still there."""
-    reference = environ.get(_REQUEST)
-    return None if reference is None else reference()
+def request_in(environ: dict[str, Any]) -> HttpRequest | None:
+    """The request that Django has made of this environ, for the door that it came through. Gives it once."""
+    request: HttpRequest | None = environ.pop(_REQUEST, None)
+    return request

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import sys
+import weakref
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 from wsgiref.util import FileWrapper
@@ -12,11 +14,12 @@ from wsgiref.validate import validator
 import pytest
 from django.core.handlers.wsgi import WSGIHandler
 
+from django_wsgiperf.cache.decorators import never_cache_response
 from django_wsgiperf.cache.wsgi import CachedApplication
 from django_wsgiperf.wsgi import is_wrapped, wrap
 
 from . import doors
-from .doors import Site, environ, page
+from .doors import Site, environ, page, pages
 
 HEADERS = [("Content-Type", "text/plain"), ("Cache-Control", "max-age=60")]
 StartResponse = Callable[..., Callable[[bytes], Any]]
@@ -343,3 +346,23 @@ def test_mounted_below_a_path(site: Site) -> None:
     assert client.ask("/books/", SCRIPT_NAME="/shop").body == b"/shop/books/"
     assert client.ask("/books/", SCRIPT_NAME="/shop").cache == "hit"
     assert client.ask("/books/").body == b"/books/"
+
+
+def test_what_the_request_tells_is_known_when_somebody_has_closed_the_response(site: Site) -> None:
+    """As a WSGI application does that reads the body as a whole."""
+    django = WSGIHandler()
+    left: list[Any] = []
+
+    def reading(environ: dict[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        result: Any = django(environ, start_response)
+        body = b"".join(result)
+        result.close()
+        del result
+        left.append(weakref.ref(pages.seen.pop("/")[-1]))
+        gc.collect()
+        return [body]
+
+    site.application = CachedApplication(reading, site.engine)
+    site.view("/", never_cache_response(lambda request: page()))
+    assert [site.get("/").cache for _ in range(2)] == ["fwd=uri-miss; detail=never"] * 2
+    assert [request() for request in left] == [None, None], "it is let go of at once"
