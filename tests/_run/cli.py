@@ -102,6 +102,10 @@ class Run:
         if not any(self.pythons.values()):
             self.terminal.line("No Python 3.11, 3.12 or 3.13 was found on PATH, in pyenv or in uv.", "red")
             return 2
+        if self.options.python and self.options.python not in self.pythons:
+            known = ", ".join(self.pythons)
+            self.terminal.line(f"--python {self.options.python} is not tested here. Write one of {known}.", "red")
+            return 2
         main_minor = next(minor for minor, found in self.pythons.items() if found)
         wanted = self._wanted(main_minor)
         if self.options.list:
@@ -135,8 +139,6 @@ class Run:
     def _wanted(self, main_minor: str) -> list[Step]:
         only_on = self.options.python
         if only_on:
-            if only_on not in self.pythons:
-                raise SystemExit(f"--python {only_on} is not tested here. Write one of {', '.join(self.pythons)}.")
             only_on = MAIN if only_on == main_minor else only_on
         newer = [minor for minor in NEWER if minor != main_minor]
         # One that is asked for alone, or is there alone, runs all of what they share.

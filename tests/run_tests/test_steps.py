@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterable
 from pathlib import Path
+
+import pytest
 
 from tests._run.steps import LONG, TOOLS, Step, all_steps, left_to_others, shared
 
@@ -53,3 +57,12 @@ def test_a_new_python_that_is_missing_leaves_its_part_to_the_other() -> None:
     assert not left_out["pytest-3.13"] & set(shared(ROOT / "tests"))
     # Its step stays, so that it is named as not tested.
     assert "pytest-3.12" in left_out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"), [(["--python", "3.9"], "3.9 is not tested"), (["--only", "no"], "No step")]
+)
+def test_what_selects_nothing_says_so_and_ends_with_2(arguments: list[str], why: str) -> None:
+    command = [sys.executable, str(ROOT / "tests" / "run.py"), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, why in done.stdout + done.stderr) == (2, True)
