@@ -16,20 +16,19 @@ StartResponse = Callable[..., Callable[[bytes], Any]]
 class Capture:
     """One call of the application. `start_response` is the server's, used only when the answer is passed on."""
 
-    __slots__ = ("_headers_of", "_limit", "_write", "_written", "headers", "result", "start_response", "status")
+    status = ""
+    result: Iterable[bytes] = ()
+    _write: Callable[[bytes], Any] | None = None
+    _written: list[bytes] | None = None
 
     def __init__(
         self, start_response: StartResponse, limit: int, headers_of: Callable[[HeaderList], HeaderList]
     ) -> None:
         self.start_response = start_response
-        self.status = ""
         self.headers: HeaderList = []
-        self.result: Iterable[bytes] = ()
         self._limit = limit
         self._headers_of = headers_of
         """What becomes of the head of a body that write() has made too large to hold back."""
-        self._written: list[bytes] = []
-        self._write: Callable[[bytes], Any] | None = None
 
     @property
     def is_committed(self) -> bool:
@@ -43,7 +42,7 @@ class Capture:
         if exc_info is None and self.status:
             raise AssertionError("start_response() was called a second time without exc_info")
         # What an error takes the place of has reached nobody.
-        self._written.clear()
+        self._written = None
         self.status = status
         self.headers = list(headers)
         return self.write
@@ -53,6 +52,8 @@ class Capture:
         if self._write is not None:
             self._write(data)
             return
+        if self._written is None:
+            self._written = []
         self._written.append(data)
         if sum(map(len, self._written)) > self._limit:
             self.commit(self._headers_of(self.headers))
@@ -70,24 +71,29 @@ class Capture:
         result = self.result
         return getattr(result, "streaming", None) is False or isinstance(result, (list, tuple))
 
+    def whole(self) -> bytes | None:
+        """The body, where it `is_whole`; None where it is too large, or has been passed on."""
+        if self._write is not None:
+            return None
+        body = b"".join([*self._written, *self.result] if self._written else self.result)
+        return body if len(body) <= self._limit else None
+
     def body(self) -> bytes | None:
         """The body, where it is there as a whole and not too large; None leaves it alone."""
+        if self.is_whole:
+            return self.whole()
         result = self.result
-        streaming = getattr(result, "streaming", None)
-        if streaming or self._write is not None or isinstance(result, _Begun):
+        if getattr(result, "streaming", None) or self._write is not None or isinstance(result, _Begun):
             return None
-        if streaming is False or isinstance(result, (list, tuple)):
-            body = b"".join([*self._written, *result] if self._written else result)
-            return body if len(body) <= self._limit else None
         length = next((value for name, value in self.headers if name.lower() == "content-length"), "")
         if not length.isdecimal() or int(length) > self._limit or hasattr(result, "filelike"):
             return None
         # Somebody's wrapper around a body whose length is known, unless it is longer than it says.
-        self.result = begun = _Begun(result, self._limit - sum(map(len, self._written)))
+        self.result = begun = _Begun(result, self._limit - sum(map(len, self._written or ())))
         if not begun.is_all:
             return None
         self.result = _Read(begun.first, begun.close)
-        return b"".join([*self._written, *begun.first])
+        return b"".join([*(self._written or ()), *begun.first])
 
     def commit(self, headers: HeaderList) -> Iterable[bytes]:
         """Pass it on with this head: what the server is to be given."""
@@ -96,7 +102,7 @@ class Capture:
             if self._written:
                 for piece in self._written:
                     self._write(piece)
-                self._written.clear()
+                self._written = None
         return self.result
 
     def close(self) -> None:

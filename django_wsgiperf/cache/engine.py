@@ -114,7 +114,7 @@ class Engine:
             counters=self.counters,
             on_thread_end=on_thread_end,
         )
-        self.making: dict[int, bytes] = {}
+        self.making: dict[object, bytes] = {}
         """Addresses of pages that are being made and may be kept, by who makes them. Each line writes its own key."""
         self.jitter = values.jitter
         self.makes_etags = values.etag
@@ -174,7 +174,13 @@ class Engine:
             return None
         if not self._started:
             self.start(environ)
-        return self.primary(environ)
+        site = self.site
+        if not site.is_simple or "HTTP_HOST" not in environ:
+            return self.primary(environ)
+        # What that comes to mostly, without the call.
+        path = environ.get("SCRIPT_NAME", "") + (environ.get("PATH_INFO", "") or "/")
+        address = (environ["wsgi.url_scheme"], environ["HTTP_HOST"], path, environ.get("QUERY_STRING", ""), "")
+        return site.remembered(address) or site.known(address)
 
     def fresh(self, primary: bytes, environ: Mapping[str, Any]) -> Held | None:
         """The page in memory that answers a plain request at once."""

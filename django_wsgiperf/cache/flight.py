@@ -89,9 +89,13 @@ class Flights(Generic[T]):
         block without is to fail. It first looks once more whether the page is there: the one before it may have landed
         between the first look and board(). A request that `parks` waits by call_when_over(), and its thread serves
         others besides."""
-        ticket = Ticket(self, key, LEAD, None if parks else threading.get_ident(), self._clock())
         if self.hit_for_miss.until_s(key) is not None and self.hit_for_miss.is_marked(key):
-            return self._alone(ticket, Why.UNSHARED)
+            return self._alone(Ticket(self, key, ALONE), Why.UNSHARED)
+        return self.board_unmarked(key, parks=parks)
+
+    def board_unmarked(self, key: Key, *, parks: bool = False) -> Ticket[T]:
+        """As board(), for a key that has no mark."""
+        ticket = Ticket(self, key, LEAD, None if parks else threading.get_ident(), self._clock())
         try:
             if self.firsts.begin(key, ticket) is not ticket:
                 self._join(ticket)

@@ -33,21 +33,14 @@ VARY_MISS: Final = Forward.VARY_MISS
 class Plain:
     """One such request, from just before the application is called. end() has to be called, whatever happens."""
 
-    __slots__ = (
-        "_began_at",
-        "_began_s",
-        "_engine",
-        "_environ",
-        "_excluded",
-        "_forward",
-        "_known",
-        "_sequence",
-        "_ticket",
-        "_unshared",
-        "number",
-        "primary",
-        "private",
-    )
+    # What most never need costs nothing while it is as it is here.
+    _known: Known | None = None
+    """What is known of its answer's head; none where refusal() had to judge it by itself."""
+    _ticket: Ticket[Landing] | None = None
+    """Of a leader; None where nobody is to wait for it."""
+    is_excluded = False
+    unshared: bytes | None = None
+    """The key that nobody waits for, since its last answer could not be shared."""
 
     def __init__(
         self,
@@ -57,9 +50,6 @@ class Plain:
         private: bool,
         forward: Forward,
         ticket: Ticket[Landing] | None = None,
-        *,
-        excluded: bool = False,
-        unshared: bytes | None = None,
     ) -> None:
         self._engine = engine
         # As it came: Django and what is inside of it change theirs.
@@ -68,24 +58,16 @@ class Plain:
         self.private = private
         """It has a session."""
         self._forward = forward
-        self._known: Known | None = None
-        """What is known of its answer's head; none where refusal() had to judge it by itself."""
-        self._ticket = ticket
-        """Of a leader; None where nobody is to wait for it."""
-        self._excluded = excluded
-        self._unshared = unshared
-        """The key that nobody waits for, since its last answer could not be shared."""
+        if ticket is not None:
+            self._ticket = ticket
         self._began_at = engine.now()
         self._began_s = engine.monotonic()
         # From here on it sees what purges have left.
         self._sequence = engine.tags.sequence
-        self.number = id(self)
-        """What it is to be put by into Engine.making, where end() takes it out: within the block that ends with end(),
-        since an interruption may come when this is made."""
 
     def refusal(self, status: int, headers: HeaderList, signals: Signals, annotation: Annotation) -> Reason | None:
         """Why an answer with this head is not kept; None where its body has to be seen."""
-        if self._excluded:
+        if self.is_excluded:
             return Reason.EXCLUDED
         engine = self._engine
         rules, cookies = engine.site.rules, self._environ.get("HTTP_COOKIE", "")
@@ -116,8 +98,8 @@ class Plain:
                 ticket.fail()
             else:
                 ticket.release(engine.hit_for_miss_s)
-        elif self._unshared is not None:
-            engine.hit_for_miss.renew(self._unshared, engine.hit_for_miss_s)
+        elif self.unshared is not None:
+            engine.hit_for_miss.renew(self.unshared, engine.hit_for_miss_s)
         counters = engine.counters
         counters.refuse(reason, self.primary)
         counters.misses += 1
@@ -128,7 +110,7 @@ class Plain:
     ) -> HeaderList | None:
         """Keep an answer of which refusal() knew the head: the head to send it with. None where it takes keep()."""
         engine, known, ticket = self._engine, self._known, self._ticket
-        if known is None or not known.fits(len(body), engine.site.rules):
+        if known is None:
             return None
         site, environ, primary, judgement = engine.site, self._environ, self.primary, known.judgement
         nominated = judgement.decision.vary
@@ -154,9 +136,10 @@ class Plain:
             if ticket is not None:
                 ticket.release(engine.hit_for_miss_s)
         elif ticket is not None:
-            ticket.land(Landing(held))
-        elif self._unshared is not None:
-            engine.hit_for_miss.unmark(self._unshared)
+            if not ticket.lands_alone():
+                ticket.land(Landing(held))
+        elif self.unshared is not None:
+            engine.hit_for_miss.unmark(self.unshared)
         engine.counters.misses += 1
         sent = headers.copy() if etag is None else [*headers, ("ETag", etag)]
         if held.offered:
@@ -172,13 +155,14 @@ class Plain:
         engine = self._engine
         visit = Visit(engine, engine.site.request(self._environ), door)
         reading = read(made.headers, engine.site.rules)
+        render_s = engine.monotonic() - self._began_s
         visit.began_at, visit.sequence = self._began_at, self._sequence
         visit.primary, visit.private, visit.forward = self.primary, self.private, self._forward
         ticket = self._ticket
         if ticket is None:
-            unshared = self._unshared
+            unshared = self.unshared
             ticket = engine.flights.alone() if unshared is None else engine.flights.alone(Why.UNSHARED, unshared)
-        kept = keep(engine, visit, made, engine.monotonic() - self._began_s, reading)
+        kept = keep(engine, visit, made, render_s, reading)
         visit.settle(made, kept, ticket)
         passed = visit.passed(made, kept)
         assert isinstance(passed, Pass), "a plain request asks for no part and has no conditions"
@@ -187,7 +171,7 @@ class Plain:
     def end(self) -> None:
         """It is over. Who waits for an answer that did not come learns it now. To be called again where it was
         interrupted."""
-        self._engine.making.pop(self.number, None)
+        self._engine.making.pop(self, None)
         ticket = self._ticket
         if ticket is not None and not ticket.is_over:
             ticket.fail()
@@ -196,7 +180,7 @@ class Plain:
 def begin(engine: Engine, environ: dict[str, Any], primary: bytes) -> Plain | None:
     """The short way of a plain request (Engine.plain()) with this primary key; None where it takes a visit."""
     shelf, site = engine.shelf, engine.site
-    if shelf.store is not None or shelf.searches:
+    if shelf.store is not None or shelf.searches.count():
         return None
     cookies = environ.get("HTTP_COOKIE")
     private = cookies is not None and has_cookie(cookies, site.rules.private_cookies)
@@ -212,20 +196,25 @@ def begin(engine: Engine, environ: dict[str, Any], primary: bytes) -> Plain | No
     until_s = engine.hit_for_miss.until_s(key)
     if until_s is not None and engine.monotonic() < until_s:
         engine.flights.unboarded += 1
-        return Plain(engine, environ, primary, private, forward, unshared=key)
+        plain = Plain(engine, environ, primary, private, forward)
+        plain.unshared = key
+        return plain
     script = environ.get("SCRIPT_NAME", "") if site.is_direct else site.script(environ)
     if site.is_excluded(script + (environ.get("PATH_INFO", "") or "/"), len(script)):
-        return Plain(engine, environ, primary, private, forward, excluded=True)
+        plain = Plain(engine, environ, primary, private, forward)
+        plain.is_excluded = True
+        return plain
     if not waits:
         engine.flights.unboarded += 1
         return Plain(engine, environ, primary, private, forward)
-    ticket = engine.flights.board(key)
+    ticket = engine.flights.board(key) if until_s is not None else engine.flights.board_unmarked(key)
     try:
         if ticket.role is FOLLOW:
             return None
         if ticket.role is not LEAD:
-            unshared = key if ticket.why is Why.UNSHARED else None
-            plain = Plain(engine, environ, primary, private, forward, unshared=unshared)
+            plain = Plain(engine, environ, primary, private, forward)
+            if ticket.why is Why.UNSHARED:
+                plain.unshared = key
             return plain
         if shelf.memory.has(primary):
             # The one before may have landed between the look and board().

@@ -6,6 +6,7 @@ Responses of one path may have different queries and still be one: whoever looks
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable
 from typing import Final
 
 from . import forking
@@ -27,10 +28,8 @@ class Searches:
         self._lock = threading.Lock()
         self._said: dict[bytes, tuple[str, str]] = {}
         """By address, whatever the query: the path, and the field."""
+        self.count: Callable[[], int] = self._said.__len__
         forking.watch(self)
-
-    def __len__(self) -> int:
-        return len(self._said)
 
     def address(self, request: Request) -> bytes:
         """The key of the path, with whatever query."""

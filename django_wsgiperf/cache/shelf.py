@@ -84,7 +84,7 @@ class Shelf:
     def primary_of(self, request: Request) -> bytes:
         """The key of the request's address, after what is known of the No-Vary-Search of its path."""
         primary = self._keys.of_request(request)
-        if self.searches and primary not in self.memory:
+        if self.searches.count() and primary not in self.memory:
             search = self.searches.of(request)
             if search is not None:
                 return self._keys.searched(request, search)

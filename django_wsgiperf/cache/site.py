@@ -67,6 +67,8 @@ class Site:
         self._script: str | None = settings.FORCE_SCRIPT_NAME
         self.is_direct = not (self._forwarded_host or self._secure_header or self._script is not None)
         """Whether Host, the server's scheme and the path as they come are the address."""
+        self.is_simple = self.is_direct and self.language is None
+        """Whether pages have no language besides."""
         self._recall_allowed = lru_cache(_MAX_REMEMBERED)(self._allows)
         self._recall_place = lru_cache(_MAX_PLACES)(self._place)
         self.visited: dict[tuple[str, str], None] = {}

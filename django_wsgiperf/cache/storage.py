@@ -127,7 +127,7 @@ def _by_its_head(engine: Engine, visit: Looking, made: Made, render_s: float) ->
         return None
     if known.judgement.reason is not None:
         return _refused(engine, visit, known.judgement.reason)
-    if made.body is None or not known.fits(len(made.body), engine.site.rules):
+    if made.body is None:
         return None
     keys, tags = engine.site.keys, made.annotation.tags
     kept = keep_known(
@@ -163,10 +163,14 @@ def keep_known(
     primary: bytes,
     sequence: int,
 ) -> tuple[Held, str | None] | None:
-    """As keep(), for an answer whose head is known, not refused and of a form that fits: no rule has to be asked. None
-    where one has. `tags` are those that the view has noted, `render_s` is what it took, `vary` are the values of the
-    nominated fields, `address_tags` are given where the primary key does not tell them. With it the ETag made here."""
-    judgement, now = known.judgement, engine.now()
+    """As keep(), for an answer whose head is known and not refused: no rule has to be asked, unless something is
+    against its form; then None. `tags` are those that the view has noted, `render_s` is what it took, `vary` are the
+    values of the nominated fields, `address_tags` are given where the primary key does not tell them. With it the ETag
+    made here."""
+    judgement, now, body_bytes = known.judgement, engine.now(), len(body)
+    chars = known.chars(headers, body_bytes, engine.site.rules)
+    if chars < 0:
+        return None
     decision = judgement.decision
     if decision.tags:
         tags = tuple(dict.fromkeys((*tags, *decision.tags)))
@@ -175,7 +179,8 @@ def keep_known(
     if vary and judgement.encoding and not reads(dict(vary).get("accept-encoding"), judgement.encoding):
         return None
     own: int | tuple[tuple[str, str], ...] | None = known.at
-    lines, chars = len(headers) + 1, known.chars - 4 * len(headers) + _DATE_CHARS
+    lines = len(headers) + 1
+    chars += _DATE_CHARS - 4 * len(headers)
     if own is None:
         own = tuple(known.stored(headers))
         if len(own) != len(headers):
@@ -189,7 +194,7 @@ def keep_known(
     if reason == _OK:
         # This one is there anyway, and need not be let go of.
         reason = _OK
-    body_bytes, sending = len(body), engine.sending
+    sending = engine.sending
     size = _PAGE_BYTES + body_bytes + chars + len(reason) + len(route) + PAGE_LINE_BYTES * lines
     if tags:
         size += len("".join(tags)) + TAG_BYTES * len(tags)

@@ -94,51 +94,33 @@ class Flight(Generic[T]):
 class Ticket(Generic[T]):
     """One request's part in a flight. `role` says what to do, `result` what came of it, `why` why it goes alone."""
 
-    __slots__ = (
-        "__weakref__",
-        "_alarm",
-        "_callback",
-        "_flights",
-        "_turn",
-        "began_s",
-        "deadline_s",
-        "flight",
-        "is_aside",
-        "is_brief",
-        "is_over",
-        "is_parked",
-        "key",
-        "result",
-        "role",
-        "thread",
-        "why",
-    )
+    # What most never need, since nobody else wants their page, costs nothing while it is as it is here.
+    result: T | None = None
+    why: Why | None = None
+    is_over = False
+    """A leader has come to an end."""
+    flight: Flight[T] | None = None
+    """None while nobody else wants the page."""
+    deadline_s = 0.0
+    is_brief = False
+    """It waits although there is no room for it."""
+    is_parked = False
+    is_aside = False
+    """It waits, or has waited, in a thread beside the pool."""
+    _turn: threading.Semaphore | None = None
+    _alarm: threading.Lock | None = None
+    _callback: Callable[[Ticket[T]], None] | None = None
 
     def __init__(
         self, flights: Flights[T], key: str | bytes, role: Role, thread: int | None = None, began_s: float = 0.0
     ) -> None:
         self.key = key
         self.role = role
-        self.result: T | None = None
-        self.why: Why | None = None
-        self.is_over = False
-        """A leader has come to an end."""
         self._flights = flights
-        self.flight: Flight[T] | None = None
-        """None while nobody else wants the page."""
         self.thread = thread
         """Where it would wait for itself if it leads; None if it leads in no thread of its own."""
         self.began_s = began_s
         """When its attempt began, as long as it has no flight."""
-        self.deadline_s = 0.0
-        self.is_brief = False
-        """It waits although there is no room for it."""
-        self.is_parked = False
-        self.is_aside = False
-        """It waits, or has waited, in a thread beside the pool."""
-        self._turn: threading.Semaphore | None = None
-        self._alarm: threading.Lock | None = None
-        self._callback: Callable[[Ticket[T]], None] | None = None
 
     @property
     def is_following(self) -> bool:
@@ -226,11 +208,15 @@ class Ticket(Generic[T]):
 
     def land(self, result: T) -> None:
         """Here it is, for all who wait."""
+        if not self.lands_alone():
+            self._flights.end(self, Over(result, None))
+
+    def lands_alone(self) -> bool:
+        """As land(), while nobody waits. Else nothing, and False."""
         flights = self._flights
         if flights.hit_for_miss.until_s(self.key) is not None:
             flights.hit_for_miss.unmark(self.key)
-        if not flights.firsts.ends(self):
-            flights.end(self, Over(result, None))
+        return flights.firsts.ends(self)
 
     def release(self, ttl_s: float) -> None:
         """It cannot be shared: all make their own, and for `ttl_s` seconds nobody waits for such a page."""

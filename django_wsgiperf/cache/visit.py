@@ -123,8 +123,7 @@ class Visit(Making):
             if isinstance(found, Reply):
                 return self._landed(found, ticket)
             lease = found
-        number = id(self)
-        engine.making[number] = self.primary
+        engine.making[self] = self.primary
         try:
             result = yield from self._render(ticket, lease)
         except BaseException:
@@ -132,7 +131,7 @@ class Visit(Making):
                 lease.release()
             raise
         finally:
-            engine.making.pop(number, None)
+            engine.making.pop(self, None)
         if lease is not None and lease.is_known:
             yield Call(lease.release)
         return result

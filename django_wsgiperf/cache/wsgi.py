@@ -134,7 +134,7 @@ class CachedApplication:
         if plain is None:
             return self._visit(environ, start_response, began_ns)
         try:
-            self.engine.making[plain.number] = plain.primary
+            self.engine.making[plain] = plain.primary
             return self._pass(plain, environ, start_response)
         finally:
             try:
@@ -167,7 +167,7 @@ class CachedApplication:
         if reason is not None:
             return capture.commit(plain.refuse(status, capture.headers, reason, signals))
         if is_whole:
-            body = capture.body()
+            body = capture.whole()
         if body is not None:
             phrase, route = capture.status[4:], route_of(request, status)
             head = plain.keep_known(status, phrase, capture.headers, body, annotation, route)

@@ -42,10 +42,10 @@ def test_missing_page_takes_three_round_trips(pair: tuple[Site, Site], monkeypat
     trips: list[list[str]] = []
     ask = RedisStore._ask
 
-    def noting(store: RedisStore, *commands: Any) -> list[Any]:
+    def noting(store: RedisStore, *commands: Any, **rest: Any) -> list[Any]:
         if threading.current_thread() is threading.main_thread():
             trips.append([command[0] for command in commands])
-        return ask(store, *commands)
+        return ask(store, *commands, **rest)
 
     monkeypatch.setattr(RedisStore, "_ask", noting)
     assert one.get("/").text == "text"

@@ -147,7 +147,7 @@ def test_a_leader_interrupted_anywhere_keeps_nobody_waiting(end: str) -> None:
         finally:
             leader.close()
 
-    for where in interrupts.everywhere(lambda: lead):
+    for where in interrupts.everywhere(lambda: lead, exact=True):
         assert not flights._lock.locked(), where
         assert len(flights.firsts) == 0, where
         clock.advance(2)

@@ -205,14 +205,14 @@ def test_post_meanwhile_ends_a_page_that_is_being_made() -> None:
 def test_page_that_lands_between_the_look_and_the_flight_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     with doors.site("wsgi") as site:
         site.view("/", lambda request: page(site.renders("/")))
-        board = site.engine.flights.board
+        board = site.engine.flights.board_unmarked
 
         def late(*arguments: Any, **options: Any) -> Any:
-            monkeypatch.setattr(site.engine.flights, "board", board)
+            monkeypatch.setattr(site.engine.flights, "board_unmarked", board)
             assert site.get("/").text == "1"
             return board(*arguments, **options)
 
-        monkeypatch.setattr(site.engine.flights, "board", late)
+        monkeypatch.setattr(site.engine.flights, "board_unmarked", late)
         answer = site.get("/")
         assert (answer.text, answer.is_hit, site.renders("/")) == ("1", True, 1)
         assert site.engine.flights.numbers().waiting == 0

@@ -22,6 +22,7 @@ from .storing import NEVER_STORED, Decision, plan
 Pairs = tuple[tuple[str, str], ...]
 
 _LENGTH: Final = "Content-Length"
+_LENGTH_CHARS: Final = len(_LENGTH) + 4
 _UNSTORED: Final = frozenset({"X-Request-ID", "Server-Timing"})
 _VALIDATORS: Final = frozenset({"ETag", "Last-Modified"})
 _VARYING: Final = frozenset({_LENGTH, "Expires"}) | _VALIDATORS | _UNSTORED
@@ -74,28 +75,33 @@ class Judgement:
 
 @dataclass(slots=True)
 class Known:
-    """A response whose head is known: the judgement, and in what it differs from the others."""
+    """A response whose head is known: the judgement, and in what it differs from the others. Nobody changes it."""
 
     judgement: Judgement
     varying: Mapping[str, str]
+    """None of it where `at` tells it."""
     at: int | None = None
     """Where it differs from others in no more than the length of its body, and all of it is kept: on which line that
     is, negative where on none. Else None."""
-    chars: int = 0
-    """Of its head, with four for each line, once fits() was asked."""
 
-    def fits(self, body_bytes: int, rules: Rules) -> bool:
-        """Whether nothing is against its form, as refused_by_form() has it."""
-        chars = self.judgement.chars
-        for name, value in self.varying.items():
-            if name == _LENGTH:
-                if value != str(body_bytes):
-                    return False
-            elif not value.isprintable():
-                return False
-            chars += len(name) + len(value) + 4
-        self.chars = chars
-        return body_bytes <= rules.max_body_bytes and chars <= rules.max_head_bytes
+    def chars(self, headers: Sequence[tuple[str, str]], body_bytes: int, rules: Rules) -> int:
+        """The characters of its head, with four for each line; fewer than none where anything is against its
+        form, as refused_by_form() has it."""
+        chars, at = self.judgement.chars, self.at
+        if at is None:
+            for name, value in self.varying.items():
+                if name == _LENGTH:
+                    if value != str(body_bytes):
+                        return -1
+                elif not value.isprintable():
+                    return -1
+                chars += len(name) + len(value) + 4
+        elif at >= 0:
+            value = headers[at][1]
+            if value != str(body_bytes):
+                return -1
+            chars += _LENGTH_CHARS + len(value)
+        return chars if body_bytes <= rules.max_body_bytes and chars <= rules.max_head_bytes else -1
 
     def stored(self, headers: Sequence[tuple[str, str]]) -> list[tuple[str, str]]:
         """What of its head is kept, but for Date."""
@@ -108,13 +114,15 @@ class Known:
 class Heads:
     """At most 512 heads. Threads that race decide the same; when there are too many it begins anew."""
 
-    __slots__ = ("_is_worthwhile", "_judgements", "_rules", "_seen")
+    __slots__ = ("_common", "_is_worthwhile", "_judgements", "_rules", "_seen")
 
     def __init__(self, rules: Rules, is_worthwhile: Callable[[Headers], bool]) -> None:
         self._rules = rules
         self._is_worthwhile = is_worthwhile
         """Whether a body with such a head gains by a content coding."""
         self._judgements: dict[Any, Judgement | None] = {}
+        # Most differ from others in no more than the length of their bodies: by all their names and the other values.
+        self._common: dict[Any, Known] = {}
         # Heads that never come again, with a nonce or a cookie, are not worth to be judged for others.
         self._seen: dict[int, None] = {}
 
@@ -126,6 +134,29 @@ class Heads:
     ) -> Known | None:
         """What is known of the answer, without signals, to a plain GET with these cookies; None where it has to be
         judged by itself. `private`: it has one of `private_cookies`."""
+        try:
+            fields = dict(headers)
+            names = tuple(fields)
+            fields.pop(_LENGTH, None)
+            # As many lines as names, else two have one name.
+            usual: Any = (status, private, len(headers), names, tuple(fields.values()))
+            if annotation is not NO_ANNOTATION:
+                usual = (usual, *_choices(annotation))
+            known = self._common.get(usual)
+        except (TypeError, ValueError):  # Not PEP 3333.
+            return None
+        if known is not None:
+            return known
+        known = self._known(status, headers, private, cookies, annotation)
+        if known is not None and known.at is not None and len(fields) + (known.at >= 0) == len(headers):
+            if len(self._common) >= _MAX_HEADS:
+                self._common.clear()
+            self._common[usual] = Known(known.judgement, {}, known.at)
+        return known
+
+    def _known(
+        self, status: int, headers: Sequence[tuple[str, str]], private: bool, cookies: str, annotation: Annotation
+    ) -> Known | None:
         alike: list[tuple[str, str]] = []
         varying: dict[str, str] = {}
         at: int | None = -1
@@ -139,8 +170,7 @@ class Heads:
         common = tuple(alike)
         key: Any = (status, private, common)
         if annotation is not NO_ANNOTATION:
-            key = (*key, annotation.never, annotation.lifetime_s, annotation.swr_s, annotation.sie_s)
-            key = (*key, annotation.keep_s, annotation.vary_cookies, annotation.raw_language)
+            key = (*key, *_choices(annotation))
         try:
             judgement = self._judgements.get(key)
         except TypeError:  # Not quite PEP 3333: fields as lists.
@@ -216,6 +246,19 @@ class Heads:
         if rules.keep_s > 0 or (annotation.keep_s or 0) > 0 or (directives.no_cache and rules.store_no_cache):
             unless |= _VALIDATORS
         return frozenset(unless)
+
+
+def _choices(annotation: Annotation) -> tuple[Any, ...]:
+    """What a view has said that has a say: all but its tags."""
+    return (
+        annotation.never,
+        annotation.lifetime_s,
+        annotation.swr_s,
+        annotation.sie_s,
+        annotation.keep_s,
+        annotation.vary_cookies,
+        annotation.raw_language,
+    )
 
 
 def _is_printable(common: Pairs) -> bool:
