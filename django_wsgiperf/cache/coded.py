@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Final
 
 from . import compression
-from .headers import parse_vary
+from .headers import parse_etags, parse_vary
 from .headers.lists import EVERYTHING
 from .messages import Headers
+from .normalise import KNOWN_CODINGS
 
 VARY_BY_CODING: Final = ("Vary", "Accept-Encoding")
 
@@ -48,6 +49,15 @@ def varying_by_coding(headers: Headers) -> tuple[tuple[str, str], ...]:
 def encoded_etag(etag: str, coding: str) -> str:
     """The ETag of a representation in a content coding. A weak one is for all of them."""
     return etag if etag.startswith("W/") or not etag.endswith('"') else f'{etag[:-1]}-{coding}"'
+
+
+def uncoded_tags(if_match: str) -> str:
+    """An If-Match, with the ETags that the application has given beside those that were made of them here: a client
+    that got a page encoded, and would change it, means the page (RFC 9110, 13.1.1)."""
+    tags = parse_etags(if_match)
+    strong = [tag[1:-1].rpartition("-") for tag in tags if not tag.startswith("W/")]
+    own = [f'"{tag}"' for tag, _, coding in strong if coding in KNOWN_CODINGS]
+    return ", ".join((if_match, *own))
 
 
 def encoded_headers(headers: Headers, coding: str, length: int) -> tuple[tuple[str, str], ...]:

@@ -24,6 +24,7 @@ from django_wsgiperf.request_state import state_of
 
 from . import runtime
 from .annotations import annotation_of
+from .coded import uncoded_tags
 from .effects import Made, Pass, Render, Reply, Steps, Wait, drive
 from .held import Held
 from .marking import DOOR, OUTCOME
@@ -91,6 +92,8 @@ class ResponseCacheMiddleware:
         request.META[DOOR] = True
         held = engine.recall(environ)
         if held is None:
+            if "HTTP_IF_MATCH" in environ:
+                _set(request, "HTTP_IF_MATCH", uncoded_tags(environ["HTTP_IF_MATCH"]))
             return Visit(engine, engine.site.request(environ), self, parks=self.is_async)
         representation = held.representation(environ.get("HTTP_ACCEPT_ENCODING"))
         held.hits += 1

@@ -15,6 +15,7 @@ from django_wsgiperf.request_state import RECORD
 
 from .annotations import annotation_of
 from .capture import Capture, HeaderList, StartResponse
+from .coded import uncoded_tags
 from .effects import Made, Pass, Render, Reply, drive
 from .engine import Engine
 from .held import Held, Representation
@@ -179,6 +180,8 @@ class CachedApplication:
     def _visit(self, environ: dict[str, Any], start_response: StartResponse, began_ns: int) -> Iterable[bytes]:
         engine = self.engine
         engine.start(environ)
+        if "HTTP_IF_MATCH" in environ:
+            environ["HTTP_IF_MATCH"] = uncoded_tags(environ["HTTP_IF_MATCH"])
         visit = Visit(engine, engine.site.request(environ), self)
         call = _Call(self, visit, environ, start_response)
         result = drive(visit.steps(), call.render)

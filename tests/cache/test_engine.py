@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.test import override_settings
+from django.views.decorators.http import condition
 
 from django_wsgiperf.cache import runtime
 from django_wsgiperf.wsgi import is_wrapped, wrap
@@ -336,6 +337,25 @@ def test_no_transform_is_not_compressed(site: Site) -> None:
     assert answer.is_hit
     assert "content-encoding" not in answer.fields
     assert "vary" not in answer.fields
+
+
+def test_client_may_change_what_it_got_encoded(site: Site) -> None:
+    """The application knows its own ETag alone, and would refuse (412) a change by the one that was made here."""
+    version = ["1"]
+
+    @condition(etag_func=lambda request: f'"{version[0]}"')
+    def view(request: HttpRequest) -> HttpResponse:
+        return page("text " * 1000, cache_control="max-age=60" if request.method == "GET" else None)
+
+    site.view("/", view)
+    site.get("/")
+    etag = site.get("/", Accept_Encoding="gzip").fields["etag"]
+    assert etag == '"1-gzip"'
+    assert site.get("/", "PUT", If_Match=etag).status == 200
+    assert site.get("/", If_Match=f'"0", {etag}').status == 200
+    version[0] = "2"
+    assert site.get("/", "PUT", If_Match=etag).status == 412
+    assert site.get("/", "PUT", If_Match='W/"2-gzip"').status == 412
 
 
 def test_request_directives_count_only_where_the_site_says_so(door: str) -> None:
