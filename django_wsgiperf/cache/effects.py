@@ -7,6 +7,7 @@ that must not block does it in its own way.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -60,12 +61,16 @@ class Made:
     """To be called when it is not passed on."""
     tell: Callable[[str], None] = lambda outcome: None
     """Tell its record what the cache made of it, while that is open: before close()."""
+    is_whole: bool = True
+    """Whether the body is there as a whole; `body` is None all the same where it is too large."""
 
     _fields: Mapping[str, str] | None = None
 
     @property
     def response(self) -> Response:
-        return Response(self.status, self.reason, self.headers, None if self.body is None else len(self.body))
+        too_large = sys.maxsize if self.is_whole else None
+        size = too_large if self.body is None else len(self.body)
+        return Response(self.status, self.reason, self.headers, size)
 
     @property
     def fields(self) -> Mapping[str, str]:

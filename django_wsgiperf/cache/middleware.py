@@ -196,6 +196,7 @@ class _Call:
             route_of(request, status),
             response,
             lambda: discard(response),
+            is_whole=not response.streaming,
         )
 
 

@@ -295,6 +295,7 @@ def _made(
         route_of(request, status),
         capture,
         capture.close,
+        is_whole=capture.is_whole,
     )
 
 

@@ -440,6 +440,12 @@ def test_pages_for_developers_are_not_kept(door: str, status: int) -> None:
         assert detail(site.get("/")) == "debug"
 
 
+def test_body_that_is_too_large_is_no_stream(door: str) -> None:
+    with doors.site(door, {"MAX_BODY_BYTES": 100}) as site:
+        site.view("/", lambda request: page("x" * 101))
+        assert [detail(site.get("/")) for _ in range(2)] == ["body-too-large"] * 2
+
+
 @pytest.mark.parametrize("door", ["wsgi", "middleware"])  # Django warns of files in asynchronous responses
 def test_file_is_not_kept(site: Site) -> None:
     def view(request: HttpRequest) -> FileResponse:
