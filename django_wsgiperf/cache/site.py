@@ -207,18 +207,29 @@ def secret() -> bytes:
 
 
 def admin_paths(languages: Iterable[str] = ()) -> tuple[str, ...]:
-    """Where the admin is, below where the site is mounted, as PEP 3333 has paths: it may have one for each language."""
-    from django.urls import NoReverseMatch, get_script_prefix, reverse
+    """Where the admin is, below where the site is mounted, as PEP 3333 has paths: a project may have several, and each
+    of them an address for each language."""
+    from django.apps import apps
+    from django.urls import NoReverseMatch, get_resolver, get_script_prefix, reverse
     from django.utils import translation
 
+    if not apps.is_installed("django.contrib.admin"):
+        return ()
+    from django.contrib.admin.sites import all_sites
+
+    # They may be made where the addresses are.
+    _ = get_resolver().url_patterns
+    names = sorted({site.name for site in all_sites})
     paths = []
     for language in languages or (translation.get_language(),):
         with translation.override(language):
-            try:
-                path = reverse("admin:index")
-            except NoReverseMatch:
-                continue
-        paths.append("/" + unquote_to_bytes(path.removeprefix(get_script_prefix())).decode("latin-1"))
+            for name in names:
+                try:
+                    # By the kind and the name, since the name alone may be an application's as well.
+                    path = reverse("admin:index", current_app=name)
+                except NoReverseMatch:
+                    continue
+                paths.append("/" + unquote_to_bytes(path.removeprefix(get_script_prefix())).decode("latin-1"))
     return tuple(dict.fromkeys(paths))
 
 
