@@ -303,6 +303,20 @@ def test_unsafe_request_invalidates_groups(site: Site) -> None:
     assert (site.get("/a").is_hit, site.get("/b").is_hit) == (False, True)
 
 
+def test_every_group_counts_however_many_there_are(site: Site) -> None:
+    """RFC 9875, 2 asks for 32 of them. Of one that is left out nobody could tell."""
+    groups = [f'"book:{number}"' for number in range(200)]
+    site.view("/a", lambda request: page(Cache_Groups=", ".join(groups)))
+    site.view("/b", lambda request: page(Cache_Groups=groups[0]))
+    site.view("/last", lambda request: page("done", None, Cache_Group_Invalidation=groups[-1]))
+    site.view("/all", lambda request: page("done", None, Cache_Group_Invalidation=", ".join(reversed(groups))))
+    site.get("/a"), site.get("/b")
+    site.post("/last")
+    assert (site.get("/a").is_hit, site.get("/b").is_hit) == (False, True)
+    site.post("/all")
+    assert (site.get("/a").is_hit, site.get("/b").is_hit) == (False, False)
+
+
 def test_unsafe_request_where_nothing_is_stored_purges_nothing(site: Site) -> None:
     site.view("/like", lambda request: page("liked", None))
     for _ in range(5):

@@ -14,10 +14,6 @@ import http_sf
 
 from .memo import remembered, text_of
 
-MAX_GROUPS: Final = 128
-MAX_GROUP_CHARS: Final = 256
-"""Four and eight times what has to be supported (RFC 9875, 2)."""
-
 _token = re.compile(r"[A-Za-z*][!#$%&'*+\-.^_`|~0-9A-Za-z:/]*").fullmatch
 
 
@@ -43,9 +39,9 @@ def parse_dictionary(value: str) -> dict[str, Any]:
 def parse_groups(value: str) -> tuple[str, ...]:
     """Cache-Groups or Cache-Group-Invalidation (RFC 9875): the groups, each once; none when it is no List."""
     groups = (_bare(member) for member in _parse(value, "list") or ())
-    # Members that are no Strings name no group; the others still do, since more groups only make it go sooner.
-    named = [group for group in groups if type(group) is str and 0 < len(group) <= MAX_GROUP_CHARS]
-    return tuple(dict.fromkeys(named))[:MAX_GROUPS]
+    # Members that are no Strings name no group; the others still do, since more groups only make it go sooner. However
+    # many there are, none is left out: what carries it could not be purged by it.
+    return tuple(dict.fromkeys(group for group in groups if type(group) is str and group))
 
 
 @dataclass(frozen=True, slots=True)
