@@ -217,6 +217,7 @@ def build_cache(page: Page) -> dict[str, Any]:
         "memory": response_cache.memory(shown),
         "store": response_cache.shared_store(shown),
         "counters": response_cache.counters(shown),
+        "processes": shown,
         "explain": explain,
         "explained": explaining.rows(asking.explain(explain)) if explain else [],
         "largest": asking.largest(LARGEST),

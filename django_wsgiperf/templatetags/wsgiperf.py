@@ -6,11 +6,13 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from django import template
+from django.conf import settings
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
 from django_wsgiperf.dashboard import charts, formats, nonces
+from django_wsgiperf.metrics.instruments import MIDDLEWARE
 from django_wsgiperf.metrics.results import Sample
 
 register = template.Library()
@@ -39,6 +41,12 @@ def wsgiperf_meter(share: float | None, key: str = "meter") -> SafeString:
 def wsgiperf_bar(parts_s: Mapping[str, float], divisor: float = 1.0) -> SafeString:
     """The parts of a time in a row."""
     return charts.bar(charts.parts(parts_s, divisor), _("Where the time went"))
+
+
+@register.simple_tag
+def wsgiperf_is_timed() -> bool:
+    """Whether requests are measured here at all, which is also what has a process report."""
+    return any(name in settings.MIDDLEWARE for name in MIDDLEWARE)
 
 
 @register.simple_tag

@@ -81,6 +81,20 @@ def test_every_chart_has_a_picture_a_legend_and_a_table(busy: Store, viewer: Cli
     assert len(re.findall(r'<caption class="wsgiperf-hidden">', text)) == charts
 
 
+@pytest.mark.parametrize("path", ["live/", "cache/", "settings/"])
+def test_silence_of_all_processes_is_explained(
+    viewer: Client, settings: Any, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    totals = TotalsFactory(page_cache={})
+    show_everything(monkeypatch, live=LiveFactory(processes=()), overview=OverviewFactory(totals=totals))
+    text = viewer.get(PREFIX + path).text
+    assert "They do so with RequestTimingMiddleware" not in text
+    settings.MIDDLEWARE = [name for name in settings.MIDDLEWARE if "RequestTiming" not in name]
+    text = viewer.get(PREFIX + path).text
+    assert "No process has reported lately." in text
+    assert "They do so with RequestTimingMiddleware in MIDDLEWARE, which is not there." in text
+
+
 @pytest.mark.parametrize("path", ["samples/", "routes/detail/?route=/checkout/"])
 def test_colours_of_the_samples_bars_are_named(busy: Store, viewer: Client, path: str) -> None:
     section = viewer.get(PREFIX + path).text.partition('id="wsgiperf-samples"')[2]
@@ -236,7 +250,8 @@ def test_pools_of_a_process_that_was_killed_do_not_count(viewer: Client, monkeyp
     page = Markup(viewer.get(f"{PREFIX}databases/").text).own()
     assert page.count("2 / 4") == 1
     assert "Waiting now 2" in page
-    assert killed.instance not in page
+    assert f"{alive.host} {alive.pid}" in page
+    assert f"{killed.host} {killed.pid}" not in page
     show_everything(monkeypatch, live=LiveFactory(processes=(alive, killed)), overview=OverviewFactory())
     assert "gone" not in Markup(viewer.get(f"{PREFIX}cache/").text).own()
 
