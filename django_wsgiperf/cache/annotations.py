@@ -20,6 +20,22 @@ from .tags import ADDRESS_MARK
 MAX_TAG_CHARS = 256
 
 
+class _Seconds:
+    """A span of a PageCache. It takes a number or None, and raises TypeError or ValueError for what is neither: later,
+    nobody could tell which view it was."""
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self._name = name
+        self._slot = f"_{name}"
+
+    def __get__(self, notes: PageCache, owner: type) -> float | None:
+        seconds: float | None = getattr(notes, self._slot)
+        return seconds
+
+    def __set__(self, notes: PageCache, seconds: float | None) -> None:
+        setattr(notes, self._slot, check_seconds(self._name, seconds))
+
+
 class PageCache:
     """Of one request. Lifetimes are seconds; None leaves the choice to the response's headers."""
 
@@ -36,42 +52,14 @@ class PageCache:
         self._tags: dict[str, None] = {}
         self._vary_cookies: tuple[str, ...] | None = None
 
-    @property
-    def ttl(self) -> float | None:
-        """How long the page is used without asking. As the next three it takes numbers, and raises TypeError or
-        ValueError for what is none: later, nobody could tell which view it was."""
-        return self._ttl
-
-    @ttl.setter
-    def ttl(self, seconds: float | None) -> None:
-        self._ttl = check_seconds("ttl", seconds)
-
-    @property
-    def swr(self) -> float | None:
-        """How long after that it is used while a new one is made in the background."""
-        return self._swr
-
-    @swr.setter
-    def swr(self, seconds: float | None) -> None:
-        self._swr = check_seconds("swr", seconds)
-
-    @property
-    def sie(self) -> float | None:
-        """How long after that it is used when the application fails."""
-        return self._sie
-
-    @sie.setter
-    def sie(self, seconds: float | None) -> None:
-        self._sie = check_seconds("sie", seconds)
-
-    @property
-    def keep(self) -> float | None:
-        """How long after that it is kept, to ask the application whether it still holds."""
-        return self._keep
-
-    @keep.setter
-    def keep(self, seconds: float | None) -> None:
-        self._keep = check_seconds("keep", seconds)
+    ttl = _Seconds()
+    """How long the page is used without asking."""
+    swr = _Seconds()
+    """How long after that it is used while a new one is made in the background."""
+    sie = _Seconds()
+    """How long after that it is used when the application fails."""
+    keep = _Seconds()
+    """How long after that it is kept, to ask the application whether it still holds."""
 
     def never(self) -> None:
         """Do not keep this page, whatever its headers say."""
