@@ -14,6 +14,14 @@ from .messages import Headers
 from .normalise import KNOWN_CODINGS
 
 VARY_BY_CODING: Final = ("Vary", "Accept-Encoding")
+_OF_ONE_CODING: Final = frozenset(
+    {
+        *("content-length", "content-encoding", "accept-ranges"),
+        # RFC 9530, and those before it.
+        *("content-digest", "repr-digest", "digest", "content-md5"),
+    }
+)
+"""Fields that hold for the bytes of one representation alone, as the ETag does."""
 
 
 def is_worthwhile(headers: Headers) -> bool:
@@ -68,6 +76,6 @@ def encoded_headers(headers: Headers, coding: str, length: int) -> tuple[tuple[s
         lower = name.lower()
         if lower == "etag":
             changed.append((name, encoded_etag(value, coding)))
-        elif lower not in ("content-length", "content-encoding", "accept-ranges"):
+        elif lower not in _OF_ONE_CODING:
             changed.append((name, value))
     return (*changed, ("Content-Encoding", coding), ("Content-Length", str(length)))

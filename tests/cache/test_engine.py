@@ -339,6 +339,22 @@ def test_no_transform_is_not_compressed(site: Site) -> None:
     assert "vary" not in answer.fields
 
 
+def test_digests_are_sent_with_the_bytes_that_they_are_of(site: Site) -> None:
+    """RFC 9530, 2 and 3: of the content as it is sent, and of the representation that it is a part of."""
+    digests = {"Content_Digest": "sha-256=:a:", "Repr_Digest": "sha-256=:b:", "Content_MD5": "c", "Digest": "d"}
+    site.view("/", lambda request: page("text " * 1000, **digests))
+
+    def sent(**headers: str) -> set[str]:
+        fields = site.get("/", **headers).fields
+        return {name for name in ("content-digest", "repr-digest", "content-md5", "digest") if name in fields}
+
+    whole = {"content-digest", "repr-digest", "content-md5", "digest"}
+    assert [sent(), sent()] == [whole, whole]
+    assert [sent(Accept_Encoding="gzip"), sent(Accept_Encoding="gzip")] == [set(), set()]
+    assert sent(Range="bytes=0-1") == {"repr-digest", "digest"}
+    assert sent(If_None_Match="*") == {"repr-digest", "digest"}
+
+
 def test_client_may_change_what_it_got_encoded(site: Site) -> None:
     """The application knows its own ETag alone, and would refuse (412) a change by the one that was made here."""
     version = ["1"]

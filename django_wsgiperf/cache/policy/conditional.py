@@ -20,9 +20,9 @@ from django_wsgiperf.cache.headers import (
 )
 from django_wsgiperf.cache.messages import Headers, Request, index
 
-_REPRESENTATION: Final = frozenset(
-    {"content-type", "content-length", "content-encoding", "content-language", "content-range"}
-)
+_OF_THESE_BYTES: Final = frozenset({"content-length", "content-range", "content-digest", "content-md5"})
+"""Fields that hold for the bytes that were sent with them, and for no part of them (RFC 9530, 2)."""
+_REPRESENTATION: Final = _OF_THESE_BYTES | {"content-type", "content-encoding", "content-language"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,11 +121,10 @@ def select_range(value: str, size: int) -> tuple[int, int] | None:
 
 def _partial(headers: tuple[tuple[str, str], ...], span: tuple[int, int], size: int) -> Answer:
     first, end = span
-    replaced = {"content-length", "content-range"}
     if first == end:
         # The body that is described is not sent, and nothing stands in its place (RFC 9110, 15.5.17).
         kept = tuple(pair for pair in headers if pair[0].lower() not in _REPRESENTATION)
         return Answer(416, (*kept, ("Content-Range", f"bytes */{size}"), ("Content-Length", "0")), 0, 0)
-    kept = tuple(pair for pair in headers if pair[0].lower() not in replaced)
+    kept = tuple(pair for pair in headers if pair[0].lower() not in _OF_THESE_BYTES)
     described = (("Content-Range", f"bytes {first}-{end - 1}/{size}"), ("Content-Length", str(end - first)))
     return Answer(206, (*kept, *described), first, end)
