@@ -126,7 +126,8 @@ class Master(Arbiter):  # type: ignore[misc]
             return
         self.num_workers = self.cfg.workers
         self._outgoing |= self.WORKERS.keys()
-        logger.info("HUP: %d workers are replaced", len(self._outgoing))
+        number = len(self._outgoing)
+        logger.info("HUP: %s replaced", "1 worker is" if number == 1 else f"{number} workers are")
 
     def handle_winch(self) -> None:
         """After USR2: let the workers go, so that the new program serves alone. HUP brings them back.
