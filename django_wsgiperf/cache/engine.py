@@ -184,7 +184,9 @@ class Engine:
 
     def fresh(self, primary: bytes, environ: Mapping[str, Any]) -> Held | None:
         """The page in memory that answers a plain request at once."""
-        held = self.shelf.find(primary, environ)
+        held = self.memory.get(primary)
+        if isinstance(held, Variants):
+            held = self.shelf.find(primary, environ)
         if held is None or self.now() >= held.calm_until:
             return None
         newest = self.tags.newest
