@@ -120,12 +120,17 @@ def purge_on_save(
     """From now on, saving or deleting a row of the model purges the pages with its tags, when the transaction is
     committed; also where it is done by a proxy of the model or a child of it. What bulk operations, many-to-many
     relations and raw SQL change is not noticed: purge() is for that. Gives a function that ends it. Best called in
-    AppConfig.ready(), when all models are known."""
+    AppConfig.ready(), when all models are known. Raises TypeError for what is no model and no function; so does the
+    saving of a row whose tags are no list of texts."""
+    if not hasattr(model, "_meta"):
+        raise TypeError(f"a model is a class, not {model!r}: write purge_on_save(Book)")
+    if not callable(tags):
+        raise TypeError(f"tags is a function of what was saved, not {tags!r}: write tags=lambda book: ['books']")
     tags_of = partial(model_tags, model=model) if tags is model_tags else tags
 
     def changed(sender: object, instance: Model, using: str | None = None, raw: bool = False, **_: object) -> None:
         if not raw:
-            purge(tags=tuple(tags_of(instance)), soft=soft, using=using)
+            purge(tags=tags_of(instance), soft=soft, using=using)
 
     identity = f"django_wsgiperf.cache:{model._meta.label}:{id(tags)}:{soft}"
     # Each by itself: to listen to all models would cost them their fast deletes.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group
@@ -355,3 +356,25 @@ def test_purge_where_the_cache_is_off_is_none_to_make() -> None:
     with override_settings(WSGIPERF={"CACHE": {"ENABLED": False}}):
         assert purge(tags=["book:1"]).everywhere
         assert purge_all().everywhere
+
+
+@pytest.mark.parametrize(
+    ("arguments", "why"),
+    [
+        (("auth.Group",), "a model is a class, not 'auth.Group'"),
+        ((Group, ["groups"]), r"tags is a function of what was saved, not \['groups'\]"),
+    ],
+)
+def test_what_is_no_model_and_no_function_is_refused_at_once(arguments: tuple[Any, ...], why: str) -> None:
+    with pytest.raises(TypeError, match=why):
+        purge_on_save(*arguments)
+
+
+@pytest.mark.django_db
+def test_one_text_in_place_of_tags_is_not_taken_for_its_letters() -> None:
+    end = purge_on_save(Group, tags=lambda group: "groups")
+    try:
+        with pytest.raises(TypeError, match="lists of texts"):
+            Group.objects.create(name="staff")
+    finally:
+        end()
