@@ -34,8 +34,8 @@ def threads_are_worth_their_switches(values: ServerSettings) -> Iterator[Finding
     most = THREADS_PER_CORE if shared_lock else THREADS_PER_CORE * cores
     if values.threads > most:
         yield (
-            f"{values.threads} threads share one interpreter lock in each of {values.workers} workers; "
-            f"this machine has {cores} cores.",
+            f"{values.threads} threads share one interpreter lock in each worker; "
+            f"this machine has {cores} {'core' if cores == 1 else 'cores'}.",
             f"Use at most {most} THREADS and more WORKERS, for example WORKERS = 'auto'.",
         )
 

@@ -38,7 +38,7 @@ def timed_out(name: str, waited_s: float, holders: Sequence[Holder], max_size: i
     """With a line for each of the `holders`; `waiting` are those left behind in line."""
     return PoolTimeout(
         f"Pool {name!r} had no connection free for {waited_s:.1f} s: {len(holders)} of at most {max_size} in use, "
-        f"{waiting} more threads waiting. In use by:\n{describe(holders)}\n"
+        f"{waiting} more {'thread' if waiting == 1 else 'threads'} waiting. In use by:\n{describe(holders)}\n"
         "Have them give back sooner; or raise MAX_SIZE in POOL, if each holds its connection only shortly.",
         holders,
     )
