@@ -35,14 +35,16 @@ def largest(count: int) -> list[Mapping[str, Any]]:
 
 
 def explain(url: str) -> Mapping[str, Any]:
-    """What the caches would do with a GET of this address: the answer of one that has it, else of any.
+    """What the caches would do with a GET of this address: the answer of one that has it, else of one that has refused
+    it, else of any.
 
     With the key `error` when that is no address; empty where there is no cache."""
     replies = ask({"explain": {"url": url}})
     if failed := [reply for reply in replies if "error" in reply]:
         return {"error": failed[0]["error"]}
     answers = [answer for reply in replies if isinstance(answer := reply.get("explain"), Mapping)]
-    return next((answer for answer in answers if answer.get("stored")), answers[0] if answers else {})
+    known = sorted(answers, key=lambda each: (not each.get("stored"), not each.get("last_refusal")))
+    return known[0] if known else {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -190,6 +190,13 @@ class TestWithTheRealCache:
         assert "http://testserver/works/?page=2" in text
         assert "Nobody has asked for it yet, or its answer was not kept." in text
 
+    def test_process_that_knows_most_explains(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        strange, refused, kept = {"stored": False}, {"stored": False, "last_refusal": "csrf"}, {"stored": True}
+        for answers in ([strange, refused], [refused, kept], [strange, kept]):
+            replies = [{"enabled": True, "explain": each} for each in answers]
+            monkeypatch.setattr(asking, "ask", lambda message, replies=replies: replies)
+            assert asking.explain("/") == answers[1]
+
     def test_what_is_no_address_is_said_to_be_none(self, viewer: Client) -> None:
         assert viewer.get(f"{PREFIX}cache/", {"explain": "http://[/"}).status_code == 200
 

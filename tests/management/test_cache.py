@@ -96,6 +96,13 @@ class TestAddress:
         running.get("/books/24/", Host="shop.example:8443")
         assert running.wsgiperf("cache", "/books/24/").out.startswith("http://shop.example:8443/books/24/\n")
 
+    def test_a_path_alone_is_where_it_was_refused_by_whichever_process(self, shop: Start) -> None:
+        started = shop(workers=2)
+        started.get("/plain/")
+        lines = squeezed(started.wsgiperf("cache", "/plain/").out)
+        assert lines[0] == f"{started.origin}/plain/"
+        assert "the last answer was not kept: no-freshness" in " ".join(lines)
+
     def test_a_path_alone_is_of_the_first_host_where_nobody_can_tell(self) -> None:
         with override_settings(WSGIPERF={}, ALLOWED_HOSTS=[".example", "shop.example"]):
             assert wsgiperf("cache", "/books/1/").out.startswith("http://shop.example/books/1/\n")

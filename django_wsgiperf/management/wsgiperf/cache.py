@@ -104,8 +104,17 @@ def _whole(engine: Engine, given: str, headers: dict[str, str]) -> Target:
         return target
     told = [engine.explain(given, headers)]
     told += [reply["explain"] for reply in ask_caches({"explain": {"url": given, "headers": headers}}).replies.values()]
-    # This process has no visitors: it is the last to be asked.
-    best = max(reversed(told), key=lambda found: (found["stored"], found.get("entry", {}).get("hits", 0)))
+    # This process has no visitors, and one of the others may have none yet: they say what the settings say.
+    unasked = told[0]["url"]
+    best = max(
+        told,
+        key=lambda found: (
+            found["stored"],
+            found.get("entry", {}).get("hits", 0),
+            bool(found.get("last_refusal")),
+            found["url"] != unasked,
+        ),
+    )
     parts = urlsplit(best["url"])
     return replace(target, scheme=parts.scheme, host=parts.netloc)
 
