@@ -113,6 +113,8 @@ class ResponseCacheMiddleware:
             sent = response_of(result.status, result.reason, result.headers, body)
             if result.rendered and any(name.lower() == "set-cookie" for name, _ in result.headers):
                 sent.cookies = call.cookies
+                if call.own_cookie is not None:
+                    sent.headers["Set-Cookie"] = call.own_cookie
             return sent
         response: HttpResponseBase = result.made.origin
         for name, value in folded(result.headers).items():
@@ -146,7 +148,7 @@ class ResponseCacheMiddleware:
 class _Call:
     """The calls of the application for one request."""
 
-    __slots__ = ("_engine", "_own", "_request", "_visit", "cookies")
+    __slots__ = ("_engine", "_own", "_request", "_visit", "cookies", "own_cookie")
 
     def __init__(self, engine: Any, visit: Visit, request: HttpRequest) -> None:
         self._engine = engine
@@ -155,6 +157,8 @@ class _Call:
         self._own: dict[str, str | None] = {}
         self.cookies: SimpleCookie = SimpleCookie()
         """Of the last answer: Django's responses have them beside their head."""
+        self.own_cookie: str | None = None
+        """The one that it has in its head all the same."""
 
     def ask(self, effect: Render) -> HttpRequest:
         """The request as the application is to see it."""
@@ -176,7 +180,7 @@ class _Call:
         body = None if response.streaming else response.content  # type: ignore[attr-defined]
         if body is not None and len(body) > site.rules.max_body_bytes:
             body = None
-        self.cookies = response.cookies
+        self.cookies, self.own_cookie = response.cookies, response.headers.get("Set-Cookie")
         cookies = [("Set-Cookie", cookie.output(header="")) for cookie in response.cookies.values()]
         status = response.status_code
         return Made(
