@@ -165,6 +165,15 @@ def test_range_is_answered_from_a_page_made_for_it(site: Site) -> None:
     assert site.get("/").is_hit
 
 
+@pytest.mark.parametrize("vary", ["X_Kind", "X_Kind, x-kind"])
+def test_nominated_field_may_be_spelled_as_views_know_it(site: Site, vary: str) -> None:
+    site.view("/", lambda request: page(request.META.get("HTTP_X_KIND", "none"), Vary=vary))
+    part = {"Range": "bytes=0-9"}
+    asked = [("a", {}), ("b", {}), ("a", {}), ("b", part), ("c", part), ("d", part), ("c", {})]
+    assert [site.get("/", X_Kind=kind, **more).text for kind, more in asked] == [kind for kind, _ in asked]
+    assert site.renders("/") == 4
+
+
 def test_variants_by_a_nominated_field(site: Site) -> None:
     site.view("/", lambda request: page(request.META.get("HTTP_X_KIND", "none"), Vary="X-Kind"))
     assert [site.get("/", X_Kind=kind).text for kind in ("a", "b", "a", "b")] == ["a", "b", "a", "b"]

@@ -60,6 +60,9 @@ def nominated_fields(reading: Reading, annotation: Annotation) -> tuple[str, ...
     vary = () if value is None else parse_vary(value)
     if vary == EVERYTHING:
         return vary
+    if value is not None and "_" in value:
+        # To an application they are one field (PEP 3333), however its name is spelled in Vary.
+        vary = tuple(sorted({name.replace("_", "-") for name in vary}))
     if annotation.raw_language:
         vary = tuple(sorted({RAW_LANGUAGE}.union(vary) - {"accept-language"}))
     if annotation.vary_cookies is None:
