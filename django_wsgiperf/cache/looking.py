@@ -15,6 +15,7 @@ from .hit_for_miss import ALWAYS
 from .messages import Request
 from .policy import PLAIN, Ask, Forward, Reason, Verdict, answer, current_age, judge, may_look_up
 from .sending import HeaderList
+from .synthetic import is_anybodys
 from .tags import Verdict as Purged
 
 if TYPE_CHECKING:
@@ -87,9 +88,12 @@ class Looking:
             if held.entry.stored_at > self.replaces.entry.stored_at and verdict is Verdict.FRESH:
                 return self._reply(held, now, [], "hit")
             verdict = Verdict.VALIDATE
+        if verdict is Verdict.REFRESH and not is_anybodys(held.entry):
+            verdict = Verdict.VALIDATE
         if verdict is Verdict.FRESH:
             beta = engine.sending.early_refresh
-            if beta and is_due_early(now, held.expires_at, held.entry.render_s, beta=beta):
+            is_due = beta and is_due_early(now, held.expires_at, held.entry.render_s, beta=beta)
+            if is_due and is_anybodys(held.entry):
                 engine.refresh(held, self.request, self.door)
             self.counters.hits += 1
             return self._reply(held, now, engine.sending.status_of(held, now), "hit")

@@ -22,6 +22,11 @@ REFRESH: Final = "wsgiperf.refresh"
 _NEVER: Final = frozenset({"authorization", "proxy-authorization", "range", "if-range"})
 
 
+def is_anybodys(entry: Entry) -> bool:
+    """Whether a request of nobody's gets what the entry is: not where it is for certain credentials."""
+    return not any(value is not None and name in _NEVER for name, value in entry.vary)
+
+
 def environ_for(request: Request, entry: Entry, site: Site) -> dict[str, Any]:
     """An environ for a GET of the page that `entry` is, which answered `request`."""
     name, _, port = request.host.rpartition(":") if _has_port(request.host) else (request.host, "", "")

@@ -90,6 +90,18 @@ def test_page_that_may_no_longer_be_shared_is_not_used_again(site: Site) -> None
     assert site.get("/").text == "3"
 
 
+def test_page_for_certain_credentials_is_not_made_anew_for_nobody(site: Site) -> None:
+    def view(request: HttpRequest) -> HttpResponse:
+        text = f"{request.META.get('HTTP_AUTHORIZATION')} {site.renders('/')}"
+        return page(text, "public, max-age=60, stale-while-revalidate=60", Vary="Authorization")
+
+    site.view("/", view)
+    site.get("/", Authorization="a")
+    site.clock.advance(61)
+    assert [site.get("/", Authorization="a").text for _ in range(2)] == ["a 2", "a 2"]
+    assert site.engine.numbers()["refresher"]["threads"] == 0
+
+
 def test_answer_to_one_visitor_alone_ends_nothing(site: Site) -> None:
     def view(request: HttpRequest) -> HttpResponse:
         number = site.renders("/")
