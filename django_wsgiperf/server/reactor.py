@@ -266,6 +266,7 @@ class Reactor:
                 date=self.heads.date(),
                 bodiless=exchange.request.method == "HEAD",
             )
+            exchange.sent += len(data)
             with contextlib.suppress(ClientGone):
                 connection.write(self, data)
         else:

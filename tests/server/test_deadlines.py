@@ -144,9 +144,12 @@ def test_thread_that_does_not_come_back_is_given_up(
     client = server.connect()
     client.send(REQUEST)
     assert app.entered.acquire(timeout=DEADLINE_S)
+    (exchange,) = (slot.task for slot in server.pool.slots if slot.task is not None)
     watch(server, lambda: server.supervisor.lost_threads == 1, "the thread is lost")
-    assert client.response().status == 504
+    response = client.response()
+    assert response.status == 504
     assert client.closed()
+    assert (exchange.code, exchange.sent > len(response.body) > 0) == (504, True), "as the access log will have it"
     assert server.get("/").body == b"fine", "another thread has taken its place"
     app.let_go()
     eventually(lambda: capacity_is_whole(server, 1), "the lost thread ends when it can")
