@@ -10,7 +10,7 @@ import ssl
 from collections.abc import Callable
 from pathlib import Path
 
-from .processes import Serve, eventually, get, workers
+from .processes import Serve, eventually, get, serving, workers
 
 Start = Callable[..., Serve]
 TLS = Path(__file__).parent / "tls"
@@ -75,11 +75,11 @@ def test_successors_that_cannot_start_leave_the_old_ones_at_work(serve: Start, p
         )
     server = serve()
     port = server.wait_until_it_serves()
-    before = workers(port)
+    before = serving(port, 1)
     (project / "broken").touch()
     server.signal(signal.SIGHUP)
     server.says("A worker ended before it served")
     assert get(port)[0] == 200
-    assert workers(port) == before
+    assert serving(port, 1) == before
     (project / "broken").unlink()
     eventually(lambda: bool(workers(port)) and not workers(port) & before, lambda: server.text)
