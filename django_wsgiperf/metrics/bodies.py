@@ -49,6 +49,9 @@ class Ending:
             self._note(error)
         if self.body is not None:
             self._note_body(error)
+        if record.method == "HEAD":
+            # What the view made, and a file's Content-Length, is what a GET would be sent.
+            record.body_bytes = 0
         record.end(now_ns)
         self.done(record)
 

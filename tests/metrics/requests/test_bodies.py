@@ -70,6 +70,11 @@ class TestStreams:
         measured.begin("/hooked/").close()
         assert [record.aborted for record in measured.records] == [False, False]
 
+    @pytest.mark.parametrize("path", ["/plain/", "/streams/", "/file/"])
+    def test_an_answer_to_head_has_no_bytes(self, measured: Measured, path: str) -> None:
+        record = measured.record(path, "HEAD")
+        assert (record.status, record.body_bytes, record.aborted) == (200, 0, False)
+
     def test_the_iterator_is_closed_once(self, measured: Measured) -> None:
         class Pieces:
             closed = 0
