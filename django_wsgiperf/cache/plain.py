@@ -69,16 +69,16 @@ class Plain:
         """Why an answer with this head is not kept; None where its body has to be seen."""
         if self.is_excluded:
             return Reason.EXCLUDED
-        engine = self._engine
-        rules, cookies = engine.site.rules, self._environ.get("HTTP_COOKIE", "")
+        engine, cookies = self._engine, self._environ.get("HTTP_COOKIE", "")
         if signals is NO_SIGNALS:
             known = self._known = engine.heads.known(status, headers, self.private, cookies, annotation)
             if known is not None:
                 return known.judgement.reason
             if annotation is NO_ANNOTATION:
-                reason = refused_at_a_glance(status, headers, self.private, rules)
+                reason = refused_at_a_glance(status, headers, self.private, engine.site.rules)
                 if reason is not None:
                     return reason
+        rules = engine.site.rules
         reading = read(headers, rules)
         return refused_by_head(status, reading, cookies, rules, signals=signals, annotation=annotation)
 
@@ -112,7 +112,7 @@ class Plain:
         engine, known, ticket = self._engine, self._known, self._ticket
         if known is None:
             return None
-        site, environ, primary, judgement = engine.site, self._environ, self.primary, known.judgement
+        site, judgement = engine.site, known.judgement
         nominated = judgement.decision.vary
         kept = keep_known(
             engine,
@@ -124,9 +124,9 @@ class Plain:
             annotation.tags,
             route,
             engine.monotonic() - self._began_s,
-            site.keys.values(nominated, environ) if nominated else (),
-            None if site.language is None else tags_in(site, environ, primary),
-            primary,
+            site.keys.values(nominated, self._environ) if nominated else (),
+            None if site.language is None else tags_in(site, self._environ, self.primary),
+            self.primary,
             self._sequence,
         )
         if kept is None:
@@ -209,9 +209,9 @@ def begin(engine: Engine, environ: dict[str, Any], primary: bytes) -> Plain | No
         return Plain(engine, environ, primary, private, forward)
     ticket = engine.flights.board(key) if until_s is not None else engine.flights.board_unmarked(key)
     try:
-        if ticket.role is FOLLOW:
-            return None
         if ticket.role is not LEAD:
+            if ticket.role is FOLLOW:
+                return None
             plain = Plain(engine, environ, primary, private, forward)
             if ticket.why is Why.UNSHARED:
                 plain.unshared = key

@@ -70,7 +70,8 @@ class Site:
         self.is_simple = self.is_direct and self.language is None
         """Whether pages have no language besides."""
         self._recall_allowed = lru_cache(_MAX_REMEMBERED)(self._allows)
-        self._recall_place = lru_cache(_MAX_PLACES)(self._place)
+        self._places: dict[tuple[str, str, str], bytes] = {}
+        """The keys of those that Django would take requests for, as far as they are remembered."""
         self.visited: dict[tuple[str, str], None] = {}
         """Schemes and hosts that requests came for, the first of them. For people who name a path alone."""
         self._remembered: dict[Address, bytes] = {}
@@ -90,17 +91,23 @@ class Site:
     def _place(self, scheme: str, host: str, language: str) -> bytes | None:
         if not self.allows(host):
             return None
-        if len(self.visited) < _MAX_VISITED and len(host) <= _MAX_REMEMBERED_CHARS:
-            self.visited[scheme, host] = None
-        return self.keys.place(scheme, host, language)
+        place = self.keys.place(scheme, host, language)
+        if len(host) <= _MAX_REMEMBERED_CHARS:
+            if len(self.visited) < _MAX_VISITED:
+                self.visited[scheme, host] = None
+            if len(self._places) >= _MAX_PLACES:
+                self._places.clear()
+            self._places[scheme, host, language] = place
+        return place
 
     def known(self, address: Address) -> bytes | None:
         """The key of an address; None for a host that is not allowed. To be asked where remembered() has none."""
         scheme, host, path, query, language = address
-        recall = self._recall_place if len(host) <= _MAX_REMEMBERED_CHARS else self._place
-        place = recall(scheme, host, language)
+        place = self._places.get((scheme, host, language))
         if place is None:
-            return None
+            place = self._place(scheme, host, language)
+            if place is None:
+                return None
         primary = self.keys.unplaced(path, query) + place
         number, seen = hash(address), self._seen
         if number not in seen:

@@ -31,10 +31,11 @@ if TYPE_CHECKING:
     from .engine import Engine
     from .looking import Looking
 
-_DATE_CHARS: Final = len("Date") + len("Thu, 01 Jan 1970 00:00:00 GMT")
-_ETAG_CHARS: Final = len("ETag")
-_PAGE_BYTES: Final = PAGE_BYTES + TAGS_CHARS + 2 * TAG_BYTES
-_OK: Final = "OK"
+_DATE_BYTES: Final = PAGE_LINE_BYTES + len("Date") + len("Thu, 01 Jan 1970 00:00:00 GMT")
+_ETAG_BYTES: Final = PAGE_LINE_BYTES + len("ETag")
+_PAGE_BYTES: Final = PAGE_BYTES + TAGS_CHARS + 2 * TAG_BYTES + _DATE_BYTES
+_MORE_LINE_BYTES: Final = PAGE_LINE_BYTES - 4
+"""Beside the four that Known.chars() counts for each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,23 +180,19 @@ def keep_known(
     if vary and judgement.encoding and not reads(dict(vary).get("accept-encoding"), judgement.encoding):
         return None
     own: int | tuple[tuple[str, str], ...] | None = known.at
-    lines = len(headers) + 1
-    chars += _DATE_CHARS - 4 * len(headers)
+    lines = len(headers)
     if own is None:
         own = tuple(known.stored(headers))
-        if len(own) != len(headers):
-            lines, chars = len(own) + 1, len("".join(chain.from_iterable(own))) + _DATE_CHARS
+        if len(own) != lines:
+            lines = len(own)
+            chars = len("".join(chain.from_iterable(own))) + 4 * lines
+    route = route[:MAX_ROUTE_CHARS]
+    size = _PAGE_BYTES + body_bytes + chars + _MORE_LINE_BYTES * lines + len(reason) + len(route)
     etag = None
     if engine.makes_etags and status == 200 and "ETag" not in known.varying:
         etag = etag_of(body)
-        lines += 1
-        chars += _ETAG_CHARS + len(etag)
-    route = route[:MAX_ROUTE_CHARS]
-    if reason == _OK:
-        # This one is there anyway, and need not be let go of.
-        reason = _OK
+        size += _ETAG_BYTES + len(etag)
     sending = engine.sending
-    size = _PAGE_BYTES + body_bytes + chars + len(reason) + len(route) + PAGE_LINE_BYTES * lines
     if tags:
         size += len("".join(tags)) + TAG_BYTES * len(tags)
     if vary:

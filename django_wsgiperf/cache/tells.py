@@ -65,11 +65,13 @@ def signals_of(
         if messages is not None and getattr(messages, "used", False):
             messages_shown = len(messages) > 0
         nonce = found.get("_csp_nonce")
-        # Made when it is first asked for; until then it is false, and nobody has it.
-        csp_nonce = nonce is not None and bool(nonce)
-        # Chosen by other means than the key knows: a middleware of the project's, or a cookie that is read differently.
-        spoken = found.get("LANGUAGE_CODE", "") if language else ""
-        elsewhere = bool(spoken) and spoken != language and str(spoken).lower() != language.lower()
+        if nonce is not None:
+            # Made when it is first asked for; until then it is false, and nobody has it.
+            csp_nonce = bool(nonce)
+        if language:
+            # Chosen by other means than the key knows: a middleware of the project's, a cookie that is read otherwise.
+            spoken = found.get("LANGUAGE_CODE", "")
+            elsewhere = bool(spoken) and spoken != language and str(spoken).lower() != language.lower()
     time_zone = not time_zones and _is_elsewhere()
     if not (failed or csrf_used or debug or session_used or messages_shown or csp_nonce or time_zone or elsewhere):
         return NO_SIGNALS

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from functools import lru_cache
 from time import perf_counter_ns
 from typing import Any, Final
 
@@ -153,7 +154,7 @@ class CachedApplication:
         # What is made while it is read may yet change what it tells.
         is_whole = capture.is_whole
         body = None if is_whole else capture.body()
-        status = int(capture.status[:3])
+        status, phrase = _status_of(capture.status)
         request = request_in(environ)
         signals = signals_of(
             environ,
@@ -170,7 +171,7 @@ class CachedApplication:
         if is_whole:
             body = capture.whole()
         if body is not None:
-            phrase, route = capture.status[4:], route_of(request, status)
+            route = route_of(request, status)
             head = plain.keep_known(status, phrase, capture.headers, body, annotation, route)
             if head is not None:
                 return capture.commit(head)
@@ -269,7 +270,7 @@ class _Call:
         signals = signals_of(
             environ,
             request,
-            int(capture.status[:3]),
+            _status_of(capture.status)[0],
             has_session=self._visit.private,
             time_zones=site.time_zones,
             language=site.keys.language_of(self._visit.request),
@@ -280,11 +281,17 @@ class _Call:
         return made
 
 
+@lru_cache(256)
+def _status_of(line: str) -> tuple[int, str]:
+    """Status and reason, of which there are few."""
+    code, _, reason = line.partition(" ")
+    return int(code), reason
+
+
 def _made(
     capture: Capture, body: bytes | None, signals: Signals, annotation: Annotation, request: HttpRequest | None
 ) -> Made:
-    code, _, reason = capture.status.partition(" ")
-    status = int(code)
+    status, reason = _status_of(capture.status)
     return Made(
         status,
         reason,
