@@ -220,9 +220,13 @@ class Shelf:
         key = self._keys.variant(primary, vary) if vary else primary
         held = Unseen(raw, key, primary, offered, self._sending, self._grown)
         memory = self.memory
-        with self._lock:
-            if vary or memory.has(primary):
+        if vary or memory.has(primary):
+            with self._lock:
                 self._make_way(key, primary, vary)
+                memory.put(key, held, size)
+        else:
+            # It matches every request. If a list of variants comes in between, it takes the place of that; the variants
+            # are found no more, unless there is such a list again, and go in time.
             memory.put(key, held, size)
         return held
 
