@@ -6,7 +6,7 @@ docs/checks.md.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 
 from django.db import Error, connections
@@ -58,7 +58,8 @@ def server_allows_all_connections(values: ServerSettings, aliases: Collection[st
             continue
         beside = [other for other in pools if _server(other) == _server(pooled)]
         for limit in limits:
-            yield from _exceeded(values, limit, [pooled] if limit.own else beside)
+            own = [other for other in beside if _database(other) == _database(pooled)]
+            yield from _exceeded(values, limit, own if limit.own else beside)
 
 
 def _limits(alias: str) -> list[Limit]:
@@ -89,13 +90,12 @@ def _limits(alias: str) -> list[Limit]:
 
 
 def _exceeded(values: ServerSettings, limit: Limit, pools: list[PooledDatabase]) -> Iterator[Finding]:
-    # Two aliases that connect alike and were told the same share a pool.
-    sizes = {_identity(pooled): (pooled.alias, pooled.size(values.threads) or 0) for pooled in pools}
-    each = sum(size for _, size in sizes.values())
+    sizes = {pooled.alias: pooled.size(values.threads) or 0 for pooled in pools}
+    each = sum(sizes.values())
     if each * values.workers <= limit.connections:
         return
     workers = "1 worker" if values.workers == 1 else f"{values.workers} workers"
-    listed = " + ".join(f"{size} of database {alias!r}" for alias, size in sizes.values())
+    listed = " + ".join(f"{size} of database {alias!r}" for alias, size in sizes.items())
     yield (
         f"{workers} with up to {listed} may open {each * values.workers} connections, and the server allows "
         f"{limit.connections}: {limit.words}.",
@@ -110,6 +110,5 @@ def _server(pooled: PooledDatabase) -> tuple[str, str, str]:
     return kind, str(database.get("HOST", "")), str(database.get("PORT", ""))
 
 
-def _identity(pooled: PooledDatabase) -> tuple[Hashable, ...]:
-    own = (str(pooled.database.get(name, "")) for name in ("NAME", "USER", "OPTIONS"))
-    return (_server(pooled), *own, pooled.settings, *([pooled.alias] if pooled.native else []))
+def _database(pooled: PooledDatabase) -> tuple[str, str]:
+    return str(pooled.database.get("NAME", "")), str(pooled.database.get("USER", ""))

@@ -1,8 +1,9 @@
-"""All connection pools of this process: made on first use, one for each way to connect, closed in the end.
+"""All connection pools of this process: made on first use, one for each alias and way to connect, closed in the end.
 
 The mixin asks for the pool of a wrapper; the server has the pools warmed; whoever wants numbers asks `pools()`. A pool
-belongs to what it connects to (class, address, database, options, time zone), not to an alias, so that tests that
-rename a database, and two aliases of the same one, do right. A forked child starts with no pool.
+belongs to an alias and what it connects to (class, address, database, options, time zone), so that tests that rename a
+database do right. Two aliases of one database have a pool each: a thread holds one connection of each alias, and twelve
+threads that hold one and want the other would wait for each other in vain. A forked child starts with no pool.
 """
 
 from __future__ import annotations
@@ -164,7 +165,7 @@ def _key(wrapper: PooledMixin, settings: AliasPool) -> Hashable:
 
     return (
         type(wrapper),
-        wrapper.alias if type(wrapper).pool_adapter_class.has_djangos_pool(wrapper) else None,
+        wrapper.alias,
         identity(wrapper.settings_dict),
         wrapper.timezone_name,
         django_settings.USE_TZ,
