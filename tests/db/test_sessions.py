@@ -264,8 +264,9 @@ def test_hidden_change_is_seen_when_the_server_reports_it(postgres: Database) ->
 class TransactionContract:
     """However a transaction was left, the next holder finds none."""
 
-    def test_transaction_begun_by_hand_is_rolled_back(self, database: Database) -> None:
-        wrapper = database.wrapper(pool={"MAX_SIZE": 1})
+    @pytest.mark.parametrize("reset", ["auto", "hard", "rollback"])
+    def test_transaction_begun_by_hand_is_rolled_back(self, database: Database, reset: str) -> None:
+        wrapper = database.wrapper(pool={"MAX_SIZE": 1, "RESET": reset})
         run(wrapper, "CREATE TABLE things (n INTEGER)")
         try:
             run(wrapper, "BEGIN", "INSERT INTO things VALUES (1)")

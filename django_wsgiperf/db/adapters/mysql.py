@@ -85,6 +85,10 @@ class MySQLAdapter(Adapter):
             raw.rollback()
             self.pool.statistics.count_reset("rollback")
             raw.autocommit(True)
+        elif dirty and not self.cleans_session:
+            # START TRANSACTION leaves autocommit on, so that the client cannot tell whether one is open.
+            raw.rollback()
+            self.pool.statistics.count_reset("rollback")
         raw.cursorclass, encoding = self.memories[id(raw)].baseline
         if raw.encoding != encoding:
             return "altered"
