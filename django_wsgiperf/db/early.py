@@ -143,6 +143,20 @@ class EarlyRelease(_Base):
                 self.alias,
             )
 
+    def warn_of_set_up_at_each_lease(self) -> None:
+        """A receiver of connection_created has set session state, which is undone when the connection goes back."""
+        of, lease = self._pooling.of, self._pooling.lease
+        if of is None or lease is None or not lease.dirty or not of.adapter.watches_session:
+            return
+        if of.is_news("connection_created"):
+            logger.warning(
+                'A receiver of connection_created sets session state on %r: "%.200s". It runs whenever a connection is '
+                "taken from the pool, so that each use ends with a reset, which on SQLite is a new connection. "
+                "Set it in OPTIONS, or in init_connection_state() of an engine of your own.",
+                self.alias,
+                lease.last_sql,
+            )
+
 
 def _is_held() -> bool:
     """Whether the view that this is done for keeps its connections: `hold_connection`."""

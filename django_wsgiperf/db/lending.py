@@ -106,6 +106,7 @@ class Lending(EarlyRelease):
             self._check_version()
         if connection_created.receivers:
             connection_created.send(sender=self.__class__, connection=self)
+            self.warn_of_set_up_at_each_lease()
         self.run_on_commit = []
 
     def _connect_by_djangos_steps(self) -> None:
@@ -118,6 +119,7 @@ class Lending(EarlyRelease):
         pooling.connecting = True
         try:
             super().connect()
+            self.warn_of_set_up_at_each_lease()
         finally:
             pooling.connecting = False
             del attributes["get_connection_params"], attributes["get_new_connection"]

@@ -320,6 +320,34 @@ class RecoveryContract:
             connection_created.disconnect(receive)
         assert sent == [(wrapper, 1)] * 2
 
+    def test_receiver_of_connection_created_that_makes_every_session_dirty_is_told_of(
+        self, database: Database, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        from django.db.backends.signals import connection_created
+
+        sets = {"mysql": "SET @left_over = 1", "sqlite3": "PRAGMA cache_size = 77"}
+        statement = sets.get(database.engine, "SET statement_timeout = 5000")
+
+        def receive(*, connection: Any, **_: object) -> None:
+            run(connection, statement)
+
+        def use(**pool: Any) -> list[str]:
+            wrapper = database.wrapper(pool=pool)
+            caplog.clear()
+            for _ in range(2):
+                value(wrapper, "SELECT 1")
+                wrapper.close()
+            return [record.getMessage() for record in caplog.records if "connection_created" in record.getMessage()]
+
+        connection_created.connect(receive)
+        try:
+            (told,) = use()
+            assert statement in told
+            assert use(RESET="hard") == []
+        finally:
+            connection_created.disconnect(receive)
+        assert use(MAX_SIZE=3) == []
+
     def test_execute_wrapper_and_query_log_are_the_wrappers(self, database: Database) -> None:
         wrapper = database.wrapper()
         statements = []
