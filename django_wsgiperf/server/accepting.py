@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from django_wsgiperf.conf import ServerSettings
 
+from .addresses import parse_address, server_name
 from .connection import Connection
 from .files import FileWrapper
 from .handover import Channel
@@ -161,6 +162,8 @@ class Acceptor:
         now, proxies = time.monotonic(), self._reactor.proxies
         sock.setblocking(False)
         peer, port = ("", "") if listener.unix else (address[0], str(address[1]))
+        if peer.startswith("::ffff:") or "%" in peer:
+            peer = str(parse_address(peer))
         connection = Connection(sock, peer, port, listener, now + self._header_timeout_s)
         if proxies is not None and proxies.expects_header(connection):
             connection.preamble = connection.handshaking = True
@@ -186,7 +189,11 @@ class Acceptor:
 def base_environ(settings: ServerSettings, sock: socket.socket, *, tls: bool, multiprocess: bool) -> dict[str, Any]:
     """The part of the environ that does not change from request to request (PEP 3333)."""
     name = sock.getsockname()
-    host, port = (name[0], str(name[1])) if isinstance(name, tuple) else ("localhost", "")
+    if isinstance(name, tuple):
+        host, port = server_name(name[0]), str(name[1])
+    else:
+        # PEP 3333 wants a port, and a URL made of these is to be a good one.
+        host, port = "localhost", "443" if tls else "80"
     return {
         "SCRIPT_NAME": "",
         "SERVER_NAME": host,

@@ -24,6 +24,11 @@ def parse_address(text: str) -> IPAddress:
     return getattr(address, "ipv4_mapped", None) or address
 
 
+def server_name(address: str) -> str:
+    """A listening address as SERVER_NAME, which becomes a part of URLs: IPv6 in brackets (RFC 3875 section 4.1.14)."""
+    return f"[{address.partition('%')[0]}]" if ":" in address else address
+
+
 class AddressList:
     """Networks, and perhaps "unix". `text in addresses` is one dictionary lookup for those asked before."""
 

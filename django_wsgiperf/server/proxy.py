@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from .addresses import UNIX, AddressList
+from .addresses import UNIX, AddressList, server_name
 from .forwarded import Forwarded, Malformed, from_forwarded, from_x_forwarded
 from .http1 import HTTPError, split_host
 
@@ -91,7 +91,8 @@ class ProxyTrust:
         if header.authority:
             told["wsgiperf.proxy_authority"] = header.authority
         if header.destination is not None and header.destination[0]:
-            told["SERVER_NAME"], told["SERVER_PORT"] = header.destination
+            address, told["SERVER_PORT"] = header.destination
+            told["SERVER_NAME"] = server_name(address)
         if header.source is None:
             # The specification wants the real connection's address shown. But it is not the proxy who speaks.
             told["REMOTE_ADDR"], told["REMOTE_PORT"] = connection.peer, connection.peer_port
