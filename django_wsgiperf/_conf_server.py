@@ -27,7 +27,10 @@ class ServerSettings(Section):
     workers: int = option(1, 'worker processes; "auto" is one per CPU core', min=1, max=512, auto=True)
     backlog: int = option(2048, "connections that the kernel keeps waiting for accept()", min=1, max=65_535)
     max_connections: int = option(
-        10_000, "open connections in each worker; more take the place of those that rest, or wait", min=1
+        10_000,
+        "open connections in each worker, fewer where the limit of open files is lower; "
+        "more take the place of those that rest, or wait",
+        min=1,
     )
     reload: bool = option(False, "restart when a source file changes (for development)")
     pid_file: str = option("", "file to write the master's process id to", format=Format.OUTPUT_FILE)

@@ -6,8 +6,8 @@ The leader's. What a connection sends is read in intake.py.
 from __future__ import annotations
 
 import errno
-import logging
 import os
+import resource
 import socket
 import ssl
 import sys
@@ -23,14 +23,16 @@ from .connection import Connection
 from .files import FileWrapper
 from .handover import Channel
 from .poller import Poller
+from .proxy import Complaints
 
 if TYPE_CHECKING:
     from .reactor import Reactor
 
-logger = logging.getLogger("django_wsgiperf.server")
-
 _ACCEPTS_IN_A_ROW = 64
 _PAUSE_S = 0.5
+_FILES_SPARED = 256
+"""Of the files that the process may open, so many or a quarter are not for connections: the application opens some,
+bodies are spooled to others."""
 
 
 @dataclass(slots=True)
@@ -65,6 +67,14 @@ class Acceptor:
         self._accepting = False
         self._again_at = 0.0
         self._header_timeout_s = reactor.settings.header_timeout_s
+        self._complain = Complaints()
+        chosen, possible = reactor.settings.max_connections, connections_possible()
+        self._most = min(chosen, possible)
+        self._all_taken = f"max_connections ({chosen}) connections are open"
+        if possible < chosen:
+            self._all_taken = (
+                f"{possible} connections are open; for more, raise the limit of open files (ulimit -n, LimitNOFILE)"
+            )
         self.accept(True)
 
     def sweep(self, now: float) -> None:
@@ -96,20 +106,21 @@ class Acceptor:
 
     def take(self, listener: Listener) -> None:
         reactor = self._reactor
-        most, sharing = reactor.settings.max_connections, reactor.sharing
+        most, sharing = self._most, reactor.sharing
         for taken in range(_ACCEPTS_IN_A_ROW if sharing is None else sharing.allowance(reactor, _ACCEPTS_IN_A_ROW)):
             if len(reactor.connections) >= most:
                 if taken:
                     return  # The listener tells again if somebody else waits.
                 if not reactor.timers.make_room(most):
-                    self._pause(f"max_connections ({most}) connections are open")
+                    self._pause(self._all_taken)
                     return
             try:
                 sock, address = listener.sock.accept()
             except BlockingIOError:
                 return
             except OSError as error:
-                if error.errno in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                scarce = (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM)
+                if error.errno in scarce and not reactor.timers.make_room(len(reactor.connections)):
                     self._pause(os.strerror(error.errno))
                 # Otherwise the client left between its SYN and our accept: the next one, please.
                 return
@@ -153,8 +164,7 @@ class Acceptor:
         return True
 
     def _pause(self, reason: str) -> None:
-        if self._again_at == 0.0:
-            logger.warning("New connections wait: %s", reason)
+        self._complain("New connections wait: %s", reason)
         self._again_at = time.monotonic() + _PAUSE_S
         self.accept(False)
 
@@ -184,6 +194,12 @@ class Acceptor:
         if len(connections) > statistics.open_peak:
             statistics.open_peak = len(connections)
             statistics.open_max = max(statistics.open_max, statistics.open_peak)
+
+
+def connections_possible() -> int:
+    """How many connections the limit of open files leaves room for."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return sys.maxsize if files == resource.RLIM_INFINITY else files - min(files // 4, _FILES_SPARED)
 
 
 def base_environ(settings: ServerSettings, sock: socket.socket, *, tls: bool, multiprocess: bool) -> dict[str, Any]:

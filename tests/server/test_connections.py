@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import os
+import resource
 import socket
 import struct
 import sys
@@ -395,6 +397,54 @@ def test_whoever_has_rested_longest_makes_room_for_a_newcomer(serve_app: Start) 
     assert clients[1].closed()
     assert clients[0].get().status == 200
     assert clients[2].get().status == 200
+
+
+@pytest.fixture
+def file_limit() -> Iterator[Callable[[int], None]]:
+    """Set how many files this process may open."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    yield lambda files: resource.setrlimit(resource.RLIMIT_NOFILE, (files, hard))
+    resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def let_rest(server: Server, seconds: float = 10) -> None:
+    """Have all connections be as if they had not asked for so long."""
+    connections = list(server.reactor.connections.values())
+    eventually(lambda: not any(connection.busy for connection in connections), "all are at rest")
+    for connection in connections:
+        connection.deadline -= seconds
+
+
+def test_connections_leave_some_of_the_files_that_may_be_open(
+    serve_app: Start, file_limit: Callable[[int], None]
+) -> None:
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    file_limit(200)
+    server = serve_app(echo)
+    file_limit(soft)  # The clients are in this process, too.
+    clients = [server.connect() for _ in range(150)]
+    assert {client.get().status for client in clients} == {200}
+    let_rest(server)
+    assert server.get().status == 200
+    assert server.reactor.statistics.open_max == 150
+
+
+def test_resting_connections_make_room_where_no_file_can_be_opened(
+    serve_app: Start, file_limit: Callable[[int], None]
+) -> None:
+    server = serve_app(echo)
+    resting = server.connect()
+    assert resting.get().status == 200
+    let_rest(server)
+    newcomer = socket.socket()
+    free = os.dup(newcomer.fileno())
+    os.close(free)
+    file_limit(free)
+    newcomer.settimeout(DEADLINE_S)
+    newcomer.connect(("127.0.0.1", server.port))
+    with Client(server.port, newcomer) as client:
+        assert client.get().status == 200
+    assert resting.closed()
 
 
 def test_turn_that_fails_takes_no_event_from_others(
