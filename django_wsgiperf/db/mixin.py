@@ -61,10 +61,14 @@ class PooledMixin(Lending):
             return pooling.unfit
         if pooling.checking and self.errors_occurred:
             return BROKEN
+        reason = "" if self.autocommit == self.settings_dict["AUTOCOMMIT"] else "autocommit"
         if self.in_atomic_block:
             # The wrapper keeps it until the block ends, and must find it closed.
-            return "closed in transaction"
-        return "" if self.autocommit == self.settings_dict["AUTOCOMMIT"] else "autocommit"
+            reason = "closed in transaction"
+        if reason and self.errors_occurred and pooling.of is not None and pooling.of.adapter.is_broken(self.connection):
+            # At the end of a block Django closes a connection that it cannot roll back.
+            return BROKEN
+        return reason
 
     def _give_back(self, lease: Lease[Any], discard: str) -> str:
         """Leave the session as the next holder may find it, or give a reason why it was closed."""

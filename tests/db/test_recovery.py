@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import socket
 import subprocess
 import sys
 import textwrap
@@ -48,6 +49,12 @@ def end_session(database: Database, number: int) -> None:
     else:
         run(stock, f"KILL {number}")
     stock.close()
+
+
+def cut(raw: Any) -> None:
+    """Nothing comes or goes on this connection any more, and the server has had no time to say why."""
+    with socket.socket(fileno=os.dup(raw.fileno())) as wire:
+        wire.shutdown(socket.SHUT_RDWR)
 
 
 def in_child(function: Callable[[], object]) -> None:
@@ -423,6 +430,28 @@ class ServerContract(RecoveryContract):
         assert value(wrapper, "SELECT 2") == 2
         wrapper.close()
         assert snapshot()["ping_failures"] == 1
+
+    def test_network_that_is_cut_in_an_atomic_block_puts_the_idle_connections_in_doubt(
+        self, database: Database
+    ) -> None:
+        with site(database, "tests.urls", pool={"BYPASS_WINDOW_S": 3600}):
+            from django.db import connection
+
+            idle = database.wrapper(pool={"BYPASS_WINDOW_S": 3600})
+            value(idle, "SELECT 1")
+
+            def work() -> None:
+                with transaction.atomic():
+                    value(connection, "SELECT 1")
+                    for wrapper in (idle, connection):
+                        cut(wrapper.connection)
+                    idle.close()
+                    value(connection, "SELECT 2")
+
+            with pytest.raises((OperationalError, InterfaceError)):
+                work()
+            assert value(connection, "SELECT 3") == 3
+        assert snapshot()["closed"] == {"broken": 1, "dead": 1}
 
     def test_fail_over_replaces_every_older_connection(self, database: Database) -> None:
         options = {"MAX_SIZE": 3, "EVICT_ON": [self.CODE]}

@@ -142,6 +142,14 @@ class Adapter:
 
     # -- for the mixin
 
+    def is_broken(self, raw: Any) -> bool:
+        """Whether a connection that had an error is lost, also in the midst of a transaction."""
+        try:
+            self.ping(raw)
+        except Exception:
+            return True
+        return False
+
     def is_in_transaction(self, raw: Any) -> bool:
         """Whether giving the connection back now would end a transaction that somebody began."""
         return self.state(raw) != "idle"

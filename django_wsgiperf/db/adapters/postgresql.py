@@ -95,6 +95,10 @@ class PostgreSQLAdapter(Adapter):
     def state(self, raw: Any) -> str:
         return _STATES.get(raw.pgconn.transaction_status, "unknown")
 
+    def is_broken(self, raw: Any) -> bool:
+        # In a transaction that has failed the server would refuse any question.
+        return bool(raw.pgconn.status != ConnStatus.OK)
+
     def is_in_transaction(self, raw: Any) -> bool:
         return bool(raw.pgconn.transaction_status != TransactionStatus.IDLE)
 
