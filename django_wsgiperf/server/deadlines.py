@@ -99,7 +99,7 @@ class DeadlineSupervisor:
                 "Request interrupted on demand after %.1f s: %s %s\n%s",
                 (now - slot.started_ns) / 1e9,
                 exchange.request.method,
-                exchange.environ.get("PATH_INFO"),
+                exchange.request.path.decode(),
                 stack,
             )
             return True
@@ -126,7 +126,7 @@ class DeadlineSupervisor:
                 else f"Request past its deadline, interrupted after {silent_ns / 1e9:.1f} s"
             ),
             exchange.request.method,
-            exchange.environ.get("PATH_INFO"),
+            exchange.request.path.decode(),
             stack,
         )
         return True
@@ -144,7 +144,7 @@ class DeadlineSupervisor:
             "Thread lost: it did not react to its interruption %.1f s ago, for %s %s. It is stuck at\n%s",
             age_ns / 1e9,
             exchange.request.method,
-            exchange.environ.get("PATH_INFO"),
+            exchange.request.path.decode(),
             stack_of(slot.thread_id),
         )
         self._reactor.pool.detach(slot)

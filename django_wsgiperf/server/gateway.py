@@ -159,7 +159,7 @@ class Exchange(Responding):
         logger.error(
             "Error in the application: %s %s",
             self.request.method,
-            self.environ.get("PATH_INFO"),
+            self.request.path.decode(),
             exc_info=(type(error), error, error.__traceback__),
         )
         self._answer(500, "Internal Server Error\n")

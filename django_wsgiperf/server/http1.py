@@ -62,7 +62,7 @@ class Request:
     environ: Environ
     method: str
     path: bytes
-    """The path as sent, still percent-encoded, without the query."""
+    """The path as sent, still percent-encoded, without the query: what of it may be shown in a log."""
     keep_alive: bool
     """The client will read another response on this connection."""
     http10: bool

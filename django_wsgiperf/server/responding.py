@@ -221,7 +221,7 @@ class Responding:
             logger.error(
                 "%s %s sent more than its Content-Length; the rest was cut off",
                 self.request.method,
-                self.environ.get("PATH_INFO"),
+                self.request.path.decode(),
             )
             data = data[: self.left]
         self.left -= len(data)
@@ -238,7 +238,7 @@ class Responding:
             logger.error(
                 "%s %s sent %d bytes less than its Content-Length; the connection was closed",
                 self.request.method,
-                self.environ.get("PATH_INFO"),
+                self.request.path.decode(),
                 self.left,
             )
 
