@@ -5,11 +5,14 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import django
@@ -555,3 +558,20 @@ class TestSQLite(RecoveryContract):
 
     def temporary_name(self, database: Database) -> str:
         return f"{database.settings['NAME']}-test"
+
+    @pytest.mark.parametrize("after", ["a pause", "an error"])
+    def test_file_that_another_took_the_place_of_is_let_go(self, database: Database, after: str) -> None:
+        path = Path(database.settings["NAME"])
+        wrapper = database.wrapper(pool={"BYPASS_WINDOW_S": 0 if after == "a pause" else 3600})
+        run(wrapper, "CREATE TABLE things (n INTEGER)")
+        wrapper.close()
+        shutil.copy(path, path.with_suffix(".backup"))
+        path.with_suffix(".backup").replace(path)
+        if after == "an error":
+            with pytest.raises(OperationalError):
+                run(wrapper, "INSERT INTO things VALUES (1)")
+            wrapper.close()
+        run(wrapper, "INSERT INTO things VALUES (2)")
+        wrapper.close()
+        with contextlib.closing(sqlite3.connect(path)) as there:
+            assert there.execute("SELECT n FROM things").fetchall() == [(2,)]

@@ -5,6 +5,7 @@ A pool saves the opening of the file, the functions that Django registers and th
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -55,7 +56,8 @@ class SQLiteAdapter(Adapter):
         return bool(raw.in_transaction)
 
     def baseline(self, raw: Any) -> Any:
-        return raw.isolation_level, raw.row_factory, raw.text_factory
+        (path,) = raw.execute("SELECT file FROM pragma_database_list WHERE name = 'main'").fetchone()
+        return (raw.isolation_level, raw.row_factory, raw.text_factory), path, _number(path)
 
     def settle(self, raw: Any, *, dirty: bool) -> str:
         if self.hard or (self.watches_session and dirty):
@@ -64,15 +66,28 @@ class SQLiteAdapter(Adapter):
             raw.rollback()
             self.pool.statistics.count_reset("rollback")
         kept = raw.isolation_level, raw.row_factory, raw.text_factory
-        baseline = self.memories[id(raw)].baseline
-        if kept != baseline:
-            raw.isolation_level, raw.row_factory, raw.text_factory = baseline
+        before, *_ = self.memories[id(raw)].baseline
+        if kept != before:
+            raw.isolation_level, raw.row_factory, raw.text_factory = before
         return ""
 
     def ping(self, raw: Any) -> None:
         raw.execute("SELECT 1").close()
+        _, path, number = self.memories[id(raw)].baseline
+        if _number(path) != number:
+            # It would still read what was there, and be refused what it writes, for as long as it is open.
+            raise FileNotFoundError(f"{path} has been replaced or removed since it was opened.")
 
     def abandon(self, raw: Any) -> None:
         # SQLite forbids even closing a connection in a child.
         self.memories.pop(id(raw), None)
         keep_for_ever(raw)
+
+
+def _number(path: str) -> tuple[int, int] | None:
+    """What tells a file from another one of the same name; None where there is none."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
