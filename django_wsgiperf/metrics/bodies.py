@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Callable, Iterator
 from threading import get_ident
 from time import perf_counter_ns, thread_time_ns
 from typing import Any
+from weakref import ref
 
 from django.http import FileResponse
 from django.http.response import HttpResponseBase, StreamingHttpResponse
@@ -26,7 +27,7 @@ Done = Callable[[Record], None]
 class Ending:
     """Called once when the response is closed. A response that nobody closes ends when it is collected."""
 
-    __slots__ = ("body", "done", "error_before", "record")
+    __slots__ = ("__weakref__", "body", "done", "error_before", "record")
 
     def __init__(self, record: Record, done: Done, error_before: BaseException | None) -> None:
         self.record = record
@@ -87,10 +88,12 @@ def is_end_of_client(error: BaseException) -> bool:
 class Body:
     """Common to streams of both kinds: what has come of the body so far."""
 
-    __slots__ = ("ended", "failure", "made_ns", "record", "sent_bytes")
+    __slots__ = ("end", "ended", "failure", "made_ns", "record", "sent_bytes")
 
     def __init__(self, record: Record) -> None:
         self.record = record
+        self.end: Callable[[], Ending | None] = _nothing
+        """Gives the ending that has this body; weak, so that both go with the response that nobody closes."""
         self.made_ns = 0
         self.sent_bytes = 0
         self.ended = False
@@ -106,6 +109,15 @@ class Body:
             self.ended = True
             self.failure = error
             note_exception(self.record, error)
+            # There is no more to come, and Django's handler for ASGI does not close such a response: it would be one
+            # that runs until its traceback is collected.
+            ending = self.end()
+            if ending is not None:
+                ending()
+
+
+def _nothing() -> None:
+    """Of a body that no ending has yet."""
 
 
 class TimedBody(Body):
@@ -196,6 +208,7 @@ def watch_stream(response: HttpResponseBase, record: Record, ending: Ending) -> 
         # It has no close(), so that the iterator's own is called once, by whom it was called before.
         response.streaming_content = body
         ending.body = body
+        body.end = ref(ending)
 
 
 def watch_close(response: Any, ending: Ending) -> None:

@@ -120,6 +120,14 @@ def breaks_in_stream(request: HttpRequest) -> StreamingHttpResponse:
     return StreamingHttpResponse(pieces())
 
 
+async def breaks_in_stream_async(request: HttpRequest) -> StreamingHttpResponse:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"first"
+        raise KeyError("in the middle")
+
+    return StreamingHttpResponse(pieces())
+
+
 async def streams_async(request: HttpRequest) -> StreamingHttpResponse:
     async def pieces() -> AsyncIterator[bytes]:
         for _ in range(3):
@@ -222,6 +230,7 @@ urlpatterns = [
     path("redirects/", redirects),
     path("streams/", streams),
     path("breaks-in-stream/", breaks_in_stream),
+    path("breaks-in-stream-async/", breaks_in_stream_async),
     path("streams-async/", streams_async),
     path("streams-forever/", streams_forever),
     path("file/", file),

@@ -54,6 +54,29 @@ class TestStreams:
         (record,) = measured.records
         assert (record.exception, record.aborted, record.body_bytes) == ("KeyError", False, 5)
 
+    @pytest.mark.filterwarnings("ignore:StreamingHttpResponse must consume synchronous iterators")
+    @pytest.mark.parametrize("path", ["/breaks-in-stream/", "/breaks-in-stream-async/"])
+    def test_a_failure_ends_the_request_where_nobody_closes_it(self, measured: Measured, path: str) -> None:
+        """Django's handler for ASGI closes no response whose body failed, nor the request's own, a temporary file."""
+        messages = [{"type": "http.request", "body": b""}]
+
+        async def receive() -> dict[str, Any]:
+            if not messages:
+                await asyncio.Event().wait()
+            return messages.pop()
+
+        async def send(message: dict[str, Any]) -> None:
+            pass
+
+        with pytest.raises(KeyError) as failure:
+            asyncio.run(ASGIHandler()(scope(path), receive, send))
+        # The traceback has the response, which can so not be collected.
+        (record,) = measured.records
+        assert (record.exception, record.aborted, record.status) == ("KeyError", False, 200)
+        for entry in failure.traceback:
+            if "body_file" in entry.frame.f_locals:
+                entry.frame.f_locals["body_file"].close()
+
     def test_asynchronous_under_asgi(self, measured: Measured) -> None:
         asyncio.run(measured.ask_async("/streams-async/"))
         (record,) = measured.records
