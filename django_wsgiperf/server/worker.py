@@ -100,6 +100,10 @@ class PooledWorker(Worker):  # type: ignore[misc]
     def init_signals(self) -> None:
         super().init_signals()
         process.show_stacks_on_abort()
+        for number in (signal.SIGHUP, signal.SIGUSR2):
+            # The master's, but pkill and a terminal that closes send them to every process, and the default is to die
+            # of them. No SIG_IGN: programs that the application starts would inherit that.
+            signal.signal(number, lambda number, frame: None)
         # `serve`'s master forks with its signals held back: until here they would have been its own to handle.
         signal.pthread_sigmask(signal.SIG_UNBLOCK, Arbiter.SIGNALS)
 

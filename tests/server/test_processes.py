@@ -382,6 +382,21 @@ application =""",
         server.says("WORKER TIMEOUT")
         eventually(lambda: bool(workers(port) - {before}), "another serves")
 
+    @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR2])
+    def test_signal_for_the_master_ends_no_worker(self, serve: Start, project: Path, number: int) -> None:
+        port = serve("--threads", "2").wait_until_it_serves()
+        [worker] = serving(port, 1)
+        gate = project / "gate"
+        gate.touch()
+        try:
+            answer = Answer(port, "/?while=gate")
+            eventually(lambda: busy_workers(port) == 1, "the request runs")
+            os.kill(worker, number)
+        finally:
+            gate.unlink()
+        assert (answer.join().status, answer.text) == (200, f"VERSION {worker}")
+        assert serving(port, 1) == {worker}
+
     def test_ttin_and_ttou_change_the_number_of_workers(self, serve: Start) -> None:
         server = serve()
         port = server.wait_until_it_serves()
