@@ -136,12 +136,16 @@ class Intake:
         else:
             head = data[:end]
             connection.inbox = data[end:]
-        request = self._parser.parse(head, connection.listener.base_environ)
-        environ = request.environ
-        environ["REMOTE_ADDR"] = connection.peer
-        environ["REMOTE_PORT"] = connection.peer_port
-        if self._reactor.proxies is not None:
-            self._reactor.proxies.apply(connection, environ)
+        try:
+            request = self._parser.parse(head, connection.listener.base_environ)
+            environ = request.environ
+            environ["REMOTE_ADDR"] = connection.peer
+            environ["REMOTE_PORT"] = connection.peer_port
+            if self._reactor.proxies is not None:
+                self._reactor.proxies.apply(connection, environ)
+        except HTTPError:
+            connection.inbox = data  # For bad_request(), to which the method matters.
+            raise
         connection.request = request
         if not self._reactor.keepalive_s:
             request.keep_alive = False
@@ -232,9 +236,12 @@ class Intake:
 
     def bad_request(self, connection: Connection, error: HTTPError) -> None:
         self._statistics.bad_requests += 1
+        request = connection.request
+        is_head = connection.inbox.startswith(b"HEAD ") if request is None else request.method == "HEAD"
         connection.inbox = b""
         self._answer_and_close(
-            connection, plain_response(error.status, f"{error.detail}\n", date=self._reactor.heads.date())
+            connection,
+            plain_response(error.status, f"{error.detail}\n", date=self._reactor.heads.date(), bodiless=is_head),
         )
 
     def _answer_and_close(self, connection: Connection, data: bytes) -> None:

@@ -97,6 +97,31 @@ def test_what_is_no_good_request_gets_its_status_and_a_closed_connection(
     assert server.get().status == 200
 
 
+@pytest.mark.parametrize(
+    ("sent", "status"),
+    [
+        (b"HEAD /%zz HTTP/1.1\r\nHost: a\r\n\r\n", 400),
+        (b"HEAD / HTTP/1.1\r\n\r\n", 400),
+        (b"HEAD / HTTP/1.1\r\nHost: a\r\nX-Forwarded-For: nobody\r\n\r\n", 400),
+        (b"HEAD / HTTP/1.1\r\nHost: a\r\nExpect: more\r\n\r\n", 417),
+        (b"HEAD /" + b"a" * 9000, 414),
+        (b"HEAD / HTTP/1.1\r\nHost: a\r\nContent-Length: 1001\r\n\r\n", 413),
+        (b"HEAD / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n", 400),
+    ],
+)
+def test_refusal_of_head_has_no_body(serve_app: Start, sent: bytes, status: int) -> None:
+    server = serve_app(echo, body_bytes=1000, trusted_proxies=("127.0.0.1",))
+    for before in (b"", REQUEST):
+        client = server.connect()
+        client.send(before + sent)
+        if before:
+            assert client.response().status == 200
+        head = client.rest()
+        assert head.startswith(b"HTTP/1.1 %d " % status)
+        assert head.endswith(b"\r\nConnection: close\r\n\r\n")
+        assert b"\r\nContent-Length: " in head
+
+
 def test_expect_continue_is_answered_before_the_body_comes(serve_app: Start) -> None:
     client = serve_app(echo).connect()
     client.send(b"POST /a HTTP/1.1\r\nHost: test\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
