@@ -44,6 +44,8 @@ TABLE_ROWS: Final = 30
 """Steps in the table behind a chart: the newest."""
 SAMPLES: Final = 100
 LARGEST: Final = 20
+MAX_ROWS: Final = 500
+"""Of the table of routes: ten thousand would be 17 MB, at every refresh. Sorting, filtering and exports are of all."""
 
 
 def metrics_settings() -> MetricsSettings:
@@ -100,7 +102,9 @@ def build_routes(page: Page) -> dict[str, Any]:
             (heading, page.here(sort="" if heading.sort == columns.DEFAULT_SORT else heading.sort))
             for heading in columns.headings(sort)
         ],
-        "rows": [(row, columns.cells(row)) for row in arranged],
+        "rows": [(row, columns.cells(row)) for row in arranged[:MAX_ROWS]],
+        "found": len(arranged),
+        "left": max(0, len(arranged) - MAX_ROWS),
         "choices": {**page.state.choices(), **({"sort": sort} if sort != columns.DEFAULT_SORT else {})},
         "search": search,
         "count": len(rows),

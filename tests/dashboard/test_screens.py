@@ -10,6 +10,7 @@ import pytest
 from django.test import Client, override_settings
 
 from django_wsgiperf.dashboard.screens import SCREENS
+from django_wsgiperf.dashboard.views import MAX_ROWS
 from django_wsgiperf.metrics import query
 from django_wsgiperf.metrics.results import Quantiles, RepeatedQuery, RouteDetail, Span
 from django_wsgiperf.metrics.stores.base import Store
@@ -124,6 +125,17 @@ def test_choices_that_do_not_exist_are_the_defaults(busy: Store, viewer: Client)
 def test_hosts_of_the_period_can_be_chosen(busy: Store, viewer: Client) -> None:
     text = viewer.get(PREFIX).text
     assert [host in text for host in ('value="web-1"', 'value="web-2"')] == [True, True]
+
+
+def test_of_very_many_routes_the_first_are_shown_and_all_exported(
+    viewer: Client, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    show_everything(monkeypatch, routes=RowFactory.build_batch(MAX_ROWS + 2))
+    text = viewer.get(f"{PREFIX}routes/").text
+    assert text.count('class="wsgiperf-route"') == MAX_ROWS
+    assert "2 more routes: filter, or export all." in text
+    assert f"{MAX_ROWS + 2} of {MAX_ROWS + 2}" in text
+    assert len(viewer.get(f"{PREFIX}routes/", {"export": "json"}).json()["routes"]) == MAX_ROWS + 2
 
 
 def test_routes_are_sorted_and_filtered_by_the_address(busy: Store, viewer: Client) -> None:
