@@ -233,6 +233,7 @@ class Responding:
             self._put(self._begin(0), b"")
         elif self.framing == response.CHUNKED:
             self._put(b"", b"0\r\n\r\n")
+            self.framing = response.NONE  # A write() that comes later, in close() or so, is to reach no other response.
         if self.framing == response.LENGTH and self.left:
             self.closing = True
             logger.error(

@@ -410,6 +410,24 @@ def test_environ_says_what_pep_3333_asks(serve_app: Start) -> None:
     assert seen["wsgiperf.queue_ns"] >= 0
 
 
+def test_write_after_the_end_writes_into_no_other_response(serve_app: Start) -> None:
+    kept: list[Any] = []
+
+    class Closing(list[bytes]):
+        def close(self) -> None:
+            kept[0](b"in close")
+
+    def app(environ: Any, start_response: Any) -> Any:
+        for write in kept:
+            write(b"late")
+        kept.append(start_response("200 OK", list(TEXT)))
+        kept[-1](b"x")
+        return Closing()
+
+    client = serve_app(app, validate=False).connect()
+    assert [client.get().body for _ in range(3)] == [b"x"] * 3
+
+
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 @pytest.mark.parametrize("how", ["returns", "raises"])
 def test_child_that_a_request_forks_does_not_answer_as_well(serve_app: Start, how: str) -> None:
