@@ -18,7 +18,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Generic
 
 from .holders import Holder
-from .lease import C, Lease
+from .lease import C, Lease, this_thread
 
 if TYPE_CHECKING:
     from .pool import Pool
@@ -75,7 +75,7 @@ class Housekeeper(Generic[C]):
         self.close_lost()
         with pool._lock:
             lent = pool._places.lent()
-        me = threading.current_thread()
+        me = this_thread()
         # For what this thread has itself it would wait in vain.
         if thread is not None and thread is not me and all(lease.thread is not me for _, lease in lent):
             with contextlib.suppress(RuntimeError):  # It could not be started.

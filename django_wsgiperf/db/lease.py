@@ -14,6 +14,41 @@ from typing import Any, Generic, TypeVar
 C = TypeVar("C")
 
 
+class ForeignThread:
+    """A thread that `threading` has not started, such as one of uWSGI: the stand-in that it has for it never ends."""
+
+    __slots__ = ("_mark", "ident", "name")
+
+    def __init__(self, stand_in: threading.Thread, mark: weakref.ref[Any]) -> None:
+        self.name = stand_in.name
+        self.ident = stand_in.ident
+        self._mark = mark
+
+    def is_alive(self) -> bool:
+        """Whether what the thread has for itself is still there."""
+        return self._mark() is not None
+
+
+class _Mark:
+    """Goes with the thread that has it."""
+
+
+class _Own(threading.local):
+    def __init__(self) -> None:
+        self.mark = _Mark()
+        self.thread = ForeignThread(threading.current_thread(), weakref.ref(self.mark))
+
+
+_own = _Own()
+_STAND_IN: type[threading.Thread] = threading._DummyThread
+
+
+def this_thread() -> threading.Thread | ForeignThread:
+    """The current thread, such that its end can be seen."""
+    thread = threading.current_thread()
+    return thread if type(thread) is not _STAND_IN else _own.thread
+
+
 @dataclass(slots=True, eq=False)
 class Entry(Generic[C]):
     """A place in the pool. It counts towards the maximum from before its connection is opened until it is closed.
@@ -48,7 +83,7 @@ class Lease(Generic[C]):
 
     label: str
     """What the holder is doing, such as "GET shop:book"."""
-    thread: threading.Thread | None
+    thread: threading.Thread | ForeignThread | None
     """The holder: once it has ended the lease is taken back. None for a connection that threads share."""
     acquired_ns: int
     owner: weakref.ref[Any] | None = None

@@ -20,7 +20,7 @@ from .activity import current_label
 from .adapters.base import keep_for_ever
 from .config import PoolConfig
 from .holders import Holder
-from .lease import Lease
+from .lease import Lease, this_thread
 from .mixin import PooledMixin
 from .statistics import PoolStatistics
 
@@ -191,7 +191,7 @@ class NativePooledMixin(PooledMixin):
                 raise type(error)(f"{error}. Held by:\n{native.count_timeout()}") from error
             raise
         now_ns = time.monotonic_ns()
-        thread = None if self._thread_sharing_count else threading.current_thread()
+        thread = None if self._thread_sharing_count else this_thread()
         lease: Lease[Any] = Lease(current_label(), thread, now_ns, weakref.ref(self))
         lease.raw = raw
         lease.waited_ns = now_ns - started_ns

@@ -15,7 +15,7 @@ from typing import Any, Generic
 
 from . import errors
 from .config import PoolConfig
-from .lease import C, Entry, Lease
+from .lease import C, Entry, Lease, this_thread
 from .outage import Outage
 from .statistics import PoolStatistics
 
@@ -133,7 +133,7 @@ class Places(Generic[C]):
 
     def take(self, entry: Entry[C], chore: str) -> Lease[C]:
         """A lease of the pool's own, on an entry that is idle or was its caller's until now."""
-        lease: Lease[C] = Lease(chore, threading.current_thread(), self._clock())
+        lease: Lease[C] = Lease(chore, this_thread(), self._clock())
         self._lend(entry, lease)
         if entry in self.idle:
             self.idle.remove(entry)

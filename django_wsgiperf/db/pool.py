@@ -37,7 +37,7 @@ from .config import Driver, PoolConfig
 from .errors import PoolError, closed, timed_out
 from .holders import Holder
 from .housekeeper import Housekeeper
-from .lease import C, Entry, Lease
+from .lease import C, Entry, Lease, this_thread
 from .outage import is_refusal
 from .physical import Physical
 from .places import Places, Waiter
@@ -109,7 +109,7 @@ class Pool(Generic[C]):
         if self._is_inside():
             raise PoolError(f"Pool {self.name!r} was asked for a connection by a destructor, in the midst of its work.")
         now = self.clock()
-        lease: Lease[C] = Lease(label, threading.current_thread(), now)
+        lease: Lease[C] = Lease(label, this_thread(), now)
         physical, places, statistics = self._physical, self._places, self.statistics
         with self._lock:
             # What nearly always is, without a call: the same is in Physical.unfit() and Places.claim().

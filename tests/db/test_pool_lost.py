@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _thread
 import contextlib
 import ctypes
 import gc
@@ -45,6 +46,25 @@ def test_a_thread_that_died_holding_one_costs_nobody_a_timeout(
     assert pool.snapshot()["closed"] == {"reclaimed": 1}
     pool.release(kept)
     assert not lease.raw.closed
+
+
+def test_a_thread_that_threading_has_not_started_may_die_as_well(driver: FakeDriver) -> None:
+    pool = make_pool(driver, max_size=1)
+    kept: list[Lease[FakeConnection]] = []
+    held, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        kept.append(pool.acquire(label="GET shop:book"))
+        held.set()
+        assert go_on.wait(20)
+
+    _thread.start_new_thread(hold, ())
+    assert held.wait(20)
+    with pytest.raises(PoolTimeout, match=r"Dummy-\d+, GET shop:book, held"):
+        pool.acquire(timeout_s=0.05)
+    go_on.set()
+    assert pool.acquire(timeout_s=20).is_new
+    assert kept[0].raw.closed
 
 
 def test_a_thread_that_dies_while_others_wait_does_not_cost_them_their_whole_time(driver: FakeDriver) -> None:
