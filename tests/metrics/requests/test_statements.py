@@ -22,6 +22,7 @@ from django_wsgiperf.metrics.statements import text_of
         ("postgresql", "SELECT 'it''s secret', E'so \\' is this', x", "SELECT ?, ?, x"),
         ("postgresql", "SELECT 'ends with \\', 'secret'", "SELECT ?, ?"),
         ("postgresql", "SELECT $$secret$$, $tag$ se$$cret $tag$, $1", "SELECT ?, ?, $1"),
+        ("postgresql", "SELECT $t1$secret$t1$, $größe_2$ $1 secret $größe_2$, $12", "SELECT ?, ?, $12"),
         ("postgresql", "SELECT x::text, %(name)s, 1.5e-3, 0x1F, t3.c4", "SELECT x::text, %(name)s, ?, ?, t3.c4"),
         ("postgresql", "SELECT 1 -- secret\nFROM t /* secret\nsecret */", "SELECT ? FROM t"),
         ("postgresql", "SELECT 'never closed secret", "SELECT ?"),
