@@ -8,9 +8,11 @@ rolls back and no more.
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
 import weakref
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 _THREADS_END_S = 0.25
 """So long each thread of psycopg's pool has for its end, of which it warns otherwise."""
+_LOOK_S = 0.25
+"""Whoever waits looks this often whether a holder has died."""
 _DJANGOS_SIZE = 4
 """psycopg_pool's min_size, which is the maximum too unless max_size says otherwise."""
 _SHOWN = 20
@@ -56,8 +60,10 @@ class NativePool:
 
     def _begin(self, *, forks: int) -> None:
         self._lock = threading.Lock()
-        """Guards the leases and the counters."""
+        """Guards the leases, the counters and the waiters."""
         self._leases: dict[int, Lease[Any]] = {}
+        self._waiters = 0
+        self._is_watched = False
         self.statistics = PoolStatistics(self._lock, forks=forks)
 
     # -- a wrapper takes and returns a connection
@@ -102,10 +108,37 @@ class NativePool:
         lease.raw.close()
         lease.raw._pool.putconn(lease.raw)
 
-    def reclaim_when_full(self) -> None:
-        """Before a wait: see whether somebody has died with a connection."""
-        if len(self._leases) >= self.config.max_size:
-            self.reclaim()
+    @contextlib.contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Around a wait in psycopg's line: while all connections are lent, see whether somebody dies with one."""
+        if len(self._leases) < self.config.max_size:
+            yield
+            return
+        self.reclaim()
+        with self._lock:
+            self._waiters += 1
+            is_first = not self._is_watched
+            self._is_watched = True
+        try:
+            if is_first:
+                watch = threading.Thread(target=self._watch, name=f"wsgiperf-pool-{self.name}-watch", daemon=True)
+                with contextlib.suppress(RuntimeError):  # The interpreter is on its way out.
+                    watch.start()
+            yield
+        finally:
+            with self._lock:
+                self._waiters -= 1
+
+    def _watch(self) -> None:
+        """In a thread of its own, for as long as there are waiters at each look."""
+        while True:
+            time.sleep(_LOOK_S)
+            with self._lock:
+                if not self._waiters:
+                    self._is_watched = False
+                    return
+            with contextlib.suppress(psycopg.Error):  # The pool is being closed.
+                self.reclaim()
 
     def count_timeout(self) -> str:
         """A wait was in vain. Who holds the connections, for people."""
@@ -182,10 +215,10 @@ class NativePooledMixin(PooledMixin):
         native = pooling.of.pool if pooling.of is not None else None
         if not isinstance(native, NativePool) or self.alias != native.alias:
             return super().get_new_connection(conn_params)
-        native.reclaim_when_full()
         started_ns = time.monotonic_ns()
         try:
-            raw = super().get_new_connection(conn_params)
+            with native.waiting():
+                raw = super().get_new_connection(conn_params)
         except psycopg.OperationalError as error:
             if _is_timeout(error):
                 raise type(error)(f"{error}. Held by:\n{native.count_timeout()}") from error
