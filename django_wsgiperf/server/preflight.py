@@ -9,6 +9,7 @@ import os
 import re
 import ssl
 import sys
+import threading
 import traceback
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -36,6 +37,16 @@ def refuse_windows() -> None:
         raise CommandError(
             "serve needs fork(), which Windows does not have. Use the Windows Subsystem for Linux, or there "
             "runserver for development and waitress for production."
+        )
+
+
+def refuse_other_threads() -> None:
+    """Signals can be handled in the main thread only (the signal module)."""
+    thread = threading.current_thread()
+    if thread is not threading.main_thread():
+        raise CommandError(
+            f"serve handles signals, which Python allows in the main thread only, and this is {thread.name}. "
+            f"Call it in the main thread, or start manage.py serve as a process of its own."
         )
 
 

@@ -16,7 +16,7 @@ from django_wsgiperf.server import certificates
 from django_wsgiperf.server.listening import ListeningError, open_listeners, tls_context
 from django_wsgiperf.server.preflight import refuse_unusable_files
 
-from .processes import run
+from .processes import amend, run
 
 TLS = Path(__file__).parent / "tls"
 CERTIFICATE, KEY = str(TLS / "certificate.pem"), str(TLS / "key.pem")
@@ -118,3 +118,16 @@ def test_ctrl_c_during_the_checks_is_quiet(project: Path) -> None:
     (project / "site_urls.py").write_text("raise KeyboardInterrupt\n")
     result = run(project, "serve", "127.0.0.1:0")
     assert (result.returncode, result.stderr) == (130, "")
+
+
+def test_thread_that_cannot_handle_signals(project: Path) -> None:
+    amend(
+        project / "manage.py",
+        "execute_from_command_line(sys.argv)",
+        "import threading\nthreading.Thread(target=execute_from_command_line, args=[sys.argv], name='second').start()",
+    )
+    result = run(project, "serve", "unix:site.sock")
+    assert "CommandError: serve handles signals, which Python allows in the main thread only" in result.stderr
+    assert "and this is second. Call it in the main thread, or start manage.py serve" in result.stderr
+    assert "Traceback" not in result.stderr
+    assert not (project / "site.sock").exists()

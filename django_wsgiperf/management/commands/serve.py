@@ -100,6 +100,7 @@ class Command(BaseCommand):
             sections = [self.resolved, *self._sections_beside()]
             self.stdout.write(config_table(sections, self.style, columns=width(self.stdout)))
             return
+        preflight.refuse_other_threads()
         settings = self.resolved.values
         if reloader.is_child():
             # Blocked, and ignored, by the supervisor; gunicorn will handle it.
