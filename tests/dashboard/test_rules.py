@@ -152,6 +152,12 @@ class TestRequests:
         assert "/pay/" in found.remedy
         assert found.query == {"route": "/pay/"}
 
+    def test_errors_after_a_period_without_requests_are_not_more_than_before(self) -> None:
+        silent = TotalsFactory(requests=0, wall_s=0.0)
+        found = one(requests.error_burst, facts(totals=TotalsFactory(errors_5xx=60), previous=silent))
+        assert found.title == "Server errors"
+        assert "nothing was measured in the period before" in found.detail
+
     def test_errors_as_many_as_before_are_no_burst(self) -> None:
         steady = TotalsFactory(errors_5xx=60)
         assert none(requests.error_burst, facts(totals=steady, previous=steady))

@@ -34,12 +34,13 @@ def error_burst(facts: Facts) -> Iterator[Finding]:
     yield Finding(
         Level.ERROR if share >= ERROR_BAD_SHARE else Level.WARNING,
         "errors",
-        _("More server errors than before"),
+        _("More server errors than before") if before.requests else _("Server errors"),
         detail
         % {
             "count": formats.number(now.errors_5xx),
             "share": formats.share(share),
-            "earlier": formats.share(earlier),
+            # Of no requests, 0 % is no news.
+            "earlier": formats.share(earlier) if before.requests else _("nothing was measured"),
         },
         _("Most of them on %(route)s: its samples name the exception.") % {"route": named.route}
         if named
