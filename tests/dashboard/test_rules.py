@@ -162,6 +162,12 @@ class TestRequests:
         steady = TotalsFactory(errors_5xx=60)
         assert none(requests.error_burst, facts(totals=steady, previous=steady))
 
+    def test_very_many_errors_are_told_also_where_there_were_as_many_before(self) -> None:
+        down = TotalsFactory(errors_5xx=700)
+        found = one(requests.error_burst, facts(totals=down, previous=down))
+        assert (found.level, found.title) == (Level.ERROR, "Server errors")
+        assert "70% of all, ended in a server error; 70% in the period before" in found.detail
+
     def test_a_few_errors_are_no_burst(self) -> None:
         assert none(requests.error_burst, facts(totals=TotalsFactory(requests=100, errors_5xx=9)))
 

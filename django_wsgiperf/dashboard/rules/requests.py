@@ -17,6 +17,8 @@ FEWEST_REQUESTS: Final = 20
 FEWEST_PAGES: Final = 200
 ERROR_SHARE: Final = 0.01
 ERROR_BAD_SHARE: Final = 0.05
+ERROR_STEADY_SHARE: Final = 0.2
+"""From here on errors are told of however many there were before: a site that has been down for hours is not well."""
 FEWEST_ERRORS: Final = 10
 ABORTED_SHARE: Final = 0.05
 FEW: Final = 3
@@ -26,7 +28,8 @@ FEW: Final = 3
 def error_burst(facts: Facts) -> Iterator[Finding]:
     now, before = facts.overview.totals, facts.overview.previous
     share, earlier = _errors(now), _errors(before)
-    if now.errors_5xx < FEWEST_ERRORS or share < ERROR_SHARE or share < 2 * earlier:
+    is_burst = share >= ERROR_SHARE and share >= 2 * earlier
+    if now.errors_5xx < FEWEST_ERRORS or not (is_burst or share >= ERROR_STEADY_SHARE):
         return
     detail = _("%(count)s requests, %(share)s of all, ended in a server error; %(earlier)s in the period before.")
     worst = max(facts.overview.top, key=lambda row: row.totals.errors_5xx, default=None)
@@ -34,7 +37,7 @@ def error_burst(facts: Facts) -> Iterator[Finding]:
     yield Finding(
         Level.ERROR if share >= ERROR_BAD_SHARE else Level.WARNING,
         "errors",
-        _("More server errors than before") if before.requests else _("Server errors"),
+        _("More server errors than before") if is_burst and before.requests else _("Server errors"),
         detail
         % {
             "count": formats.number(now.errors_5xx),
