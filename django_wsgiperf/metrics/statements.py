@@ -30,7 +30,11 @@ _COMMON = r"""%\([^()]*\)s|%s|:\w+\b|\$\d+|@\w+)
       | (?<![\w.])\.?[0-9](?:[eE][+-][0-9]|[\w.])*
     )
 """
-_STANDARD = r"""(?P<keep>"(?:[^"]|"")*"|""" + _COMMON
+_FLAT = r"/\*.*?(?:\*/|\Z)"
+# PostgreSQL's comments nest: what follows an inner one's end is still of the outer. Three deep will do.
+_IN_COMMENT = r"(?:[^*/]|\*(?!/)|/(?!\*)|{})*(?:\*/|\Z)"
+_NESTED = r"/\*" + _IN_COMMENT.format(r"/\*" + _IN_COMMENT.format(_FLAT))
+_STANDARD = r"""(?P<keep>"(?:[^"]|"")*"|""" + _COMMON.replace(_FLAT, _NESTED)
 # SQLite takes "text" for a string where there is no such name: which it is, _replace_of_sqlite() decides.
 _SQLITE = r"""(?P<quoted>"(?:[^"]|"")*(?:"|\Z))|(?P<keep>""" + _COMMON
 # MySQL and MariaDB: identifiers in backticks, values in double quotes too, backslashes escape, # begins a comment.
