@@ -7,7 +7,7 @@ may have closed the response, and what the request tells forbids to keep the pag
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Any, Final, SupportsIndex
 
 from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
 from django.http import HttpRequest
@@ -36,10 +36,22 @@ def marked(kind: type[WSGIRequest]) -> type[WSGIRequest]:
             if DOOR in environ:
                 environ[_REQUEST] = self
 
+        def __reduce_ex__(self, protocol: SupportsIndex) -> Any:
+            # Pickle would look for this class by its name, and find the one whose name it bears. A copy is of that.
+            reduced = super().__reduce_ex__(protocol)
+            if isinstance(reduced, tuple) and reduced[1][:1] == (MarkedRequest,):
+                return _blank, (kind,), *reduced[2:]
+            return reduced
+
     MarkedRequest.__name__ = kind.__name__
     MarkedRequest.__qualname__ = kind.__qualname__
     MarkedRequest.__module__ = kind.__module__
     return MarkedRequest
+
+
+def _blank(kind: type[WSGIRequest]) -> WSGIRequest:
+    """One that pickle or copy is about to fill."""
+    return kind.__new__(kind)
 
 
 def mark_requests_of(application: object) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import itertools
+import pickle
 import sys
 import weakref
 from collections.abc import Callable, Iterable, Iterator
@@ -12,9 +14,11 @@ from wsgiref.util import FileWrapper
 from wsgiref.validate import validator
 
 import pytest
-from django.core.handlers.wsgi import WSGIHandler
+from django.core.handlers.wsgi import WSGIHandler, WSGIRequest
+from django.http import HttpRequest, HttpResponse
 
 from django_wsgiperf.cache.decorators import never_cache_response
+from django_wsgiperf.cache.marking import Marked
 from django_wsgiperf.cache.wsgi import CachedApplication
 from django_wsgiperf.wsgi import is_wrapped, wrap
 
@@ -366,3 +370,22 @@ def test_what_the_request_tells_is_known_when_somebody_has_closed_the_response(s
     site.view("/", never_cache_response(lambda request: page()))
     assert [site.get("/").cache for _ in range(2)] == ["fwd=uri-miss; detail=never"] * 2
     assert [request() for request in left] == [None, None], "it is let go of at once"
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_requests_can_be_pickled_and_copied(site: Site, protocol: int) -> None:
+    made: list[HttpRequest] = []
+
+    def view(request: Any) -> HttpResponse:
+        # Without what Django 5.2 cannot pickle.
+        request.environ = request.META = {"PATH_INFO": "/"}
+        request.resolver_match = None
+        made.extend([request, pickle.loads(pickle.dumps(request, protocol)), copy.deepcopy(request)])
+        return page("text")
+
+    site.view("/", view)
+    assert site.get("/").text == "text"
+    request, unpickled, copied = made
+    assert isinstance(request, Marked)
+    assert type(unpickled) is type(copied) is WSGIRequest
+    assert unpickled.path == copied.path == "/"
