@@ -122,8 +122,10 @@ class NativePool:
         try:
             if is_first:
                 watch = threading.Thread(target=self._watch, name=f"wsgiperf-pool-{self.name}-watch", daemon=True)
-                with contextlib.suppress(RuntimeError):  # The interpreter is on its way out.
+                try:
                     watch.start()
+                except RuntimeError:  # The interpreter is on its way out, or there can be no more threads for now.
+                    self._is_watched = False
             yield
         finally:
             with self._lock:
