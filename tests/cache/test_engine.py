@@ -123,29 +123,23 @@ def test_range_of_another_version_gets_all_of_it(site: Site) -> None:
     assert site.get("/", Range="bytes=0-0", If_Range='"older"').status == 200
 
 
-def test_range_of_a_page_that_is_not_stored_is_the_applications_to_answer(site: Site) -> None:
-    def view(request: HttpRequest) -> HttpResponse:
-        if "HTTP_RANGE" in request.META:
-            return page("01", status=206, Content_Range="bytes 0-1/10")
-        return page("0123456789")
-
-    site.view("/", view)
-    part = site.get("/", Range="bytes=0-1")
-    assert (part.status, part.text, part.cache) == (206, "01", "fwd=uri-miss; detail=partial")
-    assert site.get("/").text == "0123456789"
-
-
-def test_refusal_of_one_range_is_nobody_elses(site: Site) -> None:
-    """Else whoever asks for what is past the end takes the page from everybody."""
+@pytest.mark.parametrize(
+    ("asked", "status", "text", "told"),
+    [("bytes=0-1", 206, "01", "bytes 0-1/10"), ("bytes=99-", 416, "", "bytes */10")],
+)
+def test_range_of_a_page_that_is_not_stored_is_the_applications_to_answer(
+    site: Site, asked: str, status: int, text: str, told: str
+) -> None:
+    """To the one who asked for it: else whoever asks for what is past the end takes the page from everybody."""
 
     def view(request: HttpRequest) -> HttpResponse:
         if "HTTP_RANGE" in request.META:
-            return page("", status=416, Content_Range="bytes */10")
+            return page(text, status=status, Content_Range=told)
         return page("0123456789")
 
     site.view("/", view)
-    refused = site.get("/", Range="bytes=99-")
-    assert (refused.status, refused.cache) == (416, "fwd=uri-miss; detail=partial")
+    part = site.get("/", Range=asked)
+    assert (part.status, part.text, part.cache) == (status, text, "fwd=uri-miss; detail=partial")
     assert site.get("/").text == "0123456789"
 
 
