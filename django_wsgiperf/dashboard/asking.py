@@ -43,8 +43,7 @@ def explain(url: str) -> Mapping[str, Any]:
     if failed := [reply for reply in replies if "error" in reply]:
         return {"error": failed[0]["error"]}
     answers = [answer for reply in replies if isinstance(answer := reply.get("explain"), Mapping)]
-    known = sorted(answers, key=lambda each: (not each.get("stored"), not each.get("last_refusal")))
-    return known[0] if known else {}
+    return max(answers, key=lambda each: (bool(each.get("stored")), bool(each.get("last_refusal"))), default={})
 
 
 @dataclass(frozen=True, slots=True)
