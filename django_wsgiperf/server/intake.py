@@ -62,7 +62,9 @@ class Intake:
             return
         inbox = connection.inbox
         if inbox and not connection.head_checked and inbox != b"\r" and not connection.lingering:
-            return  # Requests that have not been looked at: it comes back for them, and the end may be behind them.
+            # Requests that have not been looked at: it comes back for them. What is behind them was told of now only.
+            connection.readable = True
+            return
         served = connection.served
         size = _BODY_READ_BYTES if connection.body is not None and connection.body.is_plain else _READ_BYTES
         for _ in range(_READS_IN_A_ROW):
@@ -94,6 +96,7 @@ class Intake:
                     self._poller.arm(connection.fd, False)  # To learn that the client leaves.
                 return
             if connection.inbox and connection.served != served:
+                connection.readable = True
                 return  # It was answered here, and the next request is seen to when it comes back.
             if connection.outbound is not None or (len(data) < size and not self._tls and not connection.hung_up):
                 break

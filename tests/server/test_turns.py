@@ -28,6 +28,7 @@ from django_wsgiperf.server.threadpool import ThreadPool
 from .conftest import DEADLINE_S
 
 HEAD = b"GET /live HTTP/1.1\r\nHost: test\r\n\r\n"
+PAGE = b"GET /page HTTP/1.1\r\nHost: test\r\n\r\n"
 MANY = 4000
 
 
@@ -67,6 +68,15 @@ class ByHand:
                 sent += self.client.send(data)
         return sent
 
+    def send_last(self, data: bytes) -> None:
+        """Send `data`, and close the sending side."""
+        self.client.sendall(data)
+        self.client.shutdown(socket.SHUT_WR)
+
+    def end_request(self) -> None:
+        """What a thread does when the response to a request has been sent."""
+        self.reactor.finished(self.connection, keep_alive=True)
+
     def turn_until(self, condition: Callable[[], bool]) -> None:
         for _ in range(100_000):
             if condition():
@@ -98,6 +108,34 @@ def test_pipelined_requests_for_the_servers_own_pages_have_a_turn_each(by_hand: 
         assert by_hand.answered - before <= 3
         assert len(by_hand.connection.inbox) < 65_536, "what cannot be answered yet is not read, either"
     assert turns >= MANY // 3
+
+
+LATE = pytest.mark.parametrize("late", [PAGE, b""], ids=["a request", "the end"])
+
+
+@LATE
+def test_what_comes_while_pipelined_requests_wait_for_their_turn_is_read_behind_them(
+    by_hand: ByHand, late: bytes
+) -> None:
+    by_hand.client.sendall(PAGE * 2)
+    by_hand.turn_until(lambda: by_hand.connection.busy)
+    by_hand.end_request()
+    # The leader is told of both at once: of what has come, and that the second request may begin.
+    by_hand.send_last(late)
+    by_hand.turn_until(lambda: by_hand.connection.busy)
+    by_hand.end_request()
+    by_hand.turn_until(lambda: by_hand.connection.served == 3 if late else not by_hand.reactor.connections)
+
+
+@LATE
+def test_what_was_not_read_with_an_answered_request_is_read_behind_the_next(
+    by_hand: ByHand, late: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(intake, "_READ_BYTES", len(HEAD + PAGE))
+    by_hand.send_last(HEAD + PAGE + late)
+    by_hand.turn_until(lambda: by_hand.connection.busy)
+    by_hand.end_request()
+    by_hand.turn_until(lambda: by_hand.connection.served == 3 if late else not by_hand.reactor.connections)
 
 
 def test_client_that_goes_on_sending_after_its_refusal_is_read_in_shares(by_hand: ByHand) -> None:
