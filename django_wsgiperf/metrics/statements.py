@@ -21,7 +21,7 @@ MAX_TEXT: Final = 2048
 MAX_KNOWN: Final = 1000
 MAX_FRAMES: Final = 200
 
-_COMMON = r"""%\([^()]*\)s|%s|:\w+\b|\$\d+|@\w+)
+_COMMON = r"""%\([^()]*\)s|%s|:[^\W\d]\w*|\$\d+|@\w+)
   | (?P<comment>/\*.*?(?:\*/|\Z)|--[^\n]*)
   | (?P<value>
         \$(?P<tag>(?:[^\W\d]\w*)?)\$.*?(?:\$(?P=tag)\$|\Z)

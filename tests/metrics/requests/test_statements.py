@@ -27,6 +27,7 @@ from django_wsgiperf.metrics.statements import text_of
         ("postgresql", "SELECT 1 -- secret\nFROM t /* secret\nsecret */", "SELECT ? FROM t"),
         ("postgresql", "SELECT a /* b /* c */ secret /* */ * / secret */ FROM t", "SELECT a FROM t"),
         ("postgresql", "SELECT a /* b /* c /* d */ secret */ secret */, b /**/ /* secret", "SELECT a , b"),
+        ("postgresql", "SELECT a[1:4711], JSON_OBJECT('pin':4711), :name", "SELECT a[?:?], JSON_OBJECT(?:?), :name"),
         ("sqlite", "SELECT a /* b /* c */ FROM t", "SELECT a FROM t"),
         ("postgresql", "SELECT 'never closed secret", "SELECT ?"),
         ("postgresql", "SELECT B'101', U&'x', \"Odd 'name'\"", "SELECT ?, U&?, \"Odd 'name'\""),
