@@ -40,6 +40,22 @@ def test_stale_page_is_validated_and_its_head_renewed(site: Site) -> None:
     assert site.engine.counters.revalidated == 1
 
 
+def test_bare_304_is_believed_without_asking_again(site: Site) -> None:
+    """Its ETag is what RFC 9110, 15.4.5 asks of it, and what HttpResponseNotModified() does not have."""
+
+    def view(request: HttpRequest) -> HttpResponse:
+        if request.headers.get("If-None-Match") == '"1"':
+            return HttpResponseNotModified()
+        return page(TEXT, ETag='"1"')
+
+    site.view("/", view)
+    site.get("/")
+    site.clock.advance(61)
+    again = site.get("/")
+    assert (again.status, again.text, again.cache) == (200, TEXT, "fwd=stale; fwd-status=304; stored")
+    assert (again.fields["etag"], site.get("/").is_hit, site.renders("/")) == ('"1"', True, 2)
+
+
 def test_client_whose_copy_is_confirmed_gets_a_304(site: Site) -> None:
     def view(request: HttpRequest) -> HttpResponse:
         if request.headers.get("If-None-Match"):

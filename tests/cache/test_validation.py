@@ -77,7 +77,9 @@ def test_a_304_without_a_tag_confirms_by_date_or_where_nothing_else_was_asked_ab
     assert confirmed_by([dated], response(f"Last-Modified: {date(-400)}", status=304)) is None
     assert confirmed_by([plain], response(status=304)) is plain
     assert confirmed_by([plain, dated], response(status=304)) is None
-    assert confirmed_by([tagged('"a"')], response(status=304)) is None
+    one, other = tagged('"a"'), tagged('"b"')
+    assert confirmed_by([one], response(status=304)) is one
+    assert confirmed_by([one, other], response(status=304)) is None
 
 
 def test_the_latest_of_several_that_match_is_confirmed() -> None:

@@ -62,8 +62,8 @@ def confirmed_by(entries: Iterable[Entry], response: Response) -> Entry | None:
         elif modified is not None:
             if _same_date(modified, stored_modified, entry.stored_at):
                 return entry
-        elif len(candidates) == 1 and etag is None:
-            # It names nothing, but one response was asked about, and that by its date alone.
+        elif len(candidates) == 1:
+            # It names nothing, as many do not; but only one response was asked about, and a 304 says yes to that.
             return entry
     return None
 
