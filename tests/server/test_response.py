@@ -99,13 +99,14 @@ def test_application_cannot_keep_a_connection_that_is_to_end() -> None:
     assert not keep_alive
 
 
-FORBIDDEN = ["\r", "\n", "\0", "\r\n", "\r\nSet-Cookie: a=b", "\n ", "\r\n\r\n<html>"]
+CONTROLS = [chr(code) for code in (*range(9), *range(10, 32), 127)]
+FORBIDDEN = [*CONTROLS, "\r\n", "\r\nSet-Cookie: a=b", "\n ", "\r\n\r\n<html>"]
 
 
 @pytest.mark.parametrize("bad", FORBIDDEN)
 @pytest.mark.parametrize("place", ["{}x", "x{}", "x{}y"])
 @pytest.mark.parametrize("part", ["name", "value", "status", "date", "cookie"])
-def test_no_part_of_a_head_can_begin_another_line(part: str, place: str, bad: str) -> None:
+def test_no_part_of_a_head_has_control_characters_or_can_begin_another_line(part: str, place: str, bad: str) -> None:
     text = place.format(bad)
     status = f"200 {text}" if part == "status" else "200 OK"
     headers = {
@@ -120,6 +121,11 @@ def test_no_part_of_a_head_can_begin_another_line(part: str, place: str, bad: st
         assert text not in str(caught.value), "values may be secrets"
 
 
+@pytest.mark.parametrize("value", ["a\tb", "\t", "\x80\x9f\xff", "", " a "])
+def test_value_may_have_tabs_and_whatever_else_is_latin_1(value: str) -> None:
+    assert write("200 \t\xe9", [("X-A", value)])[0][:2] == ["HTTP/1.1 200 \t\xe9", f"X-A: {value}"]
+
+
 def test_refused_name_is_refused_the_second_time_too() -> None:
     writer = HeadWriter()
     for _ in range(2):
@@ -130,7 +136,7 @@ def test_refused_name_is_refused_the_second_time_too() -> None:
 
 
 def test_error_names_the_header_and_keeps_its_value() -> None:
-    with pytest.raises(ResponseError, match=r"CR, LF or NUL: Set-Cookie$"):
+    with pytest.raises(ResponseError, match=r"a control character: Set-Cookie$"):
         write(headers=[("X-A", "b"), ("Set-Cookie", "session=secret\n")])
     with pytest.raises(ResponseError, match=r"not latin-1: X-Name$"):
         write(headers=[("X-A", "b"), ("X-Name", "\u20ac")])
@@ -222,7 +228,7 @@ def test_server_is_told_only_if_the_application_does() -> None:
 
 
 def test_fields_keep_their_order_case_and_repetition() -> None:
-    headers = [("set-cookie", "a=1"), ("X-B", ""), ("Set-Cookie", "b=2"), ("X-\u0041", "caf\u00e9\t; \x7f")]
+    headers = [("set-cookie", "a=1"), ("X-B", ""), ("Set-Cookie", "b=2"), ("X-\u0041", "caf\u00e9\t; x")]
     assert write(headers=headers, length=0)[0][1:5] == [f"{name}: {value}" for name, value in headers]
 
 
@@ -256,8 +262,8 @@ def test_whatever_is_written_reads_as_one_head_with_one_framing(
         return
     assert data.count(b"\r\n\r\n") == 1
     first, *fields = data[:-4].decode("latin-1").split("\r\n")
-    assert re.fullmatch(r"HTTP/1\.1 [2-9][0-9]{2} [^\r\n\0]*", first)
-    assert all(re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+: [^\r\n\0]*", field) for field in fields)
+    assert re.fullmatch(r"HTTP/1\.1 [2-9][0-9]{2} [\t -~\x80-\xff]*", first)
+    assert all(re.fullmatch(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+: [\t -~\x80-\xff]*", field) for field in fields)
     framed_as([first, *fields])
     wanted = [(name, value) for name, value in headers if name not in ("Content-Length", "Connection")]
     assert [tuple(field.split(": ", 1)) for field in fields][: len(wanted)] == wanted
