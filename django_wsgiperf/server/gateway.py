@@ -180,9 +180,10 @@ class Exchange(Responding):
             self.connection.write(self.reactor, data)
 
     def cut_off(self) -> None:
-        """The response stays as it is. Where only the connection's end tells how long it is, that is a reset."""
+        """The response stays as it is. Where only the connection's end tells that it is whole, and it is not, that is a
+        reset."""
         connection = self.connection
-        if connection.open_ended:
+        if connection.open_ended and self.framing == response.CLOSE:
             connection.broken = connection.gone = True
             if connection.outbound is not None:
                 connection.outbound.close()

@@ -233,7 +233,6 @@ class Responding:
             self._put(self._begin(0), b"")
         elif self.framing == response.CHUNKED:
             self._put(b"", b"0\r\n\r\n")
-            self.framing = response.NONE  # A write() that comes later, in close() or so, is to reach no other response.
         if self.framing == response.LENGTH and self.left:
             self.closing = True
             logger.error(
@@ -242,6 +241,10 @@ class Responding:
                 self.request.path.decode(),
                 self.left,
             )
+        else:
+            # A write() that comes later, in close() or so, is to reach no other response. And what goes wrong there does
+            # not take from the client what it has to get.
+            self.framing = response.NONE
 
     def _wait_for_client(self) -> None:
         """The client is slower than the application: wait, with a thread that the pool does not count on."""

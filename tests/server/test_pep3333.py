@@ -467,6 +467,23 @@ def test_old_client_does_not_take_a_part_for_the_whole(serve_app: Start) -> None
         broken.rest()
 
 
+def test_close_that_fails_takes_nothing_of_the_whole_from_an_old_client(serve_app: Start) -> None:
+    class Failing(Body):
+        def close(self) -> None:
+            write(b"too late")
+            raise ValueError("in close()")
+
+    def app(environ: Any, start_response: Any) -> Body:
+        nonlocal write
+        write = start_response("200 OK", list(TEXT))
+        return Failing(*[b"x" * 100_000] * 30)
+
+    write: Any = None
+    client = serve_app(app, validate=False).connect()
+    client.send(b"GET / HTTP/1.0\r\n\r\n")
+    assert client.rest().endswith(b"\r\n\r\n" + b"x" * 3_000_000)
+
+
 def test_old_client_that_has_closed_its_sending_side_gets_the_whole(serve_app: Start) -> None:
     pieces = [b"x" * 100_000] * 80
 
