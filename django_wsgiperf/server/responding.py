@@ -242,8 +242,8 @@ class Responding:
                 self.left,
             )
         else:
-            # A write() that comes later, in close() or so, is to reach no other response. And what goes wrong there does
-            # not take from the client what it has to get.
+            # A write() that comes later, in close() or so, is to reach no other response, and what goes wrong there to
+            # take nothing from this one.
             self.framing = response.NONE
 
     def _wait_for_client(self) -> None:
