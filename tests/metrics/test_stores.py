@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from django.db import connections
+from django.db import connections, transaction
 
 from django_wsgiperf.db import registry
 from django_wsgiperf.metrics.stores.base import EMPTIED, LEVELS, Extent, Report, Row, Store
@@ -301,6 +302,39 @@ def test_names_may_hold_anything_that_hosts_are_called(store: Store) -> None:
     store.report(Report(odd.owner, odd.host, NOON, b"r"))
     assert everything(store) == {key(odd): odd}
     assert [each.instance for each in store.reports(0)] == [odd.owner]
+
+
+@pytest.mark.parametrize("kind", ["postgres", "mysql"])
+@pytest.mark.parametrize("atomic", [False, True])
+def test_reading_ends_when_the_table_is_locked_for_long(
+    kind: str, atomic: bool, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("django_wsgiperf.metrics.stores.database._READ_S", 0.2)
+    lock = {
+        "postgres": ["BEGIN", "LOCK TABLE wsgiperf_bucket, wsgiperf_process IN ACCESS EXCLUSIVE MODE"],
+        "mysql": ["LOCK TABLES wsgiperf_bucket WRITE, wsgiperf_process WRITE"],
+    }
+    entry = entry_of(kind, request, tmp_path)
+    with request.getfixturevalue("django_db_blocker").unblock(), database(entry):
+        store = DatabaseStore(ALIAS)
+        store.write([ONE])
+        with contextlib.ExitStack() as stack:
+            if atomic:
+                stack.enter_context(transaction.atomic(ALIAS))
+            other = connections.create_connection(ALIAS)
+            stack.callback(other.close)
+            with other.cursor() as cursor:
+                for statement in lock[kind]:
+                    cursor.execute(statement)
+                with pytest.raises(StoreBusy):
+                    store.read(ALWAYS, ("summary",))
+                with pytest.raises(StoreBusy):
+                    store.reports(0)
+                cursor.execute("ROLLBACK" if kind == "postgres" else "UNLOCK TABLES")
+            assert set(everything(store)) == {key(ONE)}
+            assert store.reports(0) == []
+            with connections[ALIAS].cursor() as cursor:
+                cursor.execute("SELECT pg_sleep(0.4)" if kind == "postgres" else "SELECT SLEEP(0.4)")
 
 
 @pytest.mark.parametrize("kind", ["sqlite", "postgres"])

@@ -2,7 +2,7 @@
 
 Writing has a connection of its own, which is closed again (or goes back to its pool): the caller may be a request in a
 transaction, and a thread without requests would keep it for ever. Reading uses the caller's. Nothing waits long for a
-lock: what could not be written is written the next time.
+lock: what could not be written is written the next time, and a page that cannot be read says so.
 """
 
 from __future__ import annotations
@@ -22,6 +22,8 @@ from .base import EMPTIED, LEVELS, PARTS, Extent, Part, Report, Row, StoreError
 
 _LOCK_S: Final = 2
 """Waited for a lock at most, where the database can be told so."""
+_READ_S: Final = 20
+"""Waited for a statement of a page at most, where the database can be told so. Its script waits for 30 seconds."""
 _KEYS: Final = ("level", "start", "owner", "host", "rolled", "closed", "version")
 
 
@@ -62,7 +64,7 @@ class DatabaseStore:
             wanted |= Q(level=extent.level) & within
             # Both ways of an OR are found by an index.
             wanted |= Q(rolled=False, level__lt=extent.level) & within
-        with self._translated():
+        with self._reading():
             # One statement, and so one moment.
             return _rows(self._buckets().filter(wanted, **({"host": host} if host else {})), parts)
 
@@ -158,7 +160,7 @@ class DatabaseStore:
             self._processes().filter(instance=instance).delete()
 
     def reports(self, seen_since: int) -> list[Report]:
-        with self._translated():
+        with self._reading():
             found = self._processes().filter(seen__gte=seen_since).order_by("instance")
             return [
                 Report(instance, host, seen, bytes(report))
@@ -190,6 +192,12 @@ class DatabaseStore:
             yield
 
     @contextlib.contextmanager
+    def _reading(self) -> Iterator[None]:
+        """On the caller's connection, in whose transaction nothing stays of the limit."""
+        with self._translated(), _limited(self._alias, _READ_S):
+            yield
+
+    @contextlib.contextmanager
     def _translated(self, conflicts: bool = False) -> Iterator[None]:
         try:
             yield
@@ -202,6 +210,29 @@ class DatabaseStore:
                 f"the database {self._alias!r}: {error} Set DATABASES, or METRICS[DATABASE] to an alias in it, or "
                 "METRICS[STORE] to 'redis' or 'memory'"
             ) from error
+
+
+@contextlib.contextmanager
+def _limited(alias: str, seconds: float) -> Iterator[None]:
+    """Statements that read take no longer than this. Others have no limit, nor do other databases."""
+    connection = connections[alias]
+    if connection.vendor == "postgresql":
+        with transaction.atomic(alias):
+            with connection.cursor() as cursor:
+                cursor.execute(f"SET LOCAL statement_timeout = {seconds * 1000:.0f}")
+            yield
+            # Nothing was written, and the caller's transaction, if this is within one, has its own limit again.
+            transaction.set_rollback(True, alias)
+    elif connection.vendor == "mysql":
+        before, after = "SELECT", f"SELECT /*+ MAX_EXECUTION_TIME({seconds * 1000:.0f}) */"
+        if connection.mysql_is_mariadb:
+            after = f"SET STATEMENT max_statement_time={seconds:g} FOR SELECT"
+        with connection.execute_wrapper(
+            lambda execute, sql, params, many, context: execute(sql.replace(before, after, 1), params, many, context)
+        ):
+            yield
+    else:
+        yield
 
 
 @contextlib.contextmanager
