@@ -225,7 +225,7 @@ def _limited(alias: str, seconds: float) -> Iterator[None]:
             transaction.set_rollback(True, alias)
     elif connection.vendor == "mysql":
         before, after = "SELECT", f"SELECT /*+ MAX_EXECUTION_TIME({seconds * 1000:.0f}) */"
-        if connection.mysql_is_mariadb:
+        if getattr(connection, "mysql_is_mariadb", False):
             after = f"SET STATEMENT max_statement_time={seconds:g} FOR SELECT"
         with connection.execute_wrapper(
             lambda execute, sql, params, many, context: execute(sql.replace(before, after, 1), params, many, context)
