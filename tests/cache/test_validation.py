@@ -126,6 +126,19 @@ def test_fields_of_the_body_and_of_the_connection_are_not_updated() -> None:
         assert "connection" not in found
 
 
+@pytest.mark.parametrize("name", ["Content-Digest", "Content-MD5"])
+def test_a_digest_of_what_the_304_brought_is_not_taken_for_that_of_the_stored_body(name: str) -> None:
+    """RFC 9530, 2: it is of the content of its own message, and a 304 has none."""
+    freshened = confirm(tagged('"1"', f"{name}: of the body"), 'ETag: "1"', f"{name}: of nothing")
+    for headers in (freshened.headers, freshened.entry.headers):
+        assert [value for field, value in headers if field == name] == ["of the body"]
+    freshened = confirm(tagged('"1"'), 'ETag: "1"', f"{name}: of nothing")
+    assert name not in dict(freshened.entry.headers)
+    # This one is of the representation, whatever of it is sent.
+    freshened = confirm(tagged('"1"'), 'ETag: "1"', "Repr-Digest: of the body")
+    assert dict(freshened.entry.headers)["Repr-Digest"] == "of the body"
+
+
 def test_a_freshened_response_begins_anew() -> None:
     """RFC 9111, 4.3.4."""
     entry = replace(tagged('"1"', "Age: 50"), codings=MappingProxyType({"gzip": b"z"}), tags=("t",), render_s=0.5)

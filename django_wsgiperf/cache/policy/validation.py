@@ -18,8 +18,10 @@ from .reasons import Reason
 from .rules import HOP_BY_HOP, Rules
 from .storing import Decision, may_store
 
-_OF_THE_BODY: Final = frozenset({"content-length", "content-encoding", "content-range"})
-"""Describe the stored body, which a 304 does not bring anew (RFC 9111, 3.2)."""
+_OF_THE_BODY: Final = frozenset(
+    {"content-length", "content-encoding", "content-range", "content-digest", "content-md5"}
+)
+"""Describe the stored body, which a 304 does not bring anew (RFC 9111, 3.2; of the digests RFC 9530, 2)."""
 _NOT_TAKEN: Final = _OF_THE_BODY | HOP_BY_HOP
 
 
