@@ -51,10 +51,11 @@ def split_host(host: str) -> tuple[str, str]:
 
 
 def combine(key: str, first: str, second: str) -> str:
-    """One value of a repeated field (RFC 9110 section 5.2); cookies by RFC 6265 section 4.2.1."""
+    """One value of a repeated field (RFC 9110 section 5.3), as who sends it once would mostly write it: a page that
+    varies by it is one page. Cookies by RFC 6265 section 4.2.1."""
     if key in _SINGLETONS:
         raise HTTPError(400, f"more than one {key.removeprefix('HTTP_').replace('_', '-').title()} field")
-    return f"{first}; {second}" if key == "HTTP_COOKIE" else f"{first},{second}"
+    return f"{first}; {second}" if key == "HTTP_COOKIE" else f"{first}, {second}"
 
 
 def unquote(path: str) -> str:

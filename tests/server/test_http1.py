@@ -353,7 +353,7 @@ def test_dropped_name_is_still_dropped_the_second_time() -> None:
 
 def test_repeated_fields_are_joined_in_order() -> None:
     environ = parse(LINE, HOST, b"Accept: a", b"Cookie: x=1", b"accept: b", b"Accept:", b"cookie: y=2").environ
-    assert environ["HTTP_ACCEPT"] == "a,b,"
+    assert environ["HTTP_ACCEPT"] == "a, b, "
     assert environ["HTTP_COOKIE"] == "x=1; y=2"
 
 
