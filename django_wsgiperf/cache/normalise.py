@@ -23,9 +23,7 @@ COOKIE: Final = "cookie="
 RAW_LANGUAGE: Final = "accept-language="
 """Stands there for an Accept-Language that matters as it is sent, not only by the language that is chosen by it."""
 
-_LISTS: Final = frozenset(
-    {"accept", "accept-charset", "accept-language", "cache-control", "forwarded", "prefer", "x-forwarded-for"}
-)
+_LISTS: Final = frozenset({"accept", "accept-charset", "cache-control", "forwarded", "prefer", "x-forwarded-for"})
 _weight = re.compile(r"[ \t]*q=(0(?:\.[0-9]{0,3})?|1(?:\.0{0,3})?)[ \t]*", re.IGNORECASE).fullmatch
 
 Normaliser = Callable[[str], str | None]
@@ -96,6 +94,13 @@ def spaced_list(value: str) -> str:
     return ", ".join(split_list(value))
 
 
+@remembered
+def language_ranges(value: str) -> str:
+    """As spaced_list(), in lower case, since in any case they are the same (RFC 4647, 2). In their order: of those with
+    one weight many take the first."""
+    return spaced_list(value).lower()
+
+
 def stripped(value: str) -> str:
     """Without the blanks around it, which are no part of a value (RFC 9110, 5.5)."""
     return value.strip(" \t")
@@ -144,6 +149,8 @@ def normaliser_of(field: str) -> Normaliser:
     """How a field (in lower case) is normalised that has no settings: Accept-Encoding, lists, and all others."""
     if field == "accept-encoding":
         return accept_encoding
+    if field == "accept-language":
+        return language_ranges
     return spaced_list if field in _LISTS or field == RAW_LANGUAGE else stripped
 
 

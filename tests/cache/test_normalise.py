@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from django_wsgiperf.cache.key import IGNORED_COOKIES
 from django_wsgiperf.cache.normalise import (
     KNOWN_CODINGS,
+    RAW_LANGUAGE,
     accept_encoding,
     choose_coding,
     codings,
@@ -140,3 +141,12 @@ def test_a_cookie_is_found_by_its_whole_name() -> None:
 def test_only_fields_that_are_lists_have_their_blanks_changed() -> None:
     assert normaliser_of("accept")("a,b ,  c") == "a, b, c"
     assert normaliser_of("user-agent")(" a,b ,  c ") == "a,b ,  c"
+
+
+def test_languages_are_one_in_any_case_and_differ_by_their_order() -> None:
+    """RFC 9110, 12.5.4: of languages with one weight many take the first."""
+    normalise = normaliser_of("accept-language")
+    assert normalise("en-US,en;q=0.5") == normalise("EN-us , en;Q=0.5")
+    assert normalise("de, en") != normalise("en, de")
+    # A view that reads the field itself is told apart by all that it might see.
+    assert normaliser_of(RAW_LANGUAGE)("en-US") != normaliser_of(RAW_LANGUAGE)("en-us")
