@@ -189,6 +189,7 @@ class TestStatistics:
 
 def test_reload_in_production() -> None:
     assert numbers(RELOAD=True) == {"W014"}
+    assert "USR2" in str(run(RELOAD=True)["wsgiperf.W014"].hint), "HUP goes on with the code that was loaded before"
     assert numbers(RELOAD=True, deploy=False) == set()
 
 

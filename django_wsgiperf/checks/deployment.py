@@ -79,7 +79,7 @@ def statistics_token_is_long(values: ServerSettings) -> Iterator[Finding]:
 def reload_is_off(values: ServerSettings) -> Iterator[Finding]:
     """`RELOAD` watches the source files and restarts at each change, which interrupts requests."""
     if values.reload:
-        yield "RELOAD is on.", "Turn it off in production; send HUP to take up new code."
+        yield "RELOAD is on.", "Turn it off in production; restart, or send USR2, to take up new code."
 
 
 def only_proxies_are_trusted(values: ServerSettings) -> Iterator[Finding]:
