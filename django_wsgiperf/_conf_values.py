@@ -153,6 +153,9 @@ def read_value(option: Option, raw: object) -> Any:
     if option.format is not None:
         for text in value if option.kind is Kind.LIST else (value,):
             VALIDATORS[option.format](text)
+    if option.kind is Kind.LIST and "" in value:
+        # What "".split(",") gives. As the beginning of a path it would be that of every one.
+        raise Refused(ProblemKind.FORMAT, "an entry is empty", f"write {tuple(filter(None, value))!r}")
     return value
 
 

@@ -57,9 +57,10 @@ def problems(
     cli: Mapping[str, object] | None = None,
     environ: Mapping[str, str] | None = None,
     settings: Any = None,
+    section: str = "SERVER",
 ) -> list[Problem]:
     with pytest.raises(ConfigurationError) as caught:
-        conf.load(cli=cli, environ=environ or {}, settings=settings or {})
+        conf.load(section, cli=cli, environ=environ or {}, settings=settings or {})
     return list(caught.value.problems)
 
 
@@ -215,6 +216,12 @@ class TestTypes:
 
     def test_a_list_of_something_else_is_refused(self) -> None:
         assert server_problem(BIND=[8000]).kind is ProblemKind.TYPE
+
+    def test_an_empty_text_in_a_list_is_refused(self) -> None:
+        """What `os.environ.get("NOT_KEPT", "").split(",")` gives would exclude every path."""
+        found = problem(settings={"CACHE": {"EXCLUDE": ["/account/", ""]}}, section="CACHE")
+        assert (found.kind, found.key) == (ProblemKind.FORMAT, "EXCLUDE")
+        assert found.remedy == "write ('/account/',)"
 
     def test_a_whole_number_is_taken_for_a_time(self) -> None:
         value = loaded(server={"KEEPALIVE_S": 5}).values.keepalive_s
