@@ -187,7 +187,7 @@ def _unknown(key: object, origin: Origin, names: list[str], message: str) -> Pro
         remedy = "write the key as a text in capital letters"
         return Problem(ProblemKind.UNKNOWN, repr(key), "", origin, message, remedy)
     meant = nearest(key, names, PREFIX)
-    remedy = f"write {meant}" if meant else "remove it; docs/settings.md lists what there is"
+    remedy = f"write {meant}" if meant else "remove it; no name that there is comes near to it"
     return Problem(ProblemKind.UNKNOWN, key, "", origin, message, remedy, meant)
 
 
