@@ -206,6 +206,20 @@ def test_postgresql_library_ends_with_its_connection(postgres: Database, reset: 
     assert closed() == {"altered": 1}
 
 
+def test_psycopg_forgets_prepared_statements_with_each_reset(postgres: Database) -> None:
+    options = {"server_side_binding": True, "prepare_threshold": 1}
+    wrapper = postgres.wrapper(pool={"MAX_SIZE": 1}, OPTIONS=options)
+    # The first reset finds nothing prepared.
+    run(wrapper, "SET statement_timeout = 123")
+    wrapper.close()
+    for _ in range(2):
+        assert [value(wrapper, "SELECT 5 WHERE %s = 1", [1]) for _ in range(3)] == [5, 5, 5]
+        run(wrapper, "SET statement_timeout = 123")
+        wrapper.close()
+    assert resets() == {"hard": 3}
+    assert closed() == {}
+
+
 def test_postgresql_what_a_function_does_inside_is_undone_by_hard(postgres: Database) -> None:
     locks = asks("SELECT COUNT(*) FROM pg_locks WHERE locktype = 'advisory' AND pid = pg_backend_pid()")
     hidden = does(

@@ -127,6 +127,9 @@ class PostgreSQLAdapter(Adapter):
         raw.execute(b"", prepare=False)
 
     def _reset(self, raw: Any) -> None:
+        # psycopg forgets the statements that it has prepared only when it sees DISCARD ALL for the first time.
+        if (prepared := getattr(raw, "_prepared", None)) is not None:
+            prepared.clear()
         raw.execute(b"DISCARD ALL", prepare=False)
         # What LISTEN has brought in the meantime is not for the next listener. psycopg keeps it from 3.2.4 on.
         while raw.pgconn.notifies() is not None:
