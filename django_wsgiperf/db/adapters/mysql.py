@@ -46,8 +46,8 @@ _STATEMENTS = Statements(
         "@": re.compile(r"(?<![@\w])@\w"),
         "warnings": re.compile(r"^\s*show\s+(?:count\(\*\)\s+)?(?:warnings|errors)"),
     },
-    # MariaDB keeps the role when the user is changed to the same one.
-    spoiling={"role": re.compile(r"\bset\s+role\b")},
+    # When the user is changed to the same one, MariaDB keeps the role, and a prepared transaction in the session.
+    spoiling={"role": re.compile(r"\bset\s+role\b"), "xa": re.compile(r"\bxa\s+prepare\b")},
 )
 
 #: Options of a connection that only opening it anew applies in full.
