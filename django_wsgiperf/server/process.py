@@ -43,6 +43,19 @@ def end_stray() -> None:
     os._exit(70)
 
 
+def open_standard_streams() -> None:
+    """Put the null device where this process was started with standard input, output or error closed.
+
+    Else a file or a connection of its own gets their number, and then what is meant for them: the access log, say."""
+    for fd, name, mode in ((0, "stdin", "r"), (1, "stdout", "w"), (2, "stderr", "w")):
+        try:
+            os.fstat(fd)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # The smallest number that is free.
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode))  # noqa: SIM115 - to the end of the process
+
+
 def close_django_connections() -> None:
     """Close the calling thread's database connections: it ends, or its process is about to be forked.
 

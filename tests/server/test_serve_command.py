@@ -360,6 +360,20 @@ class TestAddresses:
         eventually(lambda: len(stats(port)["workers"]) >= 1, "workers serve")
 
 
+@pytest.mark.parametrize("streams", ["<&- >&- 2>&-", ">/dev/full 2>&1"], ids=["closed", "full"])
+def test_standard_streams_that_take_nothing_do_not_keep_it_from_serving(serve: Start, streams: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        number = listening.fileno()
+        command = f'exec "$0" manage.py serve fd://{number} --access-log combined {streams}'
+        server = serve(command=["sh", "-c", command, sys.executable], pass_fds=[number])
+        port = listening.getsockname()[1]
+        assert get(port)[0] == get(port)[0] == 200
+        standard = {os.readlink(f"/proc/{server.pid}/fd/{fd}") for fd in range(3)}
+        assert standard <= {"/dev/null", "/dev/full"}, "what is printed reaches no file or connection of the server's"
+        server.signal(signal.SIGTERM)
+        assert server.wait() == 0
+
+
 def test_nothing_is_imported_that_windows_lacks() -> None:
     """The refusal must come before gunicorn, which needs fcntl."""
     code = (

@@ -6,6 +6,7 @@ to server/reloader.py; no serving happens here.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -41,6 +42,12 @@ _FILES_VARIABLE = "WSGIPERF__SOCKET_FILES"
 class Command(BaseCommand):
     help = "Serve the project's WSGI application from a thread pool."
     requires_system_checks = "__all__"
+
+    def __init__(self, *args: Any, **options: Any) -> None:
+        from django_wsgiperf.server import process
+
+        process.open_standard_streams()
+        super().__init__(*args, **options)
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         add_arguments(parser)
@@ -224,10 +231,14 @@ class Command(BaseCommand):
         elif not reloader.is_child() or reloader.is_first_child():
             pid = os.getppid() if reloader.is_child() else os.getpid()
             beside = parts(self.resolved.values)
-            self.stdout.write(start_summary(self.resolved, addresses, self.style, pid, beside), ending="")
-            self.stdout.flush()
+            self._print(start_summary(self.resolved, addresses, self.style, pid, beside))
         reporter.report_ready()
 
     def _say(self, text: str) -> None:
-        self.stdout.write(f"  {text}")
-        self.stdout.flush()
+        self._print(f"  {text}\n")
+
+    def _print(self, text: str) -> None:
+        """Where nobody reads it, or the disk is full, the server has its work to do all the same."""
+        with contextlib.suppress(OSError):
+            self.stdout.write(text, ending="")
+            self.stdout.flush()
