@@ -9,7 +9,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import TYPE_CHECKING, Final
-from zlib import crc32
+
+from xxhash import xxh3_128_hexdigest
 
 from .addresses import TAGS_CHARS, tags_of
 from .effects import Made
@@ -168,7 +169,8 @@ def keep_known(
     against its form; then None. `tags` are those that the view has noted, `render_s` is what it took, `vary` are the
     values of the nominated fields, `address_tags` are given where the primary key does not tell them. With it the ETag
     made here."""
-    judgement, now, body_bytes = known.judgement, engine.now(), len(body)
+    clock, judgement, body_bytes = engine.now, known.judgement, len(body)
+    now = clock()
     chars = known.chars(headers, body_bytes, engine.site.rules)
     if chars < 0:
         return None
@@ -224,11 +226,10 @@ def keep_known(
 
 
 def etag_of(body: bytes) -> str:
-    """An ETag of a body. Tells versions of one page apart, and that fast; it is no protection against anybody.
+    """An ETag of a body: 128 bits of XXH3, which no two versions of a page have in common by chance.
 
-    Its length and a checksum: no single change within four bytes goes unseen, nor does any other of the same length but
-    once in four billion. As one number, since to format one takes as long as a thousand bytes of the body."""
-    return f'"{len(body) << 32 | crc32(body):x}"'
+    It is no protection against who searches for such versions: he would have made both of them."""
+    return f'"{xxh3_128_hexdigest(body)}"'
 
 
 def _refused(engine: Engine, visit: Looking, reason: Reason) -> Kept:
