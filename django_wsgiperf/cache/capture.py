@@ -58,12 +58,14 @@ class Capture:
         if sum(map(len, self._written)) > self._limit:
             self.commit(self._headers_of(self.headers))
 
-    def call(self, application: Callable[..., Iterable[bytes]], environ: dict[str, Any]) -> None:
-        """Call the application, until it has said its head."""
-        self.result = application(environ, self.start)
+    def call(self, application: Callable[..., Iterable[bytes]], environ: dict[str, Any]) -> bool:
+        """Call the application, until it has said its head. Whether its body `is_whole`."""
+        result = self.result = application(environ, self.start)
         if not self.status:
             # It says it with the first piece.
-            self.result = _Begun(self.result, -1)
+            result = self.result = _Begun(result, -1)
+        # Mostly Django's own, which needs no further look.
+        return getattr(result, "streaming", None) is False or self.is_whole
 
     @property
     def is_whole(self) -> bool:
@@ -98,7 +100,8 @@ class Capture:
     def commit(self, headers: HeaderList) -> Iterable[bytes]:
         """Pass it on with this head: what the server is to be given."""
         if self._write is None:
-            self._write = self.start_response(self.status, headers)
+            start_response = self.start_response
+            self._write = start_response(self.status, headers)
             if self._written:
                 for piece in self._written:
                     self._write(piece)

@@ -19,6 +19,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from threading import get_ident
 from typing import Final, Generic, TypeVar
 
 from . import forking
@@ -95,13 +96,14 @@ class Flights(Generic[T]):
 
     def board_unmarked(self, key: Key, *, parks: bool = False) -> Ticket[T]:
         """As board(), for a key that has no mark."""
-        ticket = Ticket(self, key, LEAD, None if parks else threading.get_ident(), self._clock())
+        clock, begin, count = self._clock, self.firsts.begin, self.firsts.count
+        ticket = Ticket(self, key, LEAD, None if parks else get_ident(), clock())
         try:
-            if self.firsts.begin(key, ticket) is not ticket:
+            if begin(key, ticket) is not ticket:
                 self._join(ticket)
             else:
                 self._led += 1
-                if self.firsts.count() > _MANY:
+                if count() > _MANY:
                     self._forget_lost(ticket.began_s)
         except BaseException:
             # Interrupted: nobody has the ticket yet who could end it.

@@ -188,7 +188,9 @@ class Keys:
     def unplaced(self, path: str, query: str) -> bytes:
         """The key of a path and query on whatever host, by whatever scheme, in whatever language."""
         digest = self._page.copy()
-        query = self._query(query) if query else ""
+        if query:
+            normalise = self._query
+            query = normalise(query)
         digest.update(f"{len(path)}:{path}{query}".encode("utf-8", "surrogatepass"))
         return digest.digest()
 

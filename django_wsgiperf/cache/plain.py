@@ -60,8 +60,9 @@ class Plain:
         self._forward = forward
         if ticket is not None:
             self._ticket = ticket
-        self._began_at = engine.now()
-        self._began_s = engine.monotonic()
+        now, monotonic = engine.now, engine.monotonic
+        self._began_at = now()
+        self._began_s = monotonic()
         # From here on it sees what purges have left.
         self._sequence = engine.tags.sequence
 
@@ -112,7 +113,7 @@ class Plain:
         engine, known, ticket = self._engine, self._known, self._ticket
         if known is None:
             return None
-        site, judgement = engine.site, known.judgement
+        site, judgement, monotonic = engine.site, known.judgement, engine.monotonic
         nominated = judgement.decision.vary
         kept = keep_known(
             engine,
@@ -123,7 +124,7 @@ class Plain:
             body,
             annotation.tags,
             route,
-            engine.monotonic() - self._began_s,
+            monotonic() - self._began_s,
             site.keys.values(nominated, self._environ) if nominated else (),
             None if site.language is None else tags_in(site, self._environ, self.primary),
             self.primary,
@@ -180,12 +181,13 @@ class Plain:
 def begin(engine: Engine, environ: dict[str, Any], primary: bytes) -> Plain | None:
     """The short way of a plain request (Engine.plain()) with this primary key; None where it takes a visit."""
     shelf, site = engine.shelf, engine.site
-    if shelf.store is not None or shelf.searches.count():
+    has, count_searches = shelf.memory.has, shelf.searches.count
+    if shelf.store is not None or count_searches():
         return None
     cookies = environ.get("HTTP_COOKIE")
     private = cookies is not None and has_cookie(cookies, site.rules.private_cookies)
     key, forward = primary, URI_MISS
-    if shelf.memory.has(primary):
+    if has(primary):
         if shelf.find(primary, environ) is not None:
             return None
         key, forward = shelf.vary_key_in(primary, environ), VARY_MISS
@@ -193,7 +195,8 @@ def begin(engine: Engine, environ: dict[str, Any], primary: bytes) -> Plain | No
     if private:
         waits = engine.known_shared.is_marked(key)
         key += OF_SOMEBODY
-    until_s = engine.hit_for_miss.until_s(key)
+    marked_until_s = engine.hit_for_miss.until_s
+    until_s = marked_until_s(key)
     if until_s is not None and engine.monotonic() < until_s:
         engine.flights.unboarded += 1
         plain = Plain(engine, environ, primary, private, forward)
@@ -216,7 +219,7 @@ def begin(engine: Engine, environ: dict[str, Any], primary: bytes) -> Plain | No
             if ticket.why is Why.UNSHARED:
                 plain.unshared = key
             return plain
-        if shelf.memory.has(primary):
+        if has(primary):
             # The one before may have landed between the look and board().
             held = shelf.find(primary, environ)
             if held is not None:

@@ -220,7 +220,8 @@ class Shelf:
         key = self._keys.variant(primary, vary) if vary else primary
         held = Unseen(raw, key, primary, offered, self._sending, self._grown)
         memory = self.memory
-        if vary or memory.has(primary):
+        has = memory.has
+        if vary or has(primary):
             with self._lock:
                 self._make_way(key, primary, vary)
                 memory.put(key, held, size)

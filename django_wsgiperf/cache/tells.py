@@ -18,8 +18,8 @@ from django.http import HttpRequest
 from django.utils import timezone
 from django.utils.functional import LazyObject, empty
 
-from django_wsgiperf.metrics.routes import name_of
-from django_wsgiperf.request_state import RECORD
+from django_wsgiperf.metrics.routes import name_of, plain
+from django_wsgiperf.request_state import NAME, RECORD
 
 from .messages import NO_SIGNALS, Signals
 
@@ -115,6 +115,13 @@ def route_of(request: HttpRequest | None, status: int) -> str:
     """The route that answered, as the metrics name it; empty where it is not known."""
     if request is None:
         return ""
-    record = request.__dict__.get(RECORD)
-    # The record has it as the project's own function named it.
-    return record.route if record is not None and record.route else name_of(request, status)
+    found = request.__dict__
+    record = found.get(RECORD)
+    if record is not None and record.route:
+        # As the project's own function named it.
+        return str(record.route)
+    if NAME not in found and "urlconf" not in found and (match := request.resolver_match) is not None:
+        name = plain.get(match.route)
+        if name is not None:
+            return name
+    return name_of(request, status)

@@ -214,7 +214,8 @@ class Ticket(Generic[T]):
     def lands_alone(self) -> bool:
         """As land(), while nobody waits. Else nothing, and False."""
         flights = self._flights
-        if flights.hit_for_miss.until_s(self.key) is not None:
+        marked_until_s = flights.hit_for_miss.until_s
+        if marked_until_s(self.key) is not None:
             flights.hit_for_miss.unmark(self.key)
         return flights.firsts.ends(self)
 

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 from django.http import HttpRequest
 
-from django_wsgiperf.request_state import RECORD
+from django_wsgiperf.request_state import NAME, RECORD
 
 from .annotations import annotation_of
 from .capture import Capture, HeaderList, StartResponse
@@ -22,7 +22,7 @@ from .engine import Engine
 from .held import Held, Representation
 from .looking import Looking
 from .marking import DOOR, OUTCOME, REPORT, mark_requests_of, request_in
-from .messages import Annotation, Request, Signals
+from .messages import NO_ANNOTATION, Annotation, Request, Signals
 from .metering import Meter, reporting
 from .plain import Plain, begin
 from .policy import ERROR_STATUSES, Forward, Reason
@@ -150,9 +150,8 @@ class CachedApplication:
         site = self.engine.site
         environ[OUTCOME] = "miss"
         capture = Capture(start_response, site.rules.max_body_bytes, self.streaming_headers)
-        capture.call(self.application, environ)
+        is_whole = capture.call(self.application, environ)
         # What is made while it is read may yet change what it tells.
-        is_whole = capture.is_whole
         body = None if is_whole else capture.body()
         status, phrase = _status_of(capture.status)
         request = request_in(environ)
@@ -164,7 +163,8 @@ class CachedApplication:
             time_zones=site.time_zones,
             language=plain.language if site.languages else "",
         )
-        annotation = annotation_of(request)
+        has_notes = request is not None and NAME in request.__dict__
+        annotation = annotation_of(request) if has_notes else NO_ANNOTATION
         reason = plain.refusal(status, capture.headers, signals, annotation)
         if reason is not None:
             return capture.commit(plain.refuse(status, capture.headers, reason, signals))
