@@ -9,68 +9,16 @@ import re
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, Request, expect
+from playwright.sync_api import Page, Request, expect
 
-from tests.browser.browsing import Complaints
-from tests.browser.conftest import LIMIT_MS
-from tests.browser.performance import BASE, fill, sign_in
+from tests.browser.conftest import SCREENS, Open
+from tests.browser.performance import BASE
 from tests.browser.test_shop import CONTRAST
-from tests.example_project.served import make_shop, serve
 
-SCREENS = ("", "routes/", "routes/detail/?route=/api/books/", "samples/", "live/", "databases/", "cache/", "settings/")
-SETTINGS = {"DJANGO_SETTINGS_MODULE": "tests.browser.strict.settings"}
 FRAGMENT = re.compile("fragment=1")
-State = Any
-
-
-@pytest.fixture(scope="module")
-def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of a shop whose metrics hold an hour and a half of made-up traffic."""
-    data: Path = tmp_path_factory.mktemp("performance")
-    make_shop(data, 20, **SETTINGS)
-    fill(data, hours=1.5, processes=2, per_minute=20, **SETTINGS)
-    with serve(data, "--threads=6", "--graceful-timeout=2", **SETTINGS) as address:
-        yield address
-
-
-@pytest.fixture(scope="module")
-def signed_in(browser: Browser, site: str) -> State:
-    """The cookies of the administrator."""
-    return sign_in(browser, site)
-
-
-Open = Callable[..., Page]
-
-
-@pytest.fixture
-def open_page(browser: Browser, site: str, signed_in: State) -> Iterator[Open]:
-    """Opens a page of the administrator's. The test fails when one has complained or asked elsewhere, unless it may."""
-    contexts: list[BrowserContext] = []
-    watched: list[Complaints] = []
-
-    def open_page(path: str = "", *, width: int = 1280, may_complain: bool = False, **options: Any) -> Page:
-        size = {"width": width, "height": 900}
-        options.setdefault("locale", "en-GB")
-        context = browser.new_context(base_url=site, storage_state=signed_in, viewport=size, **options)  # type: ignore[arg-type]
-        context.set_default_timeout(LIMIT_MS)
-        contexts.append(context)
-        page = context.new_page()
-        if not may_complain:
-            watched.append(Complaints(page, site))
-        if options.get("java_script_enabled", True):
-            page.clock.install()
-        page.goto(BASE + path)
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert [complaint for each in watched for complaint in each.found] == []
 
 
 def refreshes(page: Page) -> list[Request]:
