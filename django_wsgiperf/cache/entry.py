@@ -13,7 +13,8 @@ from dataclasses import dataclass, field, fields, make_dataclass
 from itertools import accumulate, chain, pairwise
 from types import MappingProxyType
 from typing import Any, Final
-from zlib import crc32
+
+from xxhash import xxh3_64_intdigest
 
 #: Bits of Entry.flags.
 MUST_VALIDATE: Final = 1
@@ -34,12 +35,12 @@ MAX_ROUTE_CHARS: Final = 200
 
 NO_CODINGS: Final[Mapping[str, bytes]] = MappingProxyType({})
 
-MAGIC: Final = b"WPC\x03"
+MAGIC: Final = b"WPC\x04"
 """Begins every envelope; the last byte is the version, to be raised when the bytes mean something else, or what lies in
 them does: the names of tags, for one. Not a digit, since Django's Redis serializers turn values that look like a number
 into one."""
 
-_FRAME: Final = struct.Struct("<4sI")  # magic, checksum of all that follows
+_FRAME: Final = struct.Struct("<4sQ")  # magic, checksum of all that follows
 _FIXED: Final = struct.Struct("<HIdddddddQHHHHI")
 _ABSENT: Final = 0xFFFFFFFF
 """Stands as a length for None among the values of `vary`."""
@@ -135,7 +136,7 @@ class Entry:
         except struct.error as error:
             raise ValueError(f"a response with status {self.status} cannot be put into an envelope: {error}") from None
         content = b"".join((fixed, sizes, text, *bodies))
-        return _FRAME.pack(MAGIC, crc32(content)) + content
+        return _FRAME.pack(MAGIC, xxh3_64_intdigest(content)) + content
 
     @classmethod
     def from_bytes(cls, data: object) -> Entry | None:
@@ -150,8 +151,8 @@ class Entry:
     @classmethod
     def _read(cls, data: bytes) -> Entry | None:
         _, checksum = _FRAME.unpack_from(data)
-        # Guards against accidents, as all it can: who forges a value forges its checksum. It is the fastest there is.
-        if crc32(memoryview(data)[_FRAME.size :]) != checksum:
+        # Guards against accidents, as all it can: who forges a value forges its checksum.
+        if xxh3_64_intdigest(memoryview(data)[_FRAME.size :]) != checksum:
             return None
         fixed = _FIXED.unpack_from(data, _FRAME.size)
         status, flags, stored_at, initial_age_s, lifetime_s, swr_s, sie_s, keep_s, render_s, sequence, *counts = fixed
