@@ -1,8 +1,8 @@
 """Options to a gunicorn application: what `manage.py serve` runs.
 
 gunicorn is the process manager (signals, fork, sockets, pid file); this module tells it what to do and teaches its
-master three things: to start a worker's successor before the worker goes, to go on listening while it drains, and to
-leave socket files alone that are not its own.
+master four things: to start a worker's successor before the worker goes, to go on listening while it drains, to leave
+socket files alone that are not its own, and to tell systemd how it fares.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from . import process
 from .gateway import WSGIApplication
 from .listening import ListeningError, tls_context
 from .scoreboard import Scoreboard
+from .systemd import Notifier
 from .worker import PooledWorker
 
 logger = logging.getLogger("django_wsgiperf.server")
@@ -72,6 +73,7 @@ class Master(Arbiter):  # type: ignore[misc]
         """Those of them that have been told to go."""
         self._stillborn = 0
         self._spawn_again_at = 0.0
+        self._systemd = Notifier()
         self._reloader = os.getppid() if os.environ.get("WSGIPERF__RELOAD_CHILD") else 0
 
     def manage_workers(self) -> None:
@@ -95,6 +97,8 @@ class Master(Arbiter):  # type: ignore[misc]
             for pid in self._outgoing - self._told:
                 self._told.add(pid)
                 self.kill_worker(pid, signal.SIGTERM)
+            if self.num_workers:
+                self._systemd.ready(self.num_workers)
 
     def spawn_worker(self) -> int:
         """Fork a worker. Signals for it wait until it can handle them; the master's handlers would swallow them."""
@@ -118,6 +122,7 @@ class Master(Arbiter):  # type: ignore[misc]
     def reload(self) -> None:
         """HUP: a successor for every worker, with the certificate as it is now. The application stays the one that was
         loaded before the forks."""
+        self._systemd.reloading()
         self.log.reopen_files()
         try:
             self.app.load_certificate()
@@ -139,13 +144,20 @@ class Master(Arbiter):  # type: ignore[misc]
             Scoreboard.shared().stopping = True  # None of these workers has a successor to give its connections to.
 
     def wait_for_signals(self, timeout: float = 1.0) -> list[int]:
-        # A successor that begins to serve sends no signal.
-        signals: list[int] = super().wait_for_signals(timeout=0.05 if self._outgoing - self._told else timeout)
+        self._systemd.alive()
+        timeout = min(timeout, self._systemd.alive_every_s)
+        # A worker that begins to serve sends no signal.
+        is_awaited = self._outgoing - self._told or self._systemd.awaits_readiness
+        signals: list[int] = super().wait_for_signals(timeout=min(timeout, 0.05) if is_awaited else timeout)
         return signals
 
     def stop(self, graceful: bool = True) -> None:
         """gunicorn's would look at the workers ten times a second, and remove the files of all unix sockets, also of
         those that were passed to us."""
+        if self.reexec_pid:
+            self._systemd.succeeded_by(self.reexec_pid)
+        else:
+            self._systemd.stopping()
         Scoreboard.shared().stopping = True
         delay_s = self.cfg.wsgiperf_settings.drain_delay_s
         if graceful and delay_s:
