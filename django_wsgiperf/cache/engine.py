@@ -124,29 +124,25 @@ class Engine:
         self._waiters = waiters
         """Of the server, once it is known; asked in the process that serves."""
         self._on_start = on_start
-        self._started = False
+        self.is_started = False
+        """Whether start() has nothing to do."""
         self._starting = threading.Lock()
         forking.watch(self)
 
     # -- life
 
-    @property
-    def is_started(self) -> bool:
-        """Whether start() has nothing to do."""
-        return self._started
-
     def start(self, environ: Mapping[str, Any]) -> None:
         """Begin to keep up with purges, in this process, at its first request. Cheap when that is done."""
-        if self._started:
+        if self.is_started:
             return
         with self._starting:
-            if not self._started:
+            if not self.is_started:
                 self.tags.start()
                 waiters = self._waiters(environ)
                 if waiters is not None and not self.values.max_waiters:
                     self.flights.bound(waiters)
                 self._on_start()
-                self._started = True
+                self.is_started = True
 
     def stop(self, timeout_s: float = 1.0) -> None:
         """End the threads, and give back the store's connections."""
@@ -157,7 +153,7 @@ class Engine:
 
     def after_fork_in_child(self) -> None:
         self._starting = threading.Lock()
-        self._started = False
+        self.is_started = False
 
     # -- the fast path
 
@@ -174,7 +170,7 @@ class Engine:
         cookies = environ.get("HTTP_COOKIE")
         if cookies and goes_past(cookies, self._bypass_cookies):
             return None
-        if not self._started:
+        if not self.is_started:
             self.start(environ)
         site = self.site
         if not site.is_simple or "HTTP_HOST" not in environ:
