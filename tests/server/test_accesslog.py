@@ -9,6 +9,7 @@ import os
 import re
 import select
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -210,3 +211,13 @@ def test_standard_output_is_the_default(serve: Start) -> None:
     server = serve("--access-log", "combined")
     get(server.wait_until_it_serves(), "/?here")
     server.says('"GET /?here HTTP/1.1" 200')
+
+
+def test_standard_output_has_the_lines_of_the_log_alone(serve: Start, project: Path) -> None:
+    """`serve --access-log json | jq` stopped at the first line of the summary."""
+    output = project / "output"
+    arguments = ("manage.py", "serve", "127.0.0.1:0", "--access-log", "json")
+    server = serve(command=["sh", "-c", 'exec "$@" > output', "sh", sys.executable, *arguments])
+    get(server.wait_until_it_serves(), "/?here")
+    eventually(lambda: output.read_text().endswith("\n"), "a line is written")
+    assert [json.loads(line)["query"] for line in output.read_text().splitlines()] == ["here"]

@@ -18,7 +18,7 @@ from dataclasses import replace
 from typing import Any
 
 from django.core.cache import InvalidCacheBackendError
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import BaseCommand, CommandError, OutputWrapper
 from django.core.management.color import no_style
 from django.utils.autoreload import get_child_arguments
 
@@ -109,6 +109,9 @@ class Command(BaseCommand):
             return
         preflight.refuse_other_threads()
         settings = self.resolved.values
+        if settings.access_log != "off" and settings.access_log_file == "-":
+            # Programs read standard output then; what is for people goes beside it.
+            self.stdout = OutputWrapper(options.get("stderr") or sys.stderr)
         if reloader.is_child():
             # Blocked, and ignored, by the supervisor; gunicorn will handle it.
             signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
