@@ -20,6 +20,7 @@ from django.db.backends.dummy.base import DatabaseWrapper as DummyWrapper
 from django.utils.functional import cached_property
 from django.utils.module_loading import import_string
 
+from .patience import acknowledged_soon
 from .statements import Statements
 
 if TYPE_CHECKING:
@@ -114,7 +115,8 @@ class Adapter:
     def is_alive(self, raw: Any) -> bool:
         """Whether the connection may be handed out: it answers, and VALIDATE has nothing against it."""
         try:
-            self.ping(raw)
+            with self.patience(raw):
+                self.ping(raw)
         except Exception:
             return False
         try:
@@ -165,6 +167,10 @@ class Adapter:
     def ping(self, raw: Any) -> None:
         """One round trip. Raises when it fails."""
         raise NotImplementedError
+
+    def patience(self, raw: Any) -> contextlib.AbstractContextManager[None]:
+        """Around a ping: an end to it when nothing comes back."""
+        return acknowledged_soon(self.fileno(raw))
 
     def fileno(self, raw: Any) -> int:
         """The connection's socket."""

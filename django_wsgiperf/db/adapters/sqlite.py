@@ -5,6 +5,7 @@ A pool saves the opening of the file, the functions that Django registers and th
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from typing import TYPE_CHECKING, Any
@@ -77,6 +78,9 @@ class SQLiteAdapter(Adapter):
         if _number(path) != number:
             # It would still read what was there, and be refused what it writes, for as long as it is open.
             raise FileNotFoundError(f"{path} has been replaced or removed since it was opened.")
+
+    def patience(self, raw: Any) -> contextlib.AbstractContextManager[None]:
+        return contextlib.nullcontext()
 
     def abandon(self, raw: Any) -> None:
         # SQLite forbids even closing a connection in a child.
