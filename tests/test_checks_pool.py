@@ -216,6 +216,33 @@ class TestConnectionPerRequest:
         assert numbers() == {"W011"}
 
 
+class TestSilence:
+    @pytest.mark.parametrize("host", ["db", "db.example.com", "10.0.0.5", "fd00::5", "one,two"])
+    @pytest.mark.parametrize(("engine", "option"), [("postgresql", "tcp_user_timeout"), ("mysql", "read_timeout")])
+    def test_nothing_ends_it(self, engine: str, option: str, host: str) -> None:
+        database(ENGINE=f"django_wsgiperf.db.backends.{engine}", HOST=host)
+        message = run()["wsgiperf.W029"]
+        assert host in message.msg
+        assert option in message.msg
+        assert option in str(message.hint)
+        assert "W029" not in numbers(deploy=False)
+        database(OPTIONS={option: 10})
+        assert numbers() == set()
+
+    def test_file_of_the_client_may_do_so(self) -> None:
+        database(HOST="db", OPTIONS={"service": "shop"})
+        assert numbers() == set()
+
+    @pytest.mark.parametrize("host", ["", "/run/postgresql", "localhost", "127.0.0.1", "::1"])
+    def test_this_machine_needs_no_network(self, host: str) -> None:
+        database(HOST=host)
+        assert numbers() == set()
+
+    def test_without_a_pool_it_is_left_to_django(self) -> None:
+        database(HOST="db", POOL=False)
+        assert numbers() == {"W011"}
+
+
 class TestMemory:
     @pytest.mark.parametrize("name", [":memory:", "file:shop?mode=memory&cache=shared"])
     def test_it_is_left_alone(self, name: str) -> None:

@@ -218,6 +218,7 @@ CHECKS: dict[str, Check] = {
         checks.Warning, "Server-Timing for everybody", timing.timing_is_not_for_everybody, deploy=True
     ),
     "wsgiperf.W028": Check(checks.Warning, "uWSGI without threads", timing.threads_may_run),
+    "wsgiperf.W029": Check(checks.Warning, "silence without an end", deployment.silence_has_an_end, deploy=True),
     "wsgiperf.I001": Check(checks.Info, "no pool for a database in memory", database.memory_is_left_alone),
     "wsgiperf.I002": Check(checks.Info, "metrics without prometheus-client", exports.prometheus_client_is_installed),
 }

@@ -11,7 +11,17 @@ from collections.abc import Iterator
 from django.conf import settings
 
 from django_wsgiperf import conf
-from django_wsgiperf.checks.facts import SQLITE, Finding, can_pool, databases, everyone, is_in_memory, is_local
+from django_wsgiperf.checks.facts import (
+    SQLITE,
+    Finding,
+    can_pool,
+    databases,
+    everyone,
+    is_in_memory,
+    is_local,
+    is_this_machine,
+    pooled_databases,
+)
 from django_wsgiperf.conf import ServerSettings
 from django_wsgiperf.db.settings import is_on
 
@@ -20,6 +30,14 @@ THREADS_PER_CORE = 32
 #: The time after which widespread load balancers close an idle connection to a server.
 BALANCER_IDLE_S = 60
 SHORTEST_TOKEN = 20
+_POSTGRESQL = (
+    "tcp_user_timeout",
+    '"connect_timeout": 5, "tcp_user_timeout": 10_000, "keepalives_idle": 30, "keepalives_interval": 5',
+)
+_MYSQL = "read_timeout", '"connect_timeout": 5, "read_timeout": 60, "write_timeout": 60'
+#: The option of each engine's driver that ends the wait for a server that is silent, and an example.
+_ENDS_SILENCE = {"postgresql": _POSTGRESQL, "postgis": _POSTGRESQL, "mysql": _MYSQL}
+_FILES_OF_CLIENTS = ("service", "read_default_file")
 
 
 def threads_are_worth_their_switches(values: ServerSettings) -> Iterator[Finding]:
@@ -116,6 +134,26 @@ def keepalive_outlasts_the_balancer(values: ServerSettings) -> Iterator[Finding]
         yield (
             f"KEEPALIVE_S is {values.keepalive_s:g}, and the proxy in front may keep connections longer.",
             f"Set KEEPALIVE_S above the proxy's idle timeout, which is often {BALANCER_IDLE_S}; try 75.",
+        )
+
+
+def silence_has_an_end(values: ServerSettings) -> Iterator[Finding]:
+    """A database on another machine may fall silent: no answer, and no error, for as long as 15 minutes.
+
+    Whoever waits for it keeps a connection of the pool and a thread of the server, until none is left. No limit of
+    the pool ends that, only those of the driver: `tcp_user_timeout` on PostgreSQL, `read_timeout` on MySQL and MariaDB.
+    What each of them is for is told in [Connection pool](database-pool.md#when-it-is-silent).
+    """
+    for pooled in pooled_databases():
+        database, options = pooled.database, pooled.database.get("OPTIONS") or {}
+        option, example = _ENDS_SILENCE.get(str(database["ENGINE"]).rpartition(".")[2], ("", ""))
+        host = str(database.get("HOST") or "")
+        # A file of the client's own may say what we do not see.
+        if not option or is_this_machine(host) or not options.keys().isdisjoint({option, *_FILES_OF_CLIENTS}):
+            continue
+        yield (
+            f"Nothing ends a query on database {pooled.alias!r} when {host} falls silent: OPTIONS have no {option}.",
+            f"Add {example} to its OPTIONS.",
         )
 
 

@@ -115,6 +115,11 @@ def everyone(networks: Iterable[str]) -> Iterator[str]:
             yield network
 
 
+def is_this_machine(host: str) -> bool:
+    """Whether a database's HOST needs no network: nothing, the folder of a socket, or this machine by name."""
+    return host.startswith(("/", "@")) or host in ("", "localhost") or is_local(f"[{host}]:0")
+
+
 def is_local(address: str) -> bool:
     """Whether only this machine can connect to a listening address. An open file number may be anything."""
     if address.startswith(("unix:", "fd:")):
