@@ -51,6 +51,12 @@ def test_every_screen_keeps_to_the_policy_and_fits_the_window(open_page: Open, w
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_long_name_of_a_host_fits_a_phone(open_page: Open) -> None:
+    page = open_page("?host=web-1.shop.eu-central-1.compute.internal.example.com", width=360)
+    expect(page.get_by_label("Host")).to_have_value(re.compile("^web-1.shop"))
+    assert page.evaluate("document.documentElement.scrollWidth") <= 360
+
+
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_text_has_contrast_in_both_themes(open_page: Open, scheme: Literal["light", "dark"]) -> None:
     page = open_page(color_scheme=scheme)
