@@ -125,8 +125,11 @@ def test_charts_are_read_and_zoomed_by_the_keyboard(open_page: Open) -> None:
     expect(page.locator("#wsgiperf-said")).not_to_have_text(first)
     page.keyboard.press("+")
     expect(page).to_have_url(re.compile(r"#t=\d+-\d+$"))
+    expect(page.locator("#wsgiperf-said")).to_have_text(re.compile("^Zoomed: .+ to .+"))
+    part = page.locator("#wsgiperf-said").inner_text()
     page.keyboard.press("Escape")
     expect(page).not_to_have_url(re.compile("#t="))
+    expect(page.locator("#wsgiperf-said")).not_to_have_text(part)
 
 
 def test_charts_are_painted_anew_when_the_theme_changes(open_page: Open) -> None:

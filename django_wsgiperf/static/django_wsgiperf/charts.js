@@ -67,6 +67,11 @@ window.wsgiperfCharts = (() => {
     });
   }
 
+  /* To those who do not see what has changed. */
+  function say(text) {
+    document.getElementById("wsgiperf-said").textContent = text;
+  }
+
   /* -- one chart -- */
 
   function roundUp(value) {
@@ -237,6 +242,8 @@ window.wsgiperfCharts = (() => {
     isFollowing = true;
     for (const each of drawn.values()) applyZoom(each);
     isFollowing = false;
+    const shown = zoom ?? bounds([...drawn.values()][0].chart);
+    say(fill(texts().zoom, { from: clock(shown[0], { ...DAY, ...MINUTE }), to: clock(shown[1], { ...DAY, ...MINUTE }) }));
     history.replaceState(history.state, "", zoom ? `#t=${Math.floor(zoom[0])}-${Math.ceil(zoom[1])}` : location.pathname + location.search);
   }
 
@@ -245,7 +252,6 @@ window.wsgiperfCharts = (() => {
     const [min, max] = zoom ?? [first, last];
     each.plot.setScale("x", { min, max: max > min ? max : min + 1 });
     each.bar.hidden = !zoom;
-    if (zoom) each.range.textContent = fill(texts().zoom, { from: clock(min, { ...DAY, ...MINUTE }), to: clock(max, { ...DAY, ...MINUTE }) });
     each.host.dataset.zoomed = zoom ? "1" : "";
   }
 
@@ -269,7 +275,7 @@ window.wsgiperfCharts = (() => {
       const at = Math.min(Math.max(from + move, visible[0]), visible[visible.length - 1]);
       plot.setCursor({ left: plot.valToPos(chart.x[at], "x"), top: plot.over.clientHeight / 2 });
       const words = told(chart, at).map(([name, value]) => `${name} ${value}`);
-      document.getElementById("wsgiperf-said").textContent = `${clock(chart.x[at], MINUTE)}: ${words.join(", ")}`;
+      say(`${clock(chart.x[at], MINUTE)}: ${words.join(", ")}`);
     } else if (event.key === "+" || event.key === "=") zoomBy(plot, chart, 0.5);
     else if (event.key === "-") zoomBy(plot, chart, 2);
     else if (event.key === "Escape" && zoom) setZoom(null);
@@ -289,14 +295,13 @@ window.wsgiperfCharts = (() => {
     const bar = document.createElement("div");
     bar.className = "wsgiperf-zoom";
     bar.hidden = true;
-    const range = document.createElement("span");
     const reset = document.createElement("button");
     reset.type = "button";
     reset.className = "wsgiperf-button";
     reset.textContent = texts().reset;
     reset.addEventListener("click", () => setZoom(null));
     bar.append(reset);
-    const each = { chart, host, bar, range, tip, names: namesOf(chart) };
+    const each = { chart, host, bar, tip, names: namesOf(chart) };
     each.plot = new uPlot(options(chart, host, tip), columns(chart), host);
     const box = each.plot.root;
     box.tabIndex = 0;
