@@ -63,7 +63,11 @@ class ServerSettings(Section):
     target_bytes: int = option(8_190, "longest request target (path and query)", min=16, max=65_535)
     body_bytes: int = option(1_073_741_824, "largest request body; 0 refuses every body", min=0)
     body_memory_bytes: int = option(262_144, "request bodies above this size go to a temporary file", min=0)
-    outbound_memory_bytes: int = option(1_048_576, "unsent response bytes held in memory per connection", min=4096)
+    outbound_memory_bytes: int = option(
+        1_048_576,
+        "unsent response bytes held in memory per connection; longer pieces have 64 times that, all together",
+        min=4096,
+    )
     outbound_spool_bytes: int = option(
         67_108_864, "unsent response bytes held in a temporary file before the producer is paused", min=0
     )

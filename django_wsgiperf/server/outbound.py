@@ -78,13 +78,43 @@ def _spool(view: memoryview) -> _FileSegment:
     return segment
 
 
+class Room:
+    """Memory for the pieces that are longer than one connection may have in it: so many bytes for all connections.
+
+    Without such pieces each large response would be copied to a file, and without a bound clients that are slow, or
+    pretend to be, would hold any amount."""
+
+    __slots__ = ("_left", "_lock")
+
+    def __init__(self, total_bytes: int) -> None:
+        self._lock = threading.Lock()
+        """Guards _left."""
+        self._left = total_bytes
+
+    def take(self, count: int) -> bool:
+        """Whether there was so much left; it is given back by give_back()."""
+        with self._lock:
+            if count > self._left:
+                return False
+            self._left -= count
+            return True
+
+    def give_back(self, count: int) -> None:
+        with self._lock:
+            self._left += count
+
+
 class Outbound:
-    """A connection's unsent bytes. Up to `memory_bytes` stay in memory, up to `spool_bytes` more go to a file."""
+    """A connection's unsent bytes. Up to `memory_bytes` stay in memory, up to `spool_bytes` more go to a file.
+
+    A piece that comes first and is longer stays in memory as well while `room` has that much."""
 
     __slots__ = (
+        "_borrowed",
         "_emptier",
         "_memory",
         "_memory_bytes",
+        "_room",
         "_segments",
         "_spool_bytes",
         "closed",
@@ -92,12 +122,15 @@ class Outbound:
         "pending",
     )
 
-    def __init__(self, memory_bytes: int, spool_bytes: int) -> None:
+    def __init__(self, memory_bytes: int, spool_bytes: int, room: Room) -> None:
         self.lock = threading.Lock()
         self._emptier = threading.Condition(self.lock)
         self._segments: deque[memoryview | _FileSegment] = deque()
         self._memory_bytes = memory_bytes
         self._spool_bytes = spool_bytes
+        self._room = room
+        self._borrowed = 0
+        """Of `room`, for the first piece: nothing is borrowed unless it is the only one."""
         self._memory = 0
         self.pending = 0
         """Bytes not yet taken by the socket."""
@@ -108,7 +141,7 @@ class Outbound:
         return self.pending > self._memory_bytes + self._spool_bytes
 
     def append(self, data: bytes | memoryview) -> None:
-        """Queue `data`: without a copy where there is room in memory or nothing else is queued, else in a file.
+        """Queue `data`: without a copy where there is room in memory, else in a file.
 
         Raises ClientGone, and OSError when the file cannot be written; nothing of `data` is queued then."""
         view = memoryview(data)
@@ -119,12 +152,23 @@ class Outbound:
             if isinstance(last, _FileSegment) and last.growing and last.end < self._spool_bytes:
                 # Also what would find room in memory: the next large piece would need a file of its own after it.
                 last.write(view)
-            elif last is None or self._memory + len(view) <= self._memory_bytes:
+            elif self._memory + len(view) <= self._memory_bytes or (last is None and self._borrow(len(view))):
                 self._segments.append(view)
                 self._memory += len(view)
             else:
                 self._segments.append(_spool(view))
             self.pending += len(view)
+
+    def _borrow(self, count: int) -> bool:
+        if not self._room.take(count):
+            return False
+        self._borrowed += count
+        return True
+
+    def _give_back(self) -> None:
+        if self._borrowed:
+            borrowed, self._borrowed = self._borrowed, 0
+            self._room.give_back(borrowed)
 
     def append_file(self, fd: int, offset: int, count: int) -> None:
         """Queue `count` bytes of an open regular file from `offset` on. The descriptor is duplicated."""
@@ -166,6 +210,7 @@ class Outbound:
                     self._memory -= sent
                     if sent == len(segment):
                         segments.popleft()
+                        self._give_back()
                     else:
                         segments[0] = segment[sent:]
                 total += sent
@@ -198,6 +243,7 @@ class Outbound:
             self._close_files()
             self._segments.clear()
             self.pending = self._memory = 0
+            self._give_back()
             self._emptier.notify_all()
 
     def _close_files(self) -> None:

@@ -23,7 +23,7 @@ from .counters import ReactorStatistics
 from .gateway import Exchange, WSGIApplication
 from .http1 import HTTPError, Request
 from .intake import Intake
-from .outbound import ClientGone, Outbound
+from .outbound import ClientGone, Outbound, Room
 from .outgoing import Outgoing
 from .overload import Overload
 from .poller import GONE, WRITE, Poller, new_poller
@@ -38,6 +38,8 @@ from .timers import Timers
 logger = logging.getLogger("django_wsgiperf.server")
 
 _SWEEP_S = 0.25
+_LONG_PIECES = 64
+"""Pieces of responses that are longer than outbound_memory_bytes have so many times that, all together."""
 _SHED_S = 0.02
 """How often a queue without a free slot is looked at for requests that have waited too long."""
 
@@ -87,6 +89,7 @@ class Reactor:
         self.keepalive_s = settings.keepalive_s
         self._poller = poller or new_poller()
         self._edge_triggered = self._poller.edge_triggered
+        self._room = Room(_LONG_PIECES * settings.outbound_memory_bytes)
         self._handed_over: deque[Connection] = deque()
         self._pending: Iterator[tuple[int, int]] | None = None
         """What is left of a turn that failed. The poller tells of each event once."""
@@ -287,7 +290,7 @@ class Reactor:
         return True
 
     def new_outbound(self) -> Outbound:
-        return Outbound(self.settings.outbound_memory_bytes, self.settings.outbound_spool_bytes)
+        return Outbound(self.settings.outbound_memory_bytes, self.settings.outbound_spool_bytes, self._room)
 
     # -- connections that come back
 

@@ -330,6 +330,8 @@ def test_fifty_readers_that_read_nothing_hold_no_thread(serve_app: Start, app: A
         client.send(b"GET /big HTTP/1.1\r\nHost: test\r\n\r\n")
     eventually(lambda: sum(slot.requests for slot in server.pool.slots) >= 50, "all responses are left to the leader")
     eventually(lambda: server.pool.busy == 0, "no slot is taken")
+    held = [c.outbound._memory for c in list(server.reactor.connections.values()) if c.outbound is not None]
+    assert sum(held) <= (len(clients) + 64) * server.reactor.settings.outbound_memory_bytes
     assert server.get("/small").body == b"small"
     assert clients[7].response().body == b"x" * 8_000_000, "and whoever reads on gets it all"
 

@@ -18,7 +18,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from django_wsgiperf.server.outbound import ClientGone, Outbound
+from django_wsgiperf.server.outbound import ClientGone, Outbound, Room
 
 from .conftest import DEADLINE_S, eventually
 
@@ -100,18 +100,18 @@ class Model(RuleBasedStateMachine):
             os.write(self.file, self.content)
         else:
             self.content = Path(__file__).read_bytes()[:2048]
-        self.outbound = Outbound(100, 500)
-        self.biggest = 0
+        self.outbound = Outbound(100, 500, Room(0))
+        self.room_bytes = 0
 
-    @initialize(memory=st.integers(0, 200), spool=st.integers(0, 1000))
-    def set_bounds(self, memory: int, spool: int) -> None:
-        self.outbound = Outbound(memory, spool)
+    @initialize(memory=st.integers(0, 200), spool=st.integers(0, 1000), room=st.integers(0, 500))
+    def set_bounds(self, memory: int, spool: int, room: int) -> None:
+        self.outbound = Outbound(memory, spool, Room(room))
+        self.room_bytes = room
 
     @rule(data=st.binary(min_size=1, max_size=400), as_view=st.booleans())
     def append(self, data: bytes, as_view: bool) -> None:
         self.outbound.append(memoryview(data) if as_view else data)
         self.queued += data
-        self.biggest = max(self.biggest, len(data))
 
     @rule(data=st.data())
     def append_file(self, data: st.DataObject) -> None:
@@ -134,6 +134,7 @@ class Model(RuleBasedStateMachine):
         self.outbound.flush(self.sock)
         assert self.sock.taken == self.queued
         assert open_files() <= self.files_before + 1, "no file is kept"
+        assert self.outbound._room._left == self.room_bytes
 
     @precondition(lambda self: self.outbound.full)
     @rule()
@@ -154,11 +155,12 @@ class Model(RuleBasedStateMachine):
     def memory_is_bounded(self) -> None:
         held = sum(len(segment) for segment in self.outbound._segments if isinstance(segment, memoryview))
         assert held == self.outbound._memory
-        # One piece may be larger than the bound: it exists already, and nothing else is in memory beside it.
-        assert held <= max(self.outbound._memory_bytes, self.biggest)
+        borrowed = self.room_bytes - self.outbound._room._left
+        assert held <= max(self.outbound._memory_bytes, borrowed)
 
     def teardown(self) -> None:
         self.outbound.close()
+        assert self.outbound._room._left == self.room_bytes
         os.close(self.file)
         assert open_files() == self.files_before, "closing closes the files"
 
@@ -173,7 +175,7 @@ def test_through_the_kernel_bytes_in_are_bytes_out(
     content: tuple[int, bytes], pieces: list[int], file_at: int, offset: int
 ) -> None:
     fd, data = content
-    outbound = Outbound(20_000, 100_000)
+    outbound = Outbound(20_000, 100_000, Room(0))
     expected = bytearray()
     for number, size in enumerate(pieces):
         if number == file_at:
@@ -189,9 +191,29 @@ def test_through_the_kernel_bytes_in_are_bytes_out(
         assert drain(outbound, ours, theirs) == expected
 
 
+def test_connections_share_the_memory_for_long_pieces() -> None:
+    room = Room(1000)
+    connections = [Outbound(100, 1000, room) for _ in range(3)]
+    before = open_files()
+    for outbound in connections:
+        outbound.append(b"x" * 400)
+    assert [outbound._memory for outbound in connections] == [400, 400, 0]
+    assert open_files() == before + 1
+    connections[0].close()
+    connections[1].flush(Dictated(300))
+    another = Outbound(100, 1000, room)
+    another.append(b"x" * 601)
+    assert another._memory == 0, "the second one's piece is there until its last byte is sent"
+    another.close()
+    connections[1].flush(Dictated(100))
+    another = Outbound(100, 1000, room)
+    another.append(b"x" * 601)
+    assert another._memory == 601
+
+
 def test_pieces_of_every_size_share_one_file() -> None:
     """Small pieces still find room in memory between large ones that do not; each turn must not cost a descriptor."""
-    outbound = Outbound(10_000, 1_000_000)
+    outbound = Outbound(10_000, 1_000_000, Room(0))
     before = open_files()
     expected = b""
     for _ in range(200):
@@ -210,7 +232,7 @@ def test_pieces_of_every_size_share_one_file() -> None:
 
 def test_file_that_has_grown_to_the_bound_is_followed_by_another() -> None:
     """A stream that is always behind by a little would otherwise fill the disk with what has been sent already."""
-    outbound = Outbound(0, 1000)
+    outbound = Outbound(0, 1000, Room(0))
     sock = Dictated()
     largest = 0
     for _ in range(100):
@@ -228,7 +250,7 @@ def test_file_that_has_grown_to_the_bound_is_followed_by_another() -> None:
 
 
 def test_disk_that_is_full_leaves_a_buffer_that_counts_right(monkeypatch: pytest.MonkeyPatch) -> None:
-    outbound = Outbound(4, 100)
+    outbound = Outbound(4, 100, Room(0))
     outbound.append(b"held")
     real = os.pwrite
     calls = []
@@ -257,7 +279,7 @@ def test_file_that_becomes_shorter_is_an_error_and_no_endless_wait(
 ) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"x" * 100)
-    outbound = Outbound(100, 100)
+    outbound = Outbound(100, 100, Room(0))
     with path.open("rb") as file:
         outbound.append_file(file.fileno(), 0, 100)
     os.truncate(path, 40)
@@ -270,7 +292,7 @@ def test_file_that_becomes_shorter_is_an_error_and_no_endless_wait(
 def test_application_may_close_its_file_at_once(pair: tuple[socket.socket, socket.socket], tmp_path: Path) -> None:
     path = tmp_path / "file"
     path.write_bytes(b"z" * 300_000)
-    outbound = Outbound(100, 100)
+    outbound = Outbound(100, 100, Room(0))
     with path.open("rb") as file:
         outbound.append_file(file.fileno(), 100_000, 200_000)
     path.unlink()
@@ -280,7 +302,7 @@ def test_application_may_close_its_file_at_once(pair: tuple[socket.socket, socke
 @pytest.mark.parametrize("method", ["append", "append_file", "wait_for_room"])
 def test_nothing_is_taken_for_a_client_that_is_gone(method: str, content: tuple[int, bytes]) -> None:
     arguments: dict[str, Any] = {"append": (b"x",), "append_file": (content[0], 0, 9), "wait_for_room": (lambda: None,)}
-    outbound = Outbound(10, 10)
+    outbound = Outbound(10, 10, Room(0))
     before = open_files()
     outbound.close()
     outbound.close()
@@ -317,7 +339,7 @@ class Producer:
 
 def behind() -> Outbound:
     """A buffer of 100 + 100 bytes that is full."""
-    outbound = Outbound(100, 100)
+    outbound = Outbound(100, 100, Room(0))
     outbound.append(b"x" * 201)
     assert outbound.full
     return outbound
@@ -365,7 +387,7 @@ def test_producer_looks_around_at_times() -> None:
 def test_one_thread_fills_and_another_drains(pair: tuple[socket.socket, socket.socket]) -> None:
     """The two never agree on a moment: pauses, room and files come as the scheduler has it."""
     ours, theirs = pair
-    outbound = Outbound(5_000, 20_000)
+    outbound = Outbound(5_000, 20_000, Room(0))
     total = 3_000_000
     received = bytearray()
 

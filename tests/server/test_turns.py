@@ -19,7 +19,7 @@ from django_wsgiperf.server import intake
 from django_wsgiperf.server.accepting import Listener, base_environ
 from django_wsgiperf.server.connection import Connection
 from django_wsgiperf.server.http1 import Request
-from django_wsgiperf.server.outbound import FLUSH_BYTES, Outbound
+from django_wsgiperf.server.outbound import FLUSH_BYTES, Outbound, Room
 from django_wsgiperf.server.poller import READ, WRITE, EpollPoller, SelectorPoller
 from django_wsgiperf.server.reactor import Reactor
 from django_wsgiperf.server.response import plain_response
@@ -167,7 +167,7 @@ def test_client_that_reads_as_fast_as_it_is_sent_to_is_flushed_in_shares() -> No
             target=lambda: [received.extend(data) for data in iter(lambda: theirs.recv(65_536), b"")]
         )
         reader.start()
-        outbound = Outbound(1 << 30, 0)
+        outbound = Outbound(1 << 30, 0, Room(0))
         outbound.append(b"x" * (3 * FLUSH_BYTES))
         # A socket that blocks is one that always takes everything.
         assert [outbound.flush(ours) for _ in range(4)] == [FLUSH_BYTES, FLUSH_BYTES, FLUSH_BYTES, 0]
