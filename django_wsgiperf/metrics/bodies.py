@@ -65,11 +65,16 @@ class Ending:
     def _note_body(self, error: BaseException | None) -> None:
         record, body = self.record, self.body
         assert body is not None
+        self.body = None
+        if body.is_by_itself and not body.made_ns:
+            # Nobody has looked at its pieces: how long making them took, how large they were, how they ended.
+            record.write_ns = 0
+            record.body_bytes = -1
+            return
         record.write_ns = max(0, record.write_ns - body.made_ns)
         record.body_bytes = body.sent_bytes
         if not body.ended and error is None and record.method != "HEAD" and record.status not in _BODILESS:
             record.aborted = True
-        self.body = None
 
     def _note(self, error: BaseException) -> None:
         if self.body is not None and self.body.failure is error:
@@ -88,7 +93,7 @@ def is_end_of_client(error: BaseException) -> bool:
 class Body:
     """Common to streams of both kinds: what has come of the body so far."""
 
-    __slots__ = ("end", "ended", "failure", "made_ns", "record", "sent_bytes")
+    __slots__ = ("end", "ended", "failure", "is_by_itself", "made_ns", "record", "sent_bytes")
 
     def __init__(self, record: Record) -> None:
         self.record = record
@@ -99,6 +104,8 @@ class Body:
         self.ended = False
         """It came to its end, one way or another."""
         self.failure: BaseException | None = None
+        self.is_by_itself = False
+        """The response's class has an __iter__() of its own, which may pass this body by."""
 
     def note(self, began_ns: int, error: BaseException) -> None:
         """The iterator that makes the body raised something: that it has no more is no failure."""
@@ -207,6 +214,7 @@ def watch_stream(response: HttpResponseBase, record: Record, ending: Ending) -> 
             body = TimedBody(record, response.streaming_content)  # type: ignore[arg-type]
         # It has no close(), so that the iterator's own is called once, by whom it was called before.
         response.streaming_content = body
+        body.is_by_itself = type(response).__iter__ is not StreamingHttpResponse.__iter__
         ending.body = body
         body.end = ref(ending)
 

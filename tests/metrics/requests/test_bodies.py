@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import io
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -46,6 +47,20 @@ class TestStreams:
             "/queries/<int:times>/": 2,
             "/streams/": 4,
         }
+
+    def test_of_a_class_that_iterates_by_itself_are_neither_sending_nor_aborted(self, measured: Measured) -> None:
+        class Feed(StreamingHttpResponse):
+            def __iter__(self) -> Iterator[bytes]:
+                yield b"event"
+
+        hooks["view"] = lambda: Feed(b"never" for _ in range(2))
+        answer = measured.begin("/hooked/")
+        assert answer.piece() == b"event"
+        answer.read()
+        (record,) = measured.records
+        assert (record.streaming, record.aborted, record.body_bytes) == (True, False, -1)
+        assert record.write_ns == 0
+        assert sum(record.parts_ns().values()) == record.ttfb_ns
 
     def test_a_failure_in_the_middle_is_the_applications(self, measured: Measured) -> None:
         answer = measured.begin("/breaks-in-stream/")
