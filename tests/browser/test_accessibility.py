@@ -92,3 +92,28 @@ def test_keyboard_reaches_everything_in_the_shop(page: Page) -> None:
         page.goto(path)
         expect(page).to_have_title(re.compile("."))
         assert faults_of_keyboard(page, "body") == [], path
+
+
+def test_choices_in_the_shop_are_seen_where_the_system_chooses_the_colours(page: Page) -> None:
+    page.emulate_media(forced_colors="active")
+    page.goto("/books/?format=hardback&in_stock=1&sort=title")
+    ground = "each => getComputedStyle(each).backgroundColor"
+    order = page.get_by_role("list", name="Order")
+    chosen = order.locator("[aria-current]").evaluate(ground)
+    assert chosen not in {each.evaluate(ground) for each in order.locator("a:not([aria-current])").all()}
+    box = "each => getComputedStyle(each, '::before').backgroundColor"
+    checked = page.locator(".check[aria-current]").first.evaluate(box)
+    assert checked != page.locator(".check:not([aria-current])").first.evaluate(box)
+    line = "each => getComputedStyle(each).borderBottomColor"
+    page.goto("/categories/crime/")
+    assert page.locator(".shelves a[aria-current]").evaluate(line) != page.locator(".shelves a").first.evaluate(line)
+
+
+def test_books_that_are_pictures_are_named_by_what_is_on_them(page: Page) -> None:
+    page.goto("/")
+    links = page.locator(".fan a").all()
+    assert links
+    for link in links:
+        words = " ".join(link.locator("text").all_text_contents()).casefold().split()
+        name = (link.get_attribute("aria-label") or "").replace(":", "").casefold().split()
+        assert words == name
