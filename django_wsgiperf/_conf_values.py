@@ -48,19 +48,26 @@ def cpu_cores() -> int:
 
 
 def cpu_quota(root: Path, membership: Path) -> float:
-    """The cores that Linux' control groups (version 2) allow, as container limits are set by; a million without."""
+    """The cores that Linux' control groups, of either version, allow to a container; a million without a limit."""
     allowed = 1e6
     with contextlib.suppress(OSError, ValueError):
-        # A container sees its own group as the root; a service of systemd is a folder below it.
-        lines = membership.read_text().splitlines()
-        own = next((line.removeprefix("0::/") for line in lines if line.startswith("0::/")), "")
-        for folder in (root / own, *(root / own).parents):
-            with contextlib.suppress(FileNotFoundError):
-                quota, period = (folder / "cpu.max").read_text().split()
-                if quota != "max":
-                    allowed = min(allowed, int(quota) / int(period))
-            if folder == root:
-                break
+        for line in membership.read_text().splitlines():
+            _, controllers, own = line.split(":", 2)
+            if not controllers:  # Version 2.
+                top, names = root, ["cpu.max"]
+            elif "cpu" in controllers.split(","):
+                top, names = root / "cpu", ["cpu.cfs_quota_us", "cpu.cfs_period_us"]
+            else:
+                continue
+            # A container sees its own group as the root; a service of systemd is a folder below it.
+            group = top / own.lstrip("/")
+            for folder in (group, *group.parents):
+                with contextlib.suppress(FileNotFoundError):
+                    quota, period = " ".join((folder / name).read_text() for name in names).split()
+                    if quota not in ("max", "-1"):
+                        allowed = min(allowed, int(quota) / int(period))
+                if folder == top:
+                    break
     return allowed
 
 

@@ -321,6 +321,26 @@ class TestWorkers:
             (tmp_path / "cgroup" / folder / "cpu.max").write_text(limit + "\n")
         assert cpu_quota(tmp_path / "cgroup", tmp_path / "membership") == cores
 
+    @pytest.mark.parametrize(
+        ("membership", "limits", "cores"),
+        [
+            ("4:cpu,cpuacct:/\n0::/\n", {"": "150000"}, 1.5),
+            ("4:cpu,cpuacct:/\n", {"": "-1"}, 1e6),
+            ("7:memory:/a\n4:cpu:/docker/4711\n", {"": "200000"}, 2),
+            ("4:cpu:/system.slice/site.service\n", {"": "-1", "system.slice": "400000"}, 4),
+            ("4:cpuset:/\n", {"": "100000"}, 1e6),
+        ],
+    )
+    def test_limit_of_a_container_on_an_older_host_counts(
+        self, tmp_path: Path, membership: str, limits: dict[str, str], cores: float
+    ) -> None:
+        (tmp_path / "membership").write_text(membership)
+        for folder, quota in limits.items():
+            (tmp_path / "cgroup" / "cpu" / folder).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "cgroup" / "cpu" / folder / "cpu.cfs_quota_us").write_text(quota + "\n")
+            (tmp_path / "cgroup" / "cpu" / folder / "cpu.cfs_period_us").write_text("100000\n")
+        assert cpu_quota(tmp_path / "cgroup", tmp_path / "membership") == cores
+
     def test_auto_is_for_workers_only(self) -> None:
         assert server_problem(THREADS="auto").kind is ProblemKind.TYPE
         assert 'or "auto"' in server_problem(WORKERS="many").remedy
