@@ -1,11 +1,13 @@
 """Builds the wheel and uses it as a stranger would: `python -m tests._run.wheel`.
 
 In a new virtual environment, outside the checkout: everything that the package folder holds is in the wheel, the
-package imports, and a project made by startproject passes its checks with the app installed.
+package imports, a project made by startproject passes its checks with the app installed, and the README has no link
+that leads nowhere on a package index.
 """
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tempfile
@@ -60,6 +62,7 @@ def compare(wheel: Path, package: Path = ROOT / PACKAGE) -> None:
     """Raises WheelIsWrong when the wheel has less or more than the package folder and its own records."""
     with zipfile.ZipFile(wheel) as archive:
         inside = set(archive.namelist())
+        metadata = next((archive.read(name).decode() for name in inside if name.endswith(".dist-info/METADATA")), "")
     records = {name for name in inside if ".dist-info/" in name}
     missing = sorted(expected(package) - inside)
     surplus = sorted(inside - records - expected(package))
@@ -69,6 +72,9 @@ def compare(wheel: Path, package: Path = ROOT / PACKAGE) -> None:
         problems.append(f"no {package.name}/py.typed, so its types are not seen")
     if not any(name.endswith("LICENSE") for name in records):
         problems.append("no licence")
+    if "## Documentation" not in metadata:
+        problems.append("no README")
+    problems += [f"leads nowhere on a package index: {link}" for link in re.findall(r"\]\((?!https?:).*?\)", metadata)]
     if problems:
         raise WheelIsWrong("\n".join(problems))
 
