@@ -24,7 +24,7 @@ PEERS = {"cache": ("nginx",)}
 OWN_STEPS = ("browser", "docs", "example_project")
 
 #: About the tests themselves; they know no Django.
-TOOLS = ("benchmarks", "django_suite", "run_tests")
+TOOLS = ("benchmarks", "conformance", "django_suite", "run_tests")
 #: Modules that take long, and how many seconds, where a usual one takes one or two: they start servers, and wait for
 #: them. The log of a whole run names the slowest tests.
 LONG = {
@@ -157,6 +157,16 @@ def all_steps(root: Path, main_minor: str, newest: Iterable[str], sharing: Itera
         steps.append(Step("quickstart", f"{quickstart} --check", (quickstart, "--check"), 300, is_bare=True))
     if (root / "django_wsgiperf" / "db" / "backends").is_dir():
         steps += [_django_suite(database, service) for database, service in DJANGO_SUITE.items()]
+    if (tests / "conformance").is_dir():
+        steps.append(
+            Step(
+                "conformance",
+                "the response cache in the public test suite for HTTP caches",
+                ("-m", "tests.conformance", "--ours"),
+                240,
+                needs=("cache_tests",),
+            )
+        )
     steps.append(Step("wheel", "build the wheel and use it", ("-m", "tests._run.wheel"), 300))
     # Last: what runs alone makes the others wait.
     for main in sorted(tests.glob("benchmarks/*/__main__.py")):

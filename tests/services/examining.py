@@ -9,6 +9,7 @@ import re
 import secrets
 import shutil
 import subprocess
+from pathlib import Path
 
 from tests.services.address import Address
 from tests.services.statements import CONNECT_LIMIT_S, drop_database, execute
@@ -60,6 +61,19 @@ def examine_program(path: str) -> str:
     said = subprocess.run([path, "--version"], capture_output=True, stdin=subprocess.DEVNULL, timeout=30, check=False)
     number = re.search(r"\d+(\.\d+)+", (said.stdout + said.stderr).decode("utf-8", "replace"))
     return number[0] if number else "unknown version"
+
+
+def examine_cache_tests(place: str) -> str:
+    from tests.conformance import suite
+
+    suite.get(Path(place))
+    return suite.VERSION
+
+
+def cache_tests_place() -> list[str]:
+    from tests.conformance import suite
+
+    return [str(suite.RUN_FOLDER)]
 
 
 def examine_nginx(path: str) -> str:

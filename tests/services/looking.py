@@ -12,6 +12,8 @@ from pathlib import Path
 
 from tests.services.address import Address
 from tests.services.examining import (
+    cache_tests_place,
+    examine_cache_tests,
     examine_database,
     examine_nginx,
     examine_postgis,
@@ -160,6 +162,8 @@ SERVICES: dict[str, Service] = {
         examine_program,
     ),
     "wrk": Service("wrk", "TEST_WRK", lambda: programs("wrk"), examine_program),
+    # Fetched when it is looked for; the address is its place.
+    "cache_tests": Service("HTTP cache tests", "TEST_CACHE_TESTS", cache_tests_place, examine_cache_tests),
     # Debian puts it where only root's PATH leads.
     "nginx": Service("nginx", "TEST_NGINX", lambda: programs("nginx", "/usr/sbin/nginx"), examine_nginx),
 }
