@@ -9,6 +9,7 @@ import os
 import re
 import ssl
 import sys
+import tempfile
 import threading
 import traceback
 from collections.abc import Iterator, Mapping
@@ -51,7 +52,15 @@ def refuse_other_threads() -> None:
 
 
 def refuse_unusable_files(settings: ServerSettings, origins: Mapping[str, Origin]) -> ssl.SSLContext | None:
-    """Certificates, the pid file and the access log. Gives what the certificate makes. Raises CommandError."""
+    """Certificates, the pid file, the access log, and a folder for temporary files. Gives what the certificate makes.
+    Raises CommandError."""
+    try:
+        tempfile.gettempdir()
+    except FileNotFoundError as error:
+        raise CommandError(
+            "There is no folder for temporary files, which workers and large bodies need. Mount one at /tmp, such as "
+            "an emptyDir in Kubernetes, or set TMPDIR to one that this user may write to."
+        ) from error
     context = None
     if settings.certfile:
         try:

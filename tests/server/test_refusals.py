@@ -16,7 +16,7 @@ from django_wsgiperf.server import certificates
 from django_wsgiperf.server.listening import ListeningError, open_listeners, tls_context
 from django_wsgiperf.server.preflight import refuse_unusable_files
 
-from .processes import amend, run
+from .processes import amend, environment, run
 
 TLS = Path(__file__).parent / "tls"
 CERTIFICATE, KEY = str(TLS / "certificate.pem"), str(TLS / "key.pem")
@@ -28,6 +28,18 @@ def refusal(**environ: str) -> str:
     with pytest.raises(CommandError) as caught:
         refuse_unusable_files(resolved.values, resolved.origins)
     return str(caught.value)
+
+
+def test_nowhere_to_write_temporary_files(project: Path) -> None:
+    """As in a container whose file system is read-only: no file can have a byte."""
+    command = ["sh", "-c", 'ulimit -f 0; exec "$@"', "sh", sys.executable, "manage.py", "serve", "127.0.0.1:0"]
+    done = subprocess.run(
+        command, cwd=project, env=environment({}), capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 1
+    assert done.stderr.startswith("CommandError: There is no folder for temporary files")
+    assert "set TMPDIR" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 class TestPidFile:
