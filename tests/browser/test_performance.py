@@ -77,6 +77,18 @@ def test_right_to_left_is_mirrored_and_time_is_not(open_page: Open) -> None:
     assert first["x"] > second["x"]
 
 
+def test_charts_write_digits_and_days_as_the_tables_beside_them(open_page: Open) -> None:
+    page = open_page(locale="fa")
+    page.locator("[data-chart=requests] .uplot").focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("+")
+    said = page.locator("#wsgiperf-said").inner_text()
+    page.locator("#wsgiperf-data-requests summary").click()
+    month = page.locator("#wsgiperf-data-requests time").first.inner_text().split()[1]
+    assert re.findall(r"\d", said, re.ASCII) == re.findall(r"\d", said)
+    assert month in said
+
+
 @pytest.mark.parametrize("locale", ["en", "ar"])
 def test_menu_on_a_phone_shows_the_screen_that_is_open(open_page: Open, locale: str) -> None:
     page = open_page(width=390, locale=locale)

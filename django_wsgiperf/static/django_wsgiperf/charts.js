@@ -16,6 +16,8 @@ window.wsgiperfCharts = (() => {
 
   const root = () => document.getElementById("wsgiperf");
   const texts = () => JSON.parse(document.getElementById("wsgiperf-texts").textContent);
+  /* As Django writes numbers and days: no other digits, and the one calendar. */
+  const COMMON = { numberingSystem: "latn", calendar: "gregory" };
   const language = () => document.documentElement.lang || undefined;
   const colour = (name) => getComputedStyle(root()).getPropertyValue(`--w-${name}`).trim() || "#888";
   const heightOf = (host) => (host.closest(".wsgiperf-wide") ? 260 : 210);
@@ -26,13 +28,13 @@ window.wsgiperfCharts = (() => {
   function digits(value, least) {
     const size = Math.abs(value);
     const most = size === 0 || size >= 99.95 ? 0 : size >= 9.995 ? 1 : size >= 0.0995 ? 2 : size >= 0.00995 ? 3 : 4;
-    return value.toLocaleString(language(), { minimumFractionDigits: least ? 0 : Number.isInteger(value) ? 0 : most, maximumFractionDigits: most });
+    return value.toLocaleString(language(), { ...COMMON, minimumFractionDigits: least ? 0 : Number.isInteger(value) ? 0 : most, maximumFractionDigits: most });
   }
 
   function show(unit, value, least = false) {
     const words = texts();
     if (value === null || value === undefined) return "–";
-    if (unit === "share") return (value).toLocaleString(language(), { style: "percent", maximumFractionDigits: value && value < 0.1 ? 2 : 1 });
+    if (unit === "share") return value.toLocaleString(language(), { ...COMMON, style: "percent", maximumFractionDigits: value && value < 0.1 ? 2 : 1 });
     if (unit === "rate") return fill(words.perSecond, { number: digits(value, least) });
     if (unit === "duration") {
       if (value >= 120) return fill(words.minutes, { number: digits(value / 60, least) });
@@ -53,7 +55,7 @@ window.wsgiperfCharts = (() => {
     }
   }
 
-  const clock = (seconds, options) => new Intl.DateTimeFormat(language(), { timeZone: zone(), hourCycle: "h23", ...options }).format(seconds * 1000);
+  const clock = (seconds, options) => new Intl.DateTimeFormat(language(), { ...COMMON, timeZone: zone(), hourCycle: "h23", ...options }).format(seconds * 1000);
   const MINUTE = { hour: "2-digit", minute: "2-digit" };
   const DAY = { day: "numeric", month: "short" };
 
