@@ -30,6 +30,14 @@ PART_LABELS: Final = {
 }
 """The parts of BREAKDOWN in words."""
 
+MARK_LABELS: Final = {
+    "deploy": gettext_lazy("Deploy"),
+    "start": gettext_lazy("Process started"),
+    "stop": gettext_lazy("Process ended"),
+    "recycle": gettext_lazy("Process replaced"),
+}
+"""What happened at a Mark, in words."""
+
 UNITS: Final[dict[str, Callable[[float | None], str]]] = {
     "duration": formats.duration,
     "rate": formats.rate,
@@ -97,8 +105,16 @@ class Chart:
                 {"key": line.key, "label": str(line.label), "values": [_rounded(value) for value in line.values]}
                 for line in self.lines
             ],
-            "marks": [{"at": mark.at_s, "kind": mark.kind, "text": mark.text} for mark in self.marks],
+            "marks": [
+                {"at": mark.at_s, "kind": mark.kind, "text": f"{mark_label(mark.kind)}: {mark.text}"}
+                for mark in self.marks
+            ],
         }
+
+
+def mark_label(kind: str) -> str:
+    """A kind of Mark in words; one of a newer version as it is."""
+    return str(MARK_LABELS.get(kind, kind))
 
 
 def _rounded(value: float | None) -> float | None:

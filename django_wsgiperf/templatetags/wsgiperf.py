@@ -11,12 +11,13 @@ from django.utils.html import format_html
 from django.utils.safestring import SafeString
 from django.utils.translation import gettext as _
 
-from django_wsgiperf.dashboard import charts, formats, nonces
+from django_wsgiperf.dashboard import charts, formats, nonces, series
 from django_wsgiperf.metrics.instruments import MIDDLEWARE
 from django_wsgiperf.metrics.results import Sample
 
 register = template.Library()
 
+register.filter("wsgiperf_mark", series.mark_label)
 for show in (formats.duration, formats.size, formats.share, formats.rate, formats.short, formats.iso, formats.frame):
     register.filter(f"wsgiperf_{show.__name__}", show)
 

@@ -84,6 +84,12 @@ def test_what_is_heard_of_a_chart_is_its_last_and_largest_values() -> None:
     assert parse(charts.plot(chart([None, None])).picture).findtext("desc") == "Nothing was measured."
 
 
+def test_marks_say_what_happened() -> None:
+    marks = (Mark(60.0, "deploy", "2.0"), Mark(61.0, "recycle", "web-1:7 2.0"), Mark(62.0, "new", "x"))
+    told = [mark["text"] for mark in chart([1.0], marks=marks).to_json()["marks"]]
+    assert told == ["Deploy: 2.0", "Process replaced: web-1:7 2.0", "new: x"]
+
+
 def test_marks_within_the_period_are_drawn() -> None:
     marks = (Mark(60.0, "deploy", "2.0"), Mark(1e9, "start", "later"))
     drawn = charts.plot(chart([1.0, 2.0, 3.0], marks=marks)).picture

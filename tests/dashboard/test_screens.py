@@ -70,7 +70,7 @@ def test_overview_tells_findings_numbers_charts_and_routes(busy: Store, viewer: 
     for chart in ("requests", "times", "parts", "errors", "busy"):
         assert f'data-chart="{chart}"' in text
     assert "/search/" in text
-    assert '<span class="wsgiperf-tag">deploy</span>' in text
+    assert '<span class="wsgiperf-tag">Deploy</span>' in text
 
 
 def test_every_chart_has_a_picture_a_legend_and_a_table(busy: Store, viewer: Client) -> None:
