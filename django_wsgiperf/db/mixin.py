@@ -146,13 +146,13 @@ class PooledMixin(Lending):
 
     def note_error(self, error: BaseException) -> None:
         """An error that tells of a fail-over: this connection and all older ones go."""
-        of = self._pooling.of
-        if of is None or self._pooling.lease is None:
+        of, lease = self._pooling.of, self._pooling.lease
+        if of is None or lease is None:
             return
         code = of.adapter.error_code(error.__cause__ or error)
         if code and code in of.settings.evict_on:
             self._pooling.unfit = f"evicted by {code}"
-            of.pool.evict_all(f"error {code}")
+            of.pool.fail_over(lease, f"error {code}")
 
     def statement_text(self, sql: Any) -> str:
         """The text of a statement that is no string: psycopg's composed ones, or bytes."""

@@ -24,6 +24,7 @@ from .config import PoolConfig
 from .holders import Holder
 from .lease import Lease, this_thread
 from .mixin import PooledMixin
+from .pool import FAIL_OVER_NS
 from .statistics import PoolStatistics
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ class NativePool:
         self._leases: dict[int, Lease[Any]] = {}
         self._waiters = 0
         self._is_watched = False
+        self._failed_over_ns = -FAIL_OVER_NS
         self.statistics = PoolStatistics(self._lock, forks=forks)
 
     # -- a wrapper takes and returns a connection
@@ -188,6 +190,15 @@ class NativePool:
         pool = self._pools.get(self.alias)
         if pool is not None and hasattr(pool, "drain"):
             pool.drain()
+
+    def fail_over(self, lease: Lease[Any], reason: str) -> None:
+        """evict_all() for an error of this lease's connection, but not again for a while: Pool.fail_over()."""
+        with self._lock:
+            now = time.monotonic_ns()
+            if lease.acquired_ns < self._failed_over_ns or now < self._failed_over_ns + FAIL_OVER_NS:
+                return
+            self._failed_over_ns = now
+        self.evict_all(reason)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Close Django's pool; the next use makes another."""

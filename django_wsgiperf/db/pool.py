@@ -50,6 +50,9 @@ logger = logging.getLogger("django_wsgiperf.db")
 BROKEN = "broken"
 """The reason to discard a connection that failed. The idle ones are in doubt then, and asked before they are lent."""
 
+FAIL_OVER_NS = 5_000_000_000
+"""Connections are not all replaced again within this time because of errors."""
+
 _FIRST_LOOK_S = 0.05
 _LAST_LOOK_S = 1.0
 """Whoever waits for longer looks ever more seldom whether a holder has died."""
@@ -90,6 +93,7 @@ class Pool(Generic[C]):
     def _begin(self, *, forks: int) -> None:
         """Be empty, as at first and in a forked child."""
         self._lock = _shared_lock()
+        self._next_fail_over_ns = 0
         self._is_inside: Callable[[], bool] = self._lock._is_owned  # type: ignore[attr-defined]
         self.statistics = PoolStatistics(self._lock, forks=forks)
         self._physical = Physical(self.name, self._driver, self.config, self.clock, self._lock, self.statistics)
@@ -181,6 +185,21 @@ class Pool(Generic[C]):
         logger.info("Pool %s closes all of its connections: %s", self.name, reason)
         for chore in chores:
             self._close(chore, "evicted")
+
+    def fail_over(self, lease: Lease[C], reason: str) -> None:
+        """An error of this lease's connection says that its server is not what it was: evict_all(), once for them all.
+
+        One that is older than the last eviction tells nothing new. And where the server remains as it is, such as
+        read-only, each request that fails would have everybody's connections opened anew: so not again for a while."""
+        if self._is_inside():
+            self.housekeeper.defer(lambda: self.fail_over(lease, reason))
+            return
+        with self._lock:
+            now, entry = self.clock(), lease.entry
+            if entry is None or entry.generation != self._places.generation or now < self._next_fail_over_ns:
+                return
+            self._next_fail_over_ns = now + FAIL_OVER_NS
+        self.evict_all(reason)
 
     def close(self, timeout_s: float = 5.0) -> None:
         """Lend nothing more, close what is idle, and wait `timeout_s` seconds for what other threads have.

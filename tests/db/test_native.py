@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from django.db import OperationalError, connection
+from django.db import DatabaseError, OperationalError, connection
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.urls import path
 
@@ -158,6 +158,24 @@ def test_streamed_body_has_a_connection_only_while_it_makes_a_chunk(served: None
         answer.close()
 
     in_thread(request)
+
+
+def test_error_of_a_fail_over_replaces_all_connections_but_not_each_time(postgres: Database) -> None:
+    options = {"pool": {"min_size": 2, "max_size": 2}}
+    writer, reader = postgres.wrapper(OPTIONS=options), postgres.wrapper(OPTIONS=options)
+    for is_first in (True, False):
+        value(reader, "SELECT 1")
+        raw = reader.connection
+        with pytest.raises(DatabaseError, match="read-only"):
+            run(writer, "BEGIN READ ONLY", "CREATE TABLE refused (n int)")
+        writer.close()
+        reader.close()
+        if is_first:
+            eventually(lambda raw=raw: raw.closed, "the end of the old connection")
+    # What is returned is closed by another thread, in order.
+    value(reader, "SELECT 1")
+    reader.close()
+    assert not raw.closed
 
 
 def test_release_transaction_works_on_it(postgres: Database) -> None:

@@ -387,6 +387,44 @@ def test_eviction_closes_the_idle_now_and_the_others_when_they_come_back(driver:
     consistent(pool, driver)
 
 
+def test_a_fail_over_that_all_connections_tell_of_replaces_each_once(driver: FakeDriver, clock: FakeClock) -> None:
+    pool = make_pool(driver, clock=clock)
+    first, second, idle = (pool.acquire() for _ in range(3))
+    pool.release(idle)
+    pool.fail_over(first, "error 57P01")
+    pool.release(first, discard="evicted by 57P01")
+    assert idle.raw.closed
+    newer = pool.acquire()
+    clock.advance(60)
+    pool.fail_over(second, "error 57P01")
+    pool.release(second, discard="evicted by 57P01")
+    pool.release(newer)
+    assert not newer.raw.closed
+    consistent(pool, driver)
+
+
+def test_a_server_that_stays_read_only_does_not_cost_all_connections_with_each_error(
+    driver: FakeDriver, clock: FakeClock
+) -> None:
+    pool = make_pool(driver, clock=clock)
+    reader = pool.acquire()
+    pool.fail_over(reader, "error 25006")
+    pool.release(reader)
+    reader = pool.acquire()
+    for _ in range(4):
+        clock.advance(1)
+        writer = pool.acquire()
+        pool.fail_over(writer, "error 25006")
+        pool.release(writer, discard="evicted by 25006")
+    writer = pool.acquire()
+    pool.release(reader)
+    assert not reader.raw.closed
+    clock.advance(1)
+    # It may have failed over only now.
+    pool.fail_over(writer, "error 25006")
+    assert reader.raw.closed
+
+
 def test_a_connection_begun_before_an_eviction_is_used_once(driver: FakeDriver) -> None:
     pool = make_pool(driver)
     driver.while_connecting = lambda: pool.evict_all("now")

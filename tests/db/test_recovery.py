@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import logging
 import os
 import shutil
 import socket
@@ -475,6 +476,24 @@ class ServerContract(RecoveryContract):
         one.close()
         other.close()
         assert snapshot()["created"] == 5
+
+    def test_server_that_stays_as_it_is_costs_each_error_its_own_connection(
+        self, database: Database, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        options = {"MAX_SIZE": 2, "EVICT_ON": [self.CODE]}
+        writer, reader = database.wrapper(pool=options), database.wrapper(pool=options)
+        run(writer, "CREATE TABLE kept (n int)")
+        with caplog.at_level(logging.INFO, "django_wsgiperf.db"):
+            for _ in range(5):
+                value(reader, "SELECT 1")
+                with pytest.raises(DatabaseError):
+                    run(writer, *self.PROVOKES)
+                writer.close()
+                reader.close()
+        assert snapshot()["closed"] == {f"evicted by {self.CODE}": 5, "evicted": 1}
+        assert caplog.text.count("closes all of its connections") == 1
+        run(writer, "DROP TABLE kept")
+        writer.close()
 
     def test_new_password_is_used_for_the_next_connection(self, database: Database) -> None:
         stock = database.wrapper(stock=True)
