@@ -65,7 +65,6 @@ class Intake:
             # Requests that have not been looked at: it comes back for them. What is behind them was told of now only.
             connection.readable = True
             return
-        served = connection.served
         size = _BODY_READ_BYTES if connection.body is not None and connection.body.is_plain else _READ_BYTES
         for _ in range(_READS_IN_A_ROW):
             try:
@@ -81,6 +80,7 @@ class Intake:
             self._statistics.received_bytes += len(data)
             if connection.lingering:
                 continue
+            served = connection.served
             try:
                 self._feed(connection, data, now_ns)
             except HTTPError as error:

@@ -138,6 +138,16 @@ def test_what_was_not_read_with_an_answered_request_is_read_behind_the_next(
     by_hand.turn_until(lambda: by_hand.connection.served == 3 if late else not by_hand.reactor.connections)
 
 
+def test_head_that_comes_in_pieces_behind_an_answered_request_is_read_to_its_end(
+    by_hand: ByHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As over TLS, where each record is a read of its own."""
+    monkeypatch.setattr(intake, "_READ_BYTES", len(HEAD))
+    by_hand.client.sendall(HEAD + PAGE.replace(b"test", b"test.example") + HEAD)
+    by_hand.turn_until(lambda: by_hand.connection.busy)
+    assert by_hand.connection.served == 2
+
+
 def test_client_that_goes_on_sending_after_its_refusal_is_read_in_shares(by_hand: ByHand) -> None:
     by_hand.client.sendall(b"no request\r\n\r\n")
     by_hand.turn_until(lambda: by_hand.connection.lingering)
