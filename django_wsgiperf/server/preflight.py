@@ -5,6 +5,8 @@ Addresses are in listening.py, option values in conf.py. Raises CommandError, wh
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
 import re
 import ssl
@@ -128,7 +130,8 @@ def load_application() -> WSGIApplication:
     """The application that WSGI_APPLICATION names; with DEBUG it serves static files too, as runserver does."""
     named = django_settings.WSGI_APPLICATION
     try:
-        application = get_internal_wsgi_application()
+        with _loggers_left_enabled():
+            application = get_internal_wsgi_application()
     except Exception as error:
         # Django's own words are the cover of the import error that matters.
         cause = error.__cause__ if isinstance(error, ImproperlyConfigured) and error.__cause__ else error
@@ -149,6 +152,19 @@ def load_application() -> WSGIApplication:
 
         return StaticFilesHandler(cached)  # type: ignore[arg-type]  # any WSGI application will do
     return cached
+
+
+@contextlib.contextmanager
+def _loggers_left_enabled() -> Iterator[None]:
+    """Django's get_wsgi_application() configures logging a second time. A LOGGING that disables the loggers that exist
+    is meant for those before the first; by now they are the application's, Django's and ours."""
+    loggers = [found for found in logging.root.manager.loggerDict.values() if isinstance(found, logging.Logger)]
+    enabled = [found for found in loggers if not found.disabled]
+    try:
+        yield
+    finally:
+        for found in enabled:
+            found.disabled = False
 
 
 def _last_line(error: BaseException) -> str:

@@ -280,6 +280,21 @@ class TestRefusals:
         assert not (project / "pid").exists()
 
 
+def test_logging_that_disables_existing_loggers_leaves_those_of_the_project(serve: Start, project: Path) -> None:
+    """Django configures logging a second time as it makes the application, when the URLs have been checked."""
+    handlers = {"console": {"class": "logging.StreamHandler"}}
+    logging = {"version": 1, "handlers": handlers, "root": {"handlers": ["console"], "level": "INFO"}}
+    amend(project / "site_settings.py", "WSGIPERF =", f"LOGGING = {logging}\nWSGIPERF =")
+    words = "import logging\nWORDS = logging.getLogger(__name__)\n"
+    view = "def pid(request):\n    WORDS.info('a word of the view')\n"
+    amend(project / "site_urls.py", "def pid(request):\n", words + view)
+    server = serve()
+    assert get(server.wait_until_it_serves())[0] == 200
+    server.says("a word of the view")
+    server.signal(signal.SIGHUP)
+    server.says("HUP: 1 worker is replaced")
+
+
 class TestAddresses:
     def test_descriptors_unix_sockets_and_ports_together(self, serve: Start, project: Path) -> None:
         """gunicorn by itself would listen on the descriptor only."""
