@@ -143,7 +143,7 @@ class Outbound:
     def append(self, data: bytes | memoryview) -> None:
         """Queue `data`: without a copy where there is room in memory, else in a file.
 
-        Raises ClientGone, and OSError when the file cannot be written; nothing of `data` is queued then."""
+        Raises ClientGone, and OSError when a file is needed and cannot be written; nothing of `data` is queued then."""
         view = memoryview(data)
         with self.lock:
             self._check_open()
@@ -156,8 +156,21 @@ class Outbound:
                 self._segments.append(view)
                 self._memory += len(view)
             else:
-                self._segments.append(_spool(view))
+                segment = self._spooled(view)
+                self._segments.append(segment)
+                if segment is view:
+                    self._memory += len(view)
             self.pending += len(view)
+
+    def _spooled(self, view: memoryview) -> memoryview | _FileSegment:
+        """`view` in a file. A first piece, which is in memory anyway, stays there where the disk is full: to hold it is
+        bad, to break its response is worse."""
+        try:
+            return _spool(view)
+        except OSError:
+            if self._segments:
+                raise
+            return view
 
     def _borrow(self, count: int) -> bool:
         if not self._room.take(count):

@@ -274,6 +274,22 @@ def test_disk_that_is_full_leaves_a_buffer_that_counts_right(monkeypatch: pytest
     outbound.close()
 
 
+def test_disk_that_is_full_breaks_no_response_that_is_whole_already(monkeypatch: pytest.MonkeyPatch) -> None:
+    def pwrite(fd: int, data: memoryview, offset: int) -> int:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "pwrite", pwrite)
+    outbound = Outbound(4, 100, Room(0))
+    outbound.append(b"more than four")
+    with pytest.raises(OSError, match="No space"):
+        outbound.append(b"another")
+    sock = Dictated(100)
+    outbound.flush(sock)
+    assert sock.taken == b"more than four"
+    outbound.append(b"this")
+    outbound.close()
+
+
 def test_file_that_becomes_shorter_is_an_error_and_no_endless_wait(
     pair: tuple[socket.socket, socket.socket], tmp_path: Path
 ) -> None:
