@@ -51,6 +51,23 @@ def test_every_screen_keeps_to_the_policy_and_fits_the_window(open_page: Open, w
     assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+@pytest.mark.parametrize("width", [360, 1280])
+def test_rows_of_tiles_are_full_whatever_is_measured(open_page: Open, width: int) -> None:
+    page = open_page("?refresh=0", width=width)
+    for count in (11, 10, 9, 8):
+        ends = page.evaluate(
+            """(count) => {
+              const tiles = [...document.querySelectorAll(".wsgiperf-tile")];
+              for (const tile of tiles.slice(count)) tile.remove();
+              const boxes = tiles.slice(0, count).map((tile) => tile.getBoundingClientRect());
+              const rows = Map.groupBy(boxes, (box) => Math.round(box.top));
+              return [...rows.values()].map((row) => Math.round(Math.max(...row.map((box) => box.right))));
+            }""",
+            count,
+        )
+        assert len(set(ends)) == 1, count
+
+
 def test_long_name_of_a_host_fits_a_phone(open_page: Open) -> None:
     page = open_page("?host=web-1.shop.eu-central-1.compute.internal.example.com", width=360)
     expect(page.get_by_label("Host")).to_have_value(re.compile("^web-1.shop"))
