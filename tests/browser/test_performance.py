@@ -14,6 +14,7 @@ from typing import Literal
 import pytest
 from playwright.sync_api import Page, Request, expect
 
+from django_wsgiperf.dashboard import formats
 from tests.browser.conftest import SCREENS, Open
 from tests.browser.performance import BASE
 from tests.browser.test_shop import CONTRAST
@@ -92,6 +93,28 @@ def test_right_to_left_is_mirrored_and_time_is_not(open_page: Open) -> None:
     assert first is not None
     assert second is not None
     assert first["x"] > second["x"]
+
+
+def test_charts_write_long_times_as_the_tables_beside_them(open_page: Open) -> None:
+    page = open_page("?refresh=0")
+    page.evaluate(
+        """() => {
+          const holder = document.getElementById("wsgiperf-series");
+          const data = JSON.parse(holder.textContent);
+          const values = [59.9, 59.96, 75, 5000, 100000];
+          data.times.x = data.times.x.slice(0, values.length);
+          for (const line of data.times.lines) line.values = values;
+          holder.textContent = JSON.stringify(data);
+          wsgiperfCharts.draw();
+        }"""
+    )
+    page.locator("[data-chart=times] .uplot").focus()
+    said = []
+    for key in ("Home", *["ArrowRight"] * 4):
+        page.keyboard.press(key)
+        said.append(page.locator("#wsgiperf-said").inner_text().rpartition("p99 ")[2])
+    assert said == [formats.duration(value) for value in (59.9, 59.96, 75, 5000, 100_000)]
+    assert said[2:] == ["1 min 15 s", "1 h 23 min", "1 d 3 h"]
 
 
 def test_charts_write_digits_and_days_as_the_tables_beside_them(open_page: Open) -> None:

@@ -37,12 +37,20 @@ window.wsgiperfCharts = (() => {
     if (unit === "share") return value.toLocaleString(language(), { ...COMMON, style: "percent", maximumFractionDigits: value && value < 0.1 ? 2 : 1 });
     if (unit === "rate") return fill(words.perSecond, { number: digits(value, least) });
     if (unit === "duration") {
-      if (value >= 120) return fill(words.minutes, { number: digits(value / 60, least) });
+      if (value >= 59.95) return long(Math.round(value), least);
       if (value >= 0.9995) return fill(words.seconds, { number: digits(value, least) });
       if (value >= 0.0009995 || value === 0) return fill(words.milliseconds, { number: digits(value * 1000, least) });
       return fill(words.microseconds, { number: digits(value * 1e6, least) });
     }
     return digits(value, least);
+  }
+
+  function long(whole, least) {
+    const words = texts();
+    const [seconds, minutes, hours] = [whole % 60, Math.floor(whole / 60) % 60, Math.floor(whole / 3600)];
+    if (hours >= 24) return fill(words.days, { days: digits(Math.floor(hours / 24)), hours: hours % 24 });
+    if (hours) return fill(words.hours, { hours, minutes });
+    return least && !seconds ? fill(words.minutes, { number: minutes }) : fill(words.minutesSeconds, { minutes, seconds });
   }
 
   function zone() {
