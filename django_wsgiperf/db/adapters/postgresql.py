@@ -100,13 +100,15 @@ class PostgreSQLAdapter(Adapter):
         return bool(raw.pgconn.status != ConnStatus.OK)
 
     def is_in_transaction(self, raw: Any) -> bool:
-        return bool(raw.pgconn.transaction_status != TransactionStatus.IDLE)
+        return bool(raw.pgconn.transaction_status != _IDLE or raw.lock.locked())
 
     def baseline(self, raw: Any) -> Any:
         return Baseline(raw)
 
     def settle(self, raw: Any, *, dirty: bool) -> str:
         pgconn = raw.pgconn
+        if raw.lock.locked():
+            return "unfinished"  # A generator of notifies() has it, and whoever executes anything waits for its end.
         status = pgconn.transaction_status
         if status != _IDLE:
             if status != _INTRANS and status != _INERROR:
@@ -123,6 +125,8 @@ class PostgreSQLAdapter(Adapter):
         return ""
 
     def ping(self, raw: Any) -> None:
+        if raw.lock.locked():
+            raise psycopg.InterfaceError("A generator of this connection, such as notifies(), has not come to its end.")
         # The shortest question there is: an empty statement. The connection is in autocommit mode whenever it is idle.
         raw.execute(b"", prepare=False)
 
