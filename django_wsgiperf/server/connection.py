@@ -137,9 +137,11 @@ class Connection:
 
         Raises ClientGone when the connection is broken."""
         if self.outbound is not None and self.outbound.pending:
-            self.outbound.append(data)
+            is_all = self.outbound.append(data)
             if more:
-                self.outbound.append(more)
+                is_all = self.outbound.append(more) or is_all
+            if is_all:
+                reactor.hand_over(self)  # The leader has flushed everything since we looked.
             return
         if reactor.tls and len(data) + len(more) > TLS_PIECE_BYTES:
             outbound = self.leave(reactor)

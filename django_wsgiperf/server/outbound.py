@@ -140,13 +140,15 @@ class Outbound:
     def full(self) -> bool:
         return self.pending > self._memory_bytes + self._spool_bytes
 
-    def append(self, data: bytes | memoryview) -> None:
-        """Queue `data`: without a copy where there is room in memory, else in a file.
+    def append(self, data: bytes | memoryview) -> bool:
+        """Queue `data`: without a copy where there is room in memory, else in a file. True when it is all that waits,
+        for which nobody comes unasked.
 
         Raises ClientGone, and OSError when a file is needed and cannot be written; nothing of `data` is queued then."""
         view = memoryview(data)
         with self.lock:
             self._check_open()
+            is_all = not self.pending
             last = self._segments[-1] if self._segments else None
             # A file is given up when it has grown to the bound: what was sent from it would never be freed otherwise.
             if isinstance(last, _FileSegment) and last.growing and last.end < self._spool_bytes:
@@ -161,6 +163,7 @@ class Outbound:
                 if segment is view:
                     self._memory += len(view)
             self.pending += len(view)
+        return is_all
 
     def _spooled(self, view: memoryview) -> memoryview | _FileSegment:
         """`view` in a file. A first piece, which is in memory anyway, stays there where the disk is full: to hold it is

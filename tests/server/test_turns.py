@@ -186,6 +186,34 @@ def test_client_that_reads_as_fast_as_it_is_sent_to_is_flushed_in_shares() -> No
         assert len(received) == 3 * FLUSH_BYTES
 
 
+@pytest.mark.parametrize("number", [1, 2])
+def test_piece_that_meets_the_end_of_a_flush_is_sent_without_waiting_for_another(
+    by_hand: ByHand, number: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A thread finds something unsent, and by the time that it has added its piece the leader has sent that."""
+    connection, pieces = by_hand.connection, [b"first", b"second"][:number]
+    by_hand.client.sendall(PAGE)
+    by_hand.turn_until(lambda: connection.busy)
+    connection.write(by_hand.reactor, b"x" * 16_000_000)
+    received = 0
+
+    def meanwhile(outbound: Outbound, data: bytes | memoryview) -> bool:
+        nonlocal received
+        if data == pieces[-1]:
+            while outbound.pending:
+                received += len(by_hand.client.recv(1 << 20))
+                by_hand.reactor.poll()
+            by_hand.reactor.poll()  # And it has been told of nothing more.
+        return append(outbound, data)
+
+    append = Outbound.append
+    monkeypatch.setattr(Outbound, "append", meanwhile)
+    connection.write(by_hand.reactor, *pieces)
+    by_hand.turn_until(lambda: not (connection.outbound and connection.outbound.pending))
+    while received < 16_000_000 + len(b"".join(pieces)):
+        received += len(by_hand.client.recv(1 << 20))
+
+
 def test_client_is_cut_off_when_it_has_taken_nothing_and_not_before(by_hand: ByHand) -> None:
     reactor, connection = by_hand.reactor, by_hand.connection
     reactor.reserved = {b"/live": lambda _connection, _request: plain_response(200, "x" * 16_000_000, keep_alive=True)}
