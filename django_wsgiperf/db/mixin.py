@@ -91,6 +91,8 @@ class PooledMixin(Lending):
             elif self.errors_occurred and not adapter.is_alive(lease.raw):
                 reason = BROKEN
             else:
+                if adapter.results_queue and ";" in lease.last_sql:
+                    adapter.discard_results(lease.raw)
                 reason = adapter.settle(lease.raw, dirty=lease.dirty or pooling.pins > 0)
         except Exception as error:
             reason = BROKEN

@@ -434,6 +434,33 @@ def test_mariadb_unread_result_ends_with_its_connection(mysql: Database) -> None
     assert value(wrapper, "SELECT 5") == 5
 
 
+@pytest.mark.parametrize("reset", ["auto", "rollback"])
+@pytest.mark.parametrize("keeps_cursor", [True, False])
+@pytest.mark.parametrize(("second", "reasons"), [("SELECT 2", {}), ("SELECT nothing", {"broken": 1})])
+def test_mariadb_results_of_several_statements_are_not_for_the_next(
+    mysql: Database, second: str, reasons: dict[str, int], reset: str, *, keeps_cursor: bool
+) -> None:
+    kept = []
+
+    def use(wrapper: Any) -> None:
+        cursor = wrapper.cursor()
+        cursor.execute(f"SELECT 1; {second}")
+        assert cursor.fetchone() == (1,)
+        if keeps_cursor:
+            kept.append(cursor)
+
+    def look(wrapper: Any) -> None:
+        # A transaction of Django begins with a command of the driver and no cursor.
+        wrapper.ensure_connection()
+        wrapper.set_autocommit(False)
+        assert value(wrapper, "SELECT 5") == 5
+        wrapper.rollback()
+        wrapper.set_autocommit(True)
+
+    after(mysql, use, look, RESET=reset)
+    assert closed() == reasons
+
+
 def test_sqlite_unread_rows_do_not_keep_a_snapshot(sqlite: Database) -> None:
     wrapper = sqlite.wrapper(pool={"MAX_SIZE": 2})
     run(wrapper, "PRAGMA journal_mode = WAL", "CREATE TABLE t (n)", "INSERT INTO t VALUES (1), (2), (3)")

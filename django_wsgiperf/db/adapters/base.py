@@ -57,6 +57,8 @@ class Adapter:
     """Whether Django's create_cursor() gives the driver's cursor inside of another one."""
     rows_stay_on_server: ClassVar[bool] = False
     """Whether an ordinary cursor that is still open may fetch from the connection."""
+    results_queue: ClassVar[bool] = False
+    """Whether a text of several statements leaves results on the connection until somebody asks for each."""
 
     pool: Pool[Any]
     """Set by whoever makes the pool."""
@@ -159,6 +161,9 @@ class Adapter:
     def settle(self, raw: Any, *, dirty: bool) -> str:
         """Leave nothing of a session's state for the next holder; why the connection must be closed, or ""."""
         raise NotImplementedError
+
+    def discard_results(self, raw: Any) -> None:
+        """Where `results_queue`: read what is left. Raises what a statement that nobody looked at has failed with."""
 
     def baseline(self, raw: Any) -> Any:
         """The driver's own settings of a connection as it was set up, to be compared when it comes back."""

@@ -60,6 +60,7 @@ class MySQLAdapter(Adapter):
     statements = _STATEMENTS
     server_side_cursors = (CursorUseResultMixIn,)
     wraps_cursors = True
+    results_queue = True
 
     @classmethod
     def can_pool(cls, wrapper: PooledMixin) -> bool:
@@ -76,6 +77,10 @@ class MySQLAdapter(Adapter):
 
     def is_in_transaction(self, raw: Any) -> bool:
         return not raw.get_autocommit()
+
+    def discard_results(self, raw: Any) -> None:
+        while raw.next_result() == 0:
+            raw.discard_result()
 
     def baseline(self, raw: Any) -> Any:
         return raw.cursorclass, raw.encoding
