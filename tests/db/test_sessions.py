@@ -366,6 +366,24 @@ def test_psycopg_connection_with_a_handler_is_closed(postgres: Database) -> None
     assert closed() == {"altered": 1}
 
 
+def test_psycopg_pipeline_that_has_not_ended_goes_with_its_connection(postgres: Database) -> None:
+    wrapper = postgres.wrapper(pool={"MAX_SIZE": 1})
+
+    def rows() -> Iterator[Any]:
+        with wrapper.connection.pipeline():
+            yield wrapper.connection.execute("SELECT 1").fetchone()
+
+    wrapper.ensure_connection()
+    suspended = rows()
+    assert next(suspended) == (1,)
+    wrapper.close()
+    assert closed() == {"altered": 1}
+    assert value(wrapper, "SELECT 5") == 5
+    wrapper.close()
+    with contextlib.suppress(psycopg.Error):
+        suspended.close()
+
+
 def test_sqlite_connection_is_put_back(sqlite: Database) -> None:
     def use(wrapper: Any) -> None:
         wrapper.ensure_connection()

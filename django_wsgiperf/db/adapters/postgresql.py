@@ -165,8 +165,9 @@ class Baseline:
         for name, value in zip(_KEPT_HERE, self.here, strict=True):
             if getattr(raw, name) != value:
                 setattr(raw, name, value)
-        if getattr(raw, "_tpc", None) is not None:
-            return False  # A two-phase transaction that is prepared: psycopg would let nobody commit another.
+        # A two-phase transaction that is prepared: psycopg would let nobody commit another. Or pipeline mode.
+        if getattr(raw, "_tpc", None) is not None or getattr(raw, "_pipeline", None) is not None:
+            return False
         return _kept_here(raw) == self.here and _handlers(raw) == self.handlers
 
 
@@ -195,6 +196,7 @@ def _kept_here_quickly(raw: Any) -> tuple[Any, ...]:
         raw.server_cursor_factory,
         raw._prepared.prepare_threshold,
         raw._tpc,
+        raw._pipeline,
         raw._notice_handlers,
         raw._notify_handlers,
     )
