@@ -23,6 +23,7 @@ from tests.benchmarks.common.page import write_tables
 from tests.benchmarks.common.processes import StartError
 from tests.conformance import report, scoring, serving, suite
 from tests.conformance.peers import PEERS
+from tests.conformance.reasons import REASONS
 from tests.conformance.report import Measured
 from tests.conformance.scoring import KINDS
 from tests.conformance.suite import NoSuite, Outcome
@@ -82,6 +83,11 @@ def _run(options: argparse.Namespace, terminal: Terminal, folder: Path, origin: 
     terminal.line(report.table(measured))
     told: set[str] = set()
     unexplained = [_explain(one, terminal, told) for one in ours]
+    if len(ours) == len(serving.OURS) and not options.test:
+        needed = {reason for one in ours for reason in report.explained(one.outcome)[0]}
+        for reason in REASONS:
+            if reason not in needed:
+                terminal.line(f"  no longer needed in reasons.py: {reason.title}", "yellow")
     if options.write_docs:
         version = suite.VERSION
         about = f"{suite.PACKAGE} {version}, {datetime.datetime.now(datetime.UTC).date()}: `{COMMAND}`."
