@@ -177,10 +177,11 @@ class Reactor:
 
     def _other_event(self, fd: int) -> None:
         if fd == self._wake_in:
-            self._awake = False
-            self._next_sweep = 0.0 if self.acceptor.stopping else self._next_sweep
             with contextlib.suppress(BlockingIOError):
                 os.read(fd, 4096)
+            # Not before: what another thread writes between the two would be read here, and nobody would write again.
+            self._awake = False
+            self._next_sweep = 0.0 if self.acceptor.stopping else self._next_sweep
         elif fd in self.acceptor.listeners:
             self.acceptor.take(self.acceptor.listeners[fd])
 

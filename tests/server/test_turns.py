@@ -6,6 +6,7 @@ The reactor is turned by hand: no thread of the pool runs, so that what one poll
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 import time
@@ -184,6 +185,23 @@ def test_client_that_reads_as_fast_as_it_is_sent_to_is_flushed_in_shares() -> No
         ours.shutdown(socket.SHUT_WR)
         reader.join(DEADLINE_S)
         assert len(received) == 3 * FLUSH_BYTES
+
+
+def test_wake_that_comes_while_the_one_before_is_read_takes_nothing_from_the_next(
+    by_hand: ByHand, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(fd: int, count: int) -> bytes:
+        by_hand.reactor.wake()  # By another thread, for which this one has let go of the interpreter lock.
+        return real(fd, count)
+
+    real = os.read
+    by_hand.reactor.wake()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "read", read)
+        by_hand.reactor.poll()
+    by_hand.reactor.wake()
+    by_hand.reactor.poll()
+    assert by_hand.reactor.found == 1
 
 
 @pytest.mark.parametrize("number", [1, 2])
