@@ -252,7 +252,8 @@ class NativePooledMixin(PooledMixin):
         assert of is not None
         assert isinstance(of.pool, NativePool)
         self._pooling.cursors = {}
-        if discard == "abandoned":
+        # Whom psycopg's pool lends a connection that a generator still has, such as notifies(), waits for its end.
+        if discard == "abandoned" or (of.pool.has(lease) and lease.raw.lock.locked()):
             of.pool.discard(lease)
         elif of.pool.has(lease):
             try:

@@ -50,6 +50,19 @@ def test_connection_that_still_listens_is_closed_and_holds_up_nobody(
     listening.close()
 
 
+def test_djangos_pool_replaces_a_connection_that_still_listens(postgres: Database) -> None:
+    wrapper = postgres.wrapper(OPTIONS={"pool": {"min_size": 1, "max_size": 1, "timeout": 20}})
+    run(wrapper, "LISTEN news", "NOTIFY news, 'one'")
+    raw = wrapper.connection
+    listening = raw.notifies()
+    assert next(listening).payload == "one"
+    wrapper.close()
+    assert raw.closed
+    assert value(wrapper, "SELECT 5") == 5
+    wrapper.close()
+    listening.close()
+
+
 def test_streamed_body_keeps_its_connection_while_it_listens(postgres: Database) -> None:
     def request() -> None:
         answer = Answer("/events/")
