@@ -218,6 +218,38 @@ def test_refresh_replaces_what_changed_and_keeps_what_the_reader_did(open_page: 
     expect(page.locator("#wsgiperf-status")).to_have_text(re.compile(r"updated \d+ s ago"))
 
 
+@pytest.mark.parametrize(
+    ("path", "focused"),
+    [
+        ("", "[data-chart=requests] .uplot"),
+        ("", "#wsgiperf-data-times summary"),
+        ("", "#wsgiperf-top tbody tr:nth-child(3) a"),
+        ("live/", "#wsgiperf-processes .wsgiperf-scroll"),
+    ],
+)
+def test_refresh_leaves_the_keyboard_where_it_is(open_page: Open, path: str, focused: str) -> None:
+    page = open_page(path)
+    element = page.locator(focused)
+    element.focus()
+    name = element.get_attribute("href")
+    # A refresh finds every section changed.
+    page.evaluate(
+        """() => {
+          const parse = DOMParser.prototype.parseFromString;
+          DOMParser.prototype.parseFromString = function (...text) {
+            const fresh = parse.apply(this, text);
+            for (const each of fresh.body.children) each.dataset.fresh = "1";
+            for (const each of fresh.querySelectorAll("figure")) each.dataset.fresh = "1";
+            return fresh;
+          };
+        }"""
+    )
+    with page.expect_response(FRAGMENT):
+        page.clock.fast_forward(11_000)
+    expect(page.locator("[data-fresh]").first).to_be_attached()
+    expect(page.locator(focused) if name is None else page.locator(f'#wsgiperf-top a[href="{name}"]')).to_be_focused()
+
+
 def test_refresh_pauses_while_the_page_is_hidden(open_page: Open) -> None:
     page = open_page()
     asked = refreshes(page)

@@ -100,10 +100,21 @@
     );
   }
 
+  /* Gives what takes the place of an element when its section is replaced: the same link, or what is in the same place. */
+  function successorOf(element) {
+    const FOCUSABLE = "a[href], button, input:not([type=hidden]), select, summary, [tabindex]";
+    const home = element.closest("[id]").id;
+    const within = () => [document.getElementById(home), ...(document.getElementById(home)?.querySelectorAll(FOCUSABLE) ?? [])];
+    const at = within().indexOf(element);
+    const address = element.getAttribute("href");
+    return () => (address && within().find((each) => each?.getAttribute("href") === address)) || within()[at];
+  }
+
   function apply(fresh) {
     const opened = new Map([...content.querySelectorAll("details[id]")].map((each) => [each.id, each.open]));
     const scrolled = [...content.querySelectorAll(".wsgiperf-scroll")].map((each) => [each.scrollLeft, each.scrollTop]);
-    const focused = content.contains(document.activeElement) ? document.activeElement.id : "";
+    const focused = content.contains(document.activeElement) ? document.activeElement : null;
+    const successor = focused && successorOf(focused);
     const next = sourcesOf(fresh);
     for (const each of fresh.querySelectorAll("details[id]")) if (opened.has(each.id)) each.open = opened.get(each.id);
     if (JSON.stringify(keysOf(content)) === JSON.stringify(keysOf(fresh))) {
@@ -117,8 +128,9 @@
     content.querySelectorAll(".wsgiperf-scroll").forEach((each, at) => {
       if (scrolled[at]) [each.scrollLeft, each.scrollTop] = scrolled[at];
     });
-    if (focused && document.activeElement?.id !== focused) document.getElementById(focused)?.focus({ preventScroll: true });
     window.wsgiperfCharts?.draw();
+    if (focused && !focused.isConnected) successor()?.focus({ preventScroll: true });
+    else focused?.focus({ preventScroll: true }); // a chart that has moved to its new place
   }
 
   /* -- asking -- */
