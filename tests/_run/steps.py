@@ -149,7 +149,7 @@ def all_steps(root: Path, main_minor: str, newest: Iterable[str], sharing: Itera
             ),
         ]
     if (tests / "browser").is_dir():
-        steps.append(pytest_step("browser", "the browser's tests", "tests/browser", limit_s=300))
+        steps.append(pytest_step("browser", "the browser's tests", "tests/browser", limit_s=480))
     if (tests / "docs").is_dir():
         steps.append(pytest_step("docs", "the documentation's tests", "tests/docs", limit_s=120, is_fast=True))
     quickstart = "example_project/quickstart.py"
