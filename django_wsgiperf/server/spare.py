@@ -19,17 +19,8 @@ from .watching import Stamp, library_folders, package_folders, stamp
 
 _PACKAGES = frozenset(
     [
-        *(
-            "django",
-            "asgiref",
-            "sqlparse",
-            "django_wsgiperf",
-            "gunicorn",
-            "httptools",
-            "http_sf",
-            "packaging",
-            "xxhash",
-        ),
+        *("django", "asgiref", "sqlparse", "django_wsgiperf"),
+        *("gunicorn", "httptools", "http_sf", "packaging", "xxhash"),
         *("psycopg", "psycopg_binary", "psycopg_c", "MySQLdb", "redis", "django_redis"),
     ]
 )
