@@ -15,8 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-#: Where Debian puts what only root is thought to need.
-SYSTEM_PATH = ":/usr/sbin:/usr/local/sbin"
+from tests._run.recipes import SYSTEM_PLACES
 
 NGINX = """\
 daemon off;
@@ -111,7 +110,7 @@ class Peer:
 
     def find(self) -> str | None:
         """The path of its program, if it is installed."""
-        return shutil.which(self.program) or shutil.which(self.program, path=SYSTEM_PATH)
+        return shutil.which(self.program) or shutil.which(self.program, path=os.pathsep.join(SYSTEM_PLACES))
 
     def version(self, program: str) -> str:
         """ "7.1.1", or nothing where it does not say."""
