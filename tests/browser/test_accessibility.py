@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from .accessibility import faults, faults_of_keyboard
 from .conftest import SCREENS, Open
 from .performance import BASE
-from .test_shop import PUBLIC, log_in, open_a_book
+from .test_shop import PUBLIC, add_to_basket, begin_to_buy, place_the_order
 
 
 @pytest.mark.parametrize(("width", "locale"), [(360, "en-GB"), (360, "de"), (640, "de"), (1280, "de")])
@@ -66,21 +66,13 @@ def test_paths_keep_their_slashes_from_right_to_left(open_page: Open) -> None:
 @pytest.mark.parametrize("width", [360, 1280])
 def test_shop_can_be_used_by_everybody(page: Page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
-    page.goto("/account/login/")
-    log_in(page)
-    open_a_book(page)
-    page.get_by_role("button", name="Add to basket").click()
-    expect(page.locator("[data-own=basket]")).to_have_text("1")
+    begin_to_buy(page)
     book = page.url
-    page.goto("/checkout/")
-    for label, text in (("Street", "1 Row"), ("City", "Ullapool"), ("Postcode", "IV26")):
-        page.get_by_label(label).fill(text)
-    page.get_by_role("button", name=re.compile("Place the order")).click()
+    place_the_order(page)
     expect(page.get_by_role("heading", level=1)).to_have_text(re.compile("^Order TT-"))
     order = page.url
     page.goto(book)
-    page.get_by_role("button", name="Add to basket").click()
-    expect(page.locator("[data-own=basket]")).to_have_text("1")
+    add_to_basket(page)
     for path in (book, order, "/basket/", "/checkout/", "/account/", "/account/register/", *PUBLIC):
         page.goto(path)
         assert faults(page, "body") == [], path

@@ -35,6 +35,29 @@ def open_a_book(page: Page) -> str:
     return page.locator("h1").inner_text()
 
 
+def begin_to_buy(page: Page) -> str:
+    """Log in, and put a book into the basket, on whose page one stays; its title."""
+    page.goto("/account/login/")
+    log_in(page)
+    title = open_a_book(page)
+    add_to_basket(page)
+    return title
+
+
+def add_to_basket(page: Page) -> None:
+    """Of the book whose page is open, as the first that is in it."""
+    page.get_by_role("button", name="Add to basket").click()
+    expect(page.locator("[data-own=basket]")).to_have_text("1")
+
+
+def place_the_order(page: Page) -> None:
+    """Have what is in the basket sent to Ullapool."""
+    page.goto("/checkout/")
+    for label, text in (("Street", "1 Row"), ("City", "Ullapool"), ("Postcode", "IV26")):
+        page.get_by_label(label).fill(text)
+    page.get_by_role("button", name=re.compile("Place the order")).click()
+
+
 def background(page: Page) -> str:
     colour: str = page.evaluate("getComputedStyle(document.body).backgroundColor")
     return colour
@@ -82,15 +105,8 @@ def test_order_appears_on_the_live_page_of_somebody_else(page: Page, browser: Br
 
     context = browser.new_context(base_url=shop)
     buyer = context.new_page()
-    buyer.goto("/account/login/")
-    log_in(buyer)
-    title = open_a_book(buyer)
-    buyer.get_by_role("button", name="Add to basket").click()
-    expect(buyer.locator("[data-own=basket]")).to_have_text("1")
-    buyer.goto("/checkout/")
-    for label, text in (("Street", "1 Row"), ("City", "Ullapool"), ("Postcode", "IV26")):
-        buyer.get_by_label(label).fill(text)
-    buyer.get_by_role("button", name=re.compile("Place the order")).click()
+    title = begin_to_buy(buyer)
+    place_the_order(buyer)
     expect(buyer.locator(".messages")).to_contain_text("Thank you")
     context.close()
 
@@ -139,11 +155,7 @@ def test_nothing_is_wider_than_the_window(page: Page, path: str, width: int) -> 
 @pytest.mark.parametrize("width", [320, 390, 1280])
 def test_book_basket_and_checkout_fit_the_window(page: Page, width: int) -> None:
     page.set_viewport_size({"width": width, "height": 800})
-    page.goto("/account/login/")
-    log_in(page)
-    open_a_book(page)
-    page.get_by_role("button", name="Add to basket").click()
-    expect(page.locator("[data-own=basket]")).to_have_text("1")
+    begin_to_buy(page)
     for path in (page.url, "/basket/", "/checkout/", "/account/"):
         page.goto(path)
         assert page.evaluate("document.documentElement.scrollWidth") <= width, path
